@@ -1,0 +1,167 @@
+//! What the engine concluded.
+
+use alloc::string::String;
+
+use minicbor::{Decode, Encode};
+
+use crate::{AlertChange, EngineTime, Epoch, ModuleIx, PointIx, Seq};
+
+/// One conclusion, at the engine time it was reached.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Conclusion {
+    /// When.
+    #[n(0)]
+    pub at: EngineTime,
+    /// What.
+    #[n(1)]
+    pub body: ConclusionBody,
+}
+
+/// The kinds of conclusion.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum ConclusionBody {
+    /// An alert changed.
+    #[n(0)]
+    Alert(#[n(0)] AlertChange),
+    /// A cycle of a sterilizer or disinfection cabinet is over.
+    #[n(1)]
+    Cycle(#[n(0)] Cycle),
+    /// An order was carried out, refused or came too late.
+    #[n(2)]
+    Order {
+        /// (center epoch, order seq).
+        #[n(0)]
+        order: (u64, u64),
+        /// What became of it.
+        #[n(1)]
+        outcome: OrderOutcome,
+    },
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OrderOutcome {
+    /// Carried out.
+    #[n(0)]
+    Done,
+    /// Not carried out: a code such as `stale`, `already_acknowledged`, `unknown_alert`.
+    #[n(1)]
+    Refused(#[n(0)] String),
+    /// It arrived after its time.
+    #[n(2)]
+    Expired,
+}
+
+/// One run of a sterilizer or cabinet, recognised from its curve.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Cycle {
+    /// Which module of the plan.
+    #[n(0)]
+    pub module: ModuleIx,
+    /// Number of the cycle of this module, from 1 (灭菌锅次).
+    #[n(1)]
+    pub n: u32,
+    /// Heating began.
+    #[n(2)]
+    pub started: EngineTime,
+    /// First moment at the set temperature.
+    #[n(3)]
+    pub hold_started: Option<EngineTime>,
+    /// Longest continuous hold, ms (dips within tolerance included).
+    #[n(4)]
+    pub hold_ms: i64,
+    /// Highest temperature, °C.
+    #[n(5)]
+    pub peak_c: f64,
+    /// Lowest temperature in that hold, °C.
+    #[n(6)]
+    pub hold_min_c: Option<f64>,
+    /// Highest temperature in that hold, °C.
+    #[n(7)]
+    pub hold_max_c: Option<f64>,
+    /// The door was opened during the hold.
+    #[n(8)]
+    pub door_opened: bool,
+    /// Milliseconds of the cycle that nobody measured.
+    #[n(9)]
+    pub unseen_ms: i64,
+    /// What it amounts to.
+    #[n(10)]
+    pub outcome: CycleOutcome,
+}
+
+/// What a cycle amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum CycleOutcome {
+    /// Judged against the program chosen in the site file.
+    #[n(0)]
+    Judged(#[n(0)] CycleVerdict),
+    /// Only drying or warming: logged, not judged.
+    #[n(1)]
+    Drying,
+    /// Too much of it was not measured to say.
+    #[n(2)]
+    NotMeasured,
+}
+
+/// Passed, or the first thing that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum CycleVerdict {
+    /// Temperature, time and door as the program asks.
+    #[n(0)]
+    Passed,
+    /// The set temperature was never reached.
+    #[n(1)]
+    TooCool,
+    /// It was reached, but not held long enough.
+    #[n(2)]
+    TooShort,
+    /// The door was opened during the hold.
+    #[n(3)]
+    DoorOpened,
+    /// Hotter than the program's band during the hold.
+    #[n(4)]
+    TooHot,
+}
+
+/// A span for which readings are not there, said so that nobody takes silence for normal.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Gap {
+    /// The point; `None` = every point of the site.
+    #[n(0)]
+    pub point: Option<PointIx>,
+    /// From.
+    #[n(1)]
+    pub from: EngineTime,
+    /// To.
+    #[n(2)]
+    pub to: EngineTime,
+    /// Readings that were due in the span (over all its points), or that were evicted.
+    #[n(3)]
+    pub count: u64,
+    /// Why.
+    #[n(4)]
+    pub cause: GapCause,
+    /// Records that are gone, where they ever had numbers.
+    #[n(5)]
+    pub records: Option<(Epoch, Seq, Seq)>,
+}
+
+/// Why readings are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum GapCause {
+    /// The process was not running, or had not sealed them.
+    #[n(0)]
+    Crash,
+    /// The journal's limit was reached.
+    #[n(1)]
+    Evicted,
+    /// Bytes on disk were damaged.
+    #[n(2)]
+    Corrupt,
+    /// A queue inside the gateway was full.
+    #[n(3)]
+    Overrun,
+}

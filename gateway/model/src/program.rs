@@ -1,0 +1,95 @@
+//! A rule's condition, compiled: names resolved to slots, constants converted to the points' units.
+
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+
+use crate::PointIx;
+
+/// A condition in reverse Polish notation. Evaluated on a stack of known or unknown values with Kleene's
+/// three-valued logic; a unit-checked program always leaves exactly one truth value.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Program(#[n(0)] pub Vec<Op>);
+
+/// One step of a [`Program`].
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+pub enum Op {
+    /// Pushes a constant.
+    #[n(0)]
+    Number(#[n(0)] f64),
+    /// Pushes a truth value.
+    #[n(1)]
+    Truth(#[n(0)] bool),
+    /// Pushes a point's number (a truth point pushes a truth value); unknown unless its quality is good.
+    #[n(2)]
+    Point(#[n(0)] PointIx),
+    /// Pushes a truth point's value.
+    #[n(3)]
+    TruthPoint(#[n(0)] PointIx),
+    /// `-a`
+    #[n(4)]
+    Negate,
+    /// `a + b`
+    #[n(5)]
+    Add,
+    /// `a - b`
+    #[n(6)]
+    Subtract,
+    /// `a * b`
+    #[n(7)]
+    Multiply,
+    /// `a / b`; unknown where b is 0.
+    #[n(8)]
+    Divide,
+    /// `a < b`
+    #[n(9)]
+    Less,
+    /// `a <= b`
+    #[n(10)]
+    LessOrEqual,
+    /// `a > b`
+    #[n(11)]
+    Greater,
+    /// `a >= b`
+    #[n(12)]
+    GreaterOrEqual,
+    /// `a == b`, of numbers or of truth values
+    #[n(13)]
+    Equal,
+    /// `a != b`
+    #[n(14)]
+    NotEqual,
+    /// `a && b`: false if either is false, else unknown if either is unknown
+    #[n(15)]
+    And,
+    /// `a || b`: true if either is true, else unknown if either is unknown
+    #[n(16)]
+    Or,
+    /// `!a`
+    #[n(17)]
+    Not,
+    /// `abs(a)`
+    #[n(18)]
+    Absolute,
+    /// `min(a, b)`
+    #[n(19)]
+    Minimum,
+    /// `max(a, b)`
+    #[n(20)]
+    Maximum,
+}
+
+impl Program {
+    /// The points it reads, each once, in ascending order.
+    pub fn points(&self) -> Vec<PointIx> {
+        let mut points: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|op| if let Op::Point(point) | Op::TruthPoint(point) = op { Some(*point) } else { None })
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        points
+    }
+}

@@ -1,0 +1,223 @@
+//! The engine's whole state: what a checkpoint holds. At most 8 MiB encoded.
+//!
+//! Keyed by ids, not slots, so that a changed plan can take it over (T19, T23).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    AlertId, ClockSource, EngineTime, Epoch, Quality, Raw, Regions,
+};
+
+/// Everything the engine remembers.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+pub struct State {
+    /// [`crate::SEMANTICS`] of the engine that saved it.
+    #[n(0)]
+    pub semantics: u16,
+    /// Engine time when it was saved.
+    #[n(1)]
+    pub now: EngineTime,
+    /// Epoch of the last start.
+    #[n(2)]
+    pub epoch: Epoch,
+    /// Number of the next alert in that epoch.
+    #[n(3)]
+    pub next_alert: u32,
+    /// What is known of civil time.
+    #[n(4)]
+    pub clock: ClockState,
+    /// Per point.
+    #[n(5)]
+    pub points: Vec<PointState>,
+    /// Per rule.
+    #[n(6)]
+    pub rules: Vec<RuleState>,
+    /// Per module.
+    #[n(7)]
+    pub modules: Vec<ModuleState>,
+}
+
+/// What is known of civil time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ClockState {
+    /// Civil − engine, ms.
+    #[n(0)]
+    pub offset_ms: i64,
+    /// `None` = not known.
+    #[n(1)]
+    pub error_ms: Option<i64>,
+    /// Where from; `None` = nothing has been said yet.
+    #[n(2)]
+    pub source: Option<ClockSource>,
+}
+
+/// The last reading of a point.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct PointState {
+    /// [`crate::PointPlan::id`].
+    #[n(0)]
+    pub id: String,
+    /// Its last reading.
+    #[n(1)]
+    pub last: Option<(EngineTime, Quality<Raw>)>,
+    /// The last time it had a number that could be believed.
+    #[n(2)]
+    pub good_at: Option<EngineTime>,
+    /// The last two believed truth or number changes are not kept: charts read records, not this.
+    #[n(3)]
+    pub since: Option<EngineTime>,
+}
+
+/// One rule on one subject.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct RuleState {
+    /// [`crate::RulePlan::id`].
+    #[n(0)]
+    pub rule: String,
+    /// [`crate::DevicePlan::id`].
+    #[n(1)]
+    pub subject: String,
+    /// Hash of what the rule says; another hash supersedes its open alerts (T23).
+    #[n(2)]
+    pub fingerprint: u64,
+    /// The condition's own life; events have none.
+    #[n(3)]
+    pub alert: AlertState,
+    /// Open events, oldest first.
+    #[n(4)]
+    pub events: Vec<EventState>,
+    /// Occurrences that returned to normal but were never acknowledged (T13: an old one stays until it is).
+    #[n(5)]
+    pub unacked: Vec<OccurrenceState>,
+}
+
+/// A condition's life at the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct AlertState {
+    /// Its regions.
+    #[n(0)]
+    pub regions: Regions,
+    /// Since when the current process region holds.
+    #[n(1)]
+    pub since: EngineTime,
+    /// When the running delay ends.
+    #[n(2)]
+    pub due: Option<EngineTime>,
+    /// The current occurrence, while one is open.
+    #[n(3)]
+    pub occurrence: Option<OccurrenceState>,
+    /// Pendings that never became alerts.
+    #[n(4)]
+    pub fleeting: u32,
+    /// Times it came back within the off-delay in this occurrence.
+    #[n(5)]
+    pub chatter: u32,
+}
+
+/// One occurrence and its last event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct OccurrenceState {
+    /// Its id.
+    #[n(0)]
+    pub alert: AlertId,
+    /// Number of its last event.
+    #[n(1)]
+    pub event: u32,
+    /// Since when the condition held.
+    #[n(2)]
+    pub since: EngineTime,
+}
+
+/// An open event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct EventState {
+    /// Its occurrence.
+    #[n(0)]
+    pub occurrence: OccurrenceState,
+    /// Its regions.
+    #[n(1)]
+    pub regions: Regions,
+    /// When it lapses.
+    #[n(2)]
+    pub lapses: EngineTime,
+}
+
+/// A module's memory.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum ModuleState {
+    /// Of a heat cycle.
+    #[n(0)]
+    HeatCycle {
+        /// Device id of the module.
+        #[n(0)]
+        device: String,
+        /// Number of the next cycle.
+        #[n(1)]
+        next: u32,
+        /// The running cycle.
+        #[n(2)]
+        running: Option<CycleState>,
+        /// The program it is judged against: [`crate::HeatProgram::id`].
+        #[n(3)]
+        program: String,
+    },
+}
+
+/// Where a running cycle stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Phase {
+    /// Above the start temperature, set temperature not reached.
+    #[n(0)]
+    Heating,
+    /// At or above it.
+    #[n(1)]
+    Holding,
+    /// Below it for less than the tolerated dip.
+    #[n(2)]
+    Dipping,
+    /// The hold is over; waiting for the end.
+    #[n(3)]
+    Cooling,
+}
+
+/// A running cycle.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct CycleState {
+    /// Where it stands.
+    #[n(0)]
+    pub phase: Phase,
+    /// Heating began.
+    #[n(1)]
+    pub started: EngineTime,
+    /// Start of the current hold.
+    #[n(2)]
+    pub hold_from: Option<EngineTime>,
+    /// Last moment at or above the set temperature in the current hold.
+    #[n(3)]
+    pub hold_to: Option<EngineTime>,
+    /// Lowest and highest in the current hold, °C.
+    #[n(4)]
+    pub hold_span: Option<(f64, f64)>,
+    /// The door was opened in the current hold.
+    #[n(5)]
+    pub hold_door: bool,
+    /// The best hold so far: (from, to, lowest, highest, door opened).
+    #[n(6)]
+    pub best: Option<(EngineTime, EngineTime, f64, f64, bool)>,
+    /// Highest temperature so far, °C.
+    #[n(7)]
+    pub peak_c: f64,
+    /// Since when below the end temperature.
+    #[n(8)]
+    pub below_since: Option<EngineTime>,
+    /// Last good temperature reading.
+    #[n(9)]
+    pub seen_at: EngineTime,
+    /// Milliseconds not measured so far.
+    #[n(10)]
+    pub unseen_ms: i64,
+}
