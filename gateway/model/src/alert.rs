@@ -217,7 +217,7 @@ pub enum ClearCause {
     /// Nothing settled it in time: recorded.
     #[n(2)]
     Lapsed,
-    /// T23: the rule changed.
+    /// T23: the rule changed; or an alert of a wider cause stands for it now (a device's, folded into its bus's).
     #[n(3)]
     Superseded,
 }

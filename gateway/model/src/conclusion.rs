@@ -64,10 +64,10 @@ pub struct Cycle {
     /// Heating began.
     #[n(2)]
     pub started: EngineTime,
-    /// First moment at the set temperature.
+    /// First moment of the hold that is judged, the best one of the cycle.
     #[n(3)]
     pub hold_started: Option<EngineTime>,
-    /// Longest continuous hold, ms (dips within tolerance included).
+    /// Its length, ms (dips within tolerance included).
     #[n(4)]
     pub hold_ms: i64,
     /// Highest temperature, °C.
@@ -79,7 +79,7 @@ pub struct Cycle {
     /// Highest temperature in that hold, °C.
     #[n(7)]
     pub hold_max_c: Option<f64>,
-    /// The door was opened during the hold.
+    /// Opening the door ended that hold before it was long enough.
     #[n(8)]
     pub door_opened: bool,
     /// Milliseconds of the cycle that nobody measured.

@@ -60,13 +60,13 @@ pub struct PointState {
     /// [`crate::PointPlan::id`].
     #[n(0)]
     pub id: String,
-    /// Its last reading.
+    /// Its last reading that was not late. A stale mark changes its quality, never its stamp.
     #[n(1)]
     pub last: Option<(EngineTime, Quality<Raw>)>,
     /// The last time it had a number that could be believed.
     #[n(2)]
     pub good_at: Option<EngineTime>,
-    /// The last two believed truth or number changes are not kept: charts read records, not this.
+    /// Since when its quality has been of its present kind (good, stale, bad).
     #[n(3)]
     pub since: Option<EngineTime>,
 }
@@ -220,4 +220,7 @@ pub struct CycleState {
     /// Milliseconds not measured so far.
     #[n(10)]
     pub unseen_ms: i64,
+    /// While dipping: first moment below the set temperature, and the lowest since, °C.
+    #[n(11)]
+    pub dip: Option<(EngineTime, f64)>,
 }

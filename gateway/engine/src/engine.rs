@@ -1,0 +1,346 @@
+//! One input in, conclusions out; and what the engine does by itself when its time has come.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use gateway_model::{
+    AlertId, ClockInput, ClockState, Conclusion, EngineTime, Epoch, Input, ModuleIx, ModulePlan, Plan,
+    PointIx, Quality, Raw, Reading, Regions, RuleIx, RuleKind, RulePlan, UncertainCause,
+};
+
+use crate::alert::{Delays, Desk, Face, Life};
+use crate::cycle::Module;
+use crate::eval;
+use crate::heat_cycle::{Chamber, HeatCycle};
+use crate::points::{Point, Points};
+use crate::timers::{Timer, Timers};
+use crate::wiring::{Wiring, listed};
+
+/// The machine that decides at the gateway.
+///
+/// Feed it [`Input::Start`] first: delays and absences begin to run there.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) plan: Plan,
+    pub(crate) wiring: Wiring,
+    pub(crate) now: EngineTime,
+    pub(crate) epoch: Epoch,
+    pub(crate) next_alert: u32,
+    pub(crate) clock: ClockState,
+    pub(crate) points: Points,
+    pub(crate) lives: Vec<Life>,
+    pub(crate) modules: Vec<Module>,
+    /// Per device: how many of its watched points cannot be believed.
+    pub(crate) blind: Vec<u32>,
+    pub(crate) timers: Timers,
+}
+
+/// An alert that is on a list: active, clearing, latched, or over but not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OpenAlert {
+    /// Which occurrence.
+    pub alert: AlertId,
+    /// Its rule.
+    pub rule: RuleIx,
+    /// Number of its last event: what an acknowledgement has to name.
+    pub event: u32,
+    /// Its regions.
+    pub regions: Regions,
+    /// Since when the condition has held, or the failed cycle ran.
+    pub since: EngineTime,
+    /// Present value of the rule's shown point, in its unit.
+    pub value: Option<f64>,
+    /// The limit it is judged against.
+    pub limit: Option<f64>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing yet.
+    pub fn new(plan: Plan) -> Self {
+        let wiring = Wiring::new(&plan);
+        let modules = plan.modules.iter().map(|module| new_module(&plan, module)).collect();
+        let mut engine = Self {
+            wiring,
+            now: EngineTime(0),
+            epoch: Epoch(0),
+            next_alert: 1,
+            clock: ClockState::default(),
+            points: Points(vec![Point::new(); plan.points.len()]),
+            lives: vec![Life::default(); plan.rules.len()],
+            modules,
+            blind: vec![0; plan.devices.len()],
+            timers: Timers::new(plan.points.len(), plan.modules.len(), plan.rules.len()),
+            plan,
+        };
+        engine.count_all_blind();
+        engine
+    }
+
+    /// Eats one input; what it led to is appended to `out`, in order.
+    ///
+    /// Before the input itself, every timer due by its stamp fires, each at its own due time. [`Input::Start`]
+    /// is the exception: nobody watched the time before it.
+    pub fn step(&mut self, input: &Input, out: &mut Vec<Conclusion>) {
+        if let Input::Start(start) = input {
+            self.start(start, out);
+            return;
+        }
+        self.elapse(input.at(), out);
+        match input {
+            Input::Reading(reading) => self.read(reading, out),
+            Input::Command(command) => self.command(command, out),
+            Input::Clock(clock) => self.learn_clock(clock),
+            // Facts are recorded; no kind of rule judges them yet.
+            Input::Fact(_)
+            | Input::Advance(_)
+            | Input::Heartbeat(_)
+            | Input::Stop { .. }
+            | Input::Start(_) => (),
+        }
+    }
+
+    /// When the engine next has something to do without an input. The shell steps `Advance` at that time.
+    pub fn deadline(&self) -> Option<EngineTime> {
+        self.timers.next()
+    }
+
+    /// The plan it works by.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Engine time: the latest of all stamps eaten.
+    pub fn now(&self) -> EngineTime {
+        self.now
+    }
+
+    /// What it was last told of civil time.
+    pub fn clock(&self) -> ClockState {
+        self.clock
+    }
+
+    /// The point's last reading that was not late.
+    pub fn last(&self, point: PointIx) -> Option<(EngineTime, Quality<Raw>)> {
+        self.points.get(point).and_then(|point| point.last)
+    }
+
+    /// True if rules may judge by the point's value now: there is one, good enough and not too old.
+    pub fn believes(&self, point: PointIx) -> bool {
+        self.points.is_good(point)
+    }
+
+    /// True while a cycle of the module runs: its points are then recorded in full.
+    pub fn cycle_running(&self, module: ModuleIx) -> bool {
+        self.modules.get(usize::from(module.0)).is_some_and(|module| module.cycle.running.is_some())
+    }
+
+    /// Every alert that is on a list, by rule and then by age.
+    pub fn alerts(&self) -> Vec<OpenAlert> {
+        let mut open = Vec::new();
+        for (slot, (rule, life)) in self.plan.rules.iter().zip(&self.lives).enumerate() {
+            let face = face(slot, rule, &self.points);
+            let branches = life.unacked.iter().map(|occurrence| (*occurrence, life.branch_regions()));
+            let events = life.events.iter().map(|event| (event.occurrence, event.regions));
+            let trunk = life.state.occurrence.map(|occurrence| (occurrence, life.state.regions));
+            open.extend(branches.chain(events).chain(trunk).map(|(occurrence, regions)| OpenAlert {
+                alert: occurrence.alert,
+                rule: face.rule,
+                event: occurrence.event,
+                regions,
+                since: occurrence.since,
+                value: face.value,
+                limit: face.limit,
+            }));
+        }
+        open
+    }
+
+    /// Lets every timer due by `until` fire, in order, each at its own time.
+    fn elapse(&mut self, until: EngineTime, out: &mut Vec<Conclusion>) {
+        while let Some((due, timer)) = self.timers.pop(until) {
+            self.now = self.now.max(due);
+            match timer {
+                Timer::Stale(point) => {
+                    let mut points = vec![point];
+                    // Values of one request age together: a rule that reads two of them sees one change.
+                    points.extend(core::iter::from_fn(|| self.timers.pop_stale(due)));
+                    self.age(&points, out);
+                }
+                Timer::Module(module) => self.end_cycle(module, out),
+                Timer::Rule(slot) => self.delay_elapsed(slot, out),
+                Timer::Lapse(slot) => self.lapse(slot, out),
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn delay_elapsed(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
+        match self.kind(slot) {
+            Some(RuleKind::Condition { .. }) => {
+                self.with_life(slot, out, |life, face, desk| life.elapsed(face, desk));
+            }
+            Some(RuleKind::Absence { .. }) => self.unheard(slot, out),
+            Some(RuleKind::DeviceUnevaluable { .. } | RuleKind::BusUnevaluable { .. }) => {
+                self.blind_long_enough(slot, out);
+            }
+            Some(RuleKind::CycleFailed { .. }) | None => (),
+        }
+    }
+
+    fn read(&mut self, reading: &Reading, out: &mut Vec<Conclusion>) {
+        let slot = usize::from(reading.point.0);
+        let Some((plan, point)) = self.plan.points.get(slot).zip(self.points.0.get_mut(slot)) else { return };
+        let previous = point.good_at;
+        let Some(eaten) = point.eat(plan, reading, self.now) else { return };
+        let stale_at = point.stale_at(plan);
+        self.timers.set(Timer::Stale(slot), stale_at, self.now);
+
+        for index in 0..listed(&self.wiring.modules, slot).len() {
+            let module = self.wiring.modules[slot][index];
+            self.feed_module(module, reading.point, Some(reading.at), previous);
+        }
+        if received(reading.value) {
+            for index in 0..listed(&self.wiring.absences, slot).len() {
+                let rule = self.wiring.absences[slot][index];
+                self.heard(rule, out);
+            }
+        }
+        if eaten.anything {
+            for index in 0..listed(&self.wiring.conditions, slot).len() {
+                let rule = self.wiring.conditions[slot][index];
+                self.judge(rule, out);
+            }
+        }
+        if eaten.class {
+            self.settle_blind(&[slot], out);
+        }
+    }
+
+    /// The points have reached their maximum age.
+    fn age(&mut self, points: &[usize], out: &mut Vec<Conclusion>) {
+        let aged: Vec<usize> = points.iter().copied().filter(|&point| self.refresh(point)).collect();
+        let mut rules = Vec::new();
+        for &point in &aged {
+            for module in listed(&self.wiring.modules, point).to_vec() {
+                self.feed_module(module, PointIx(point as u16), None, None);
+            }
+            rules.extend_from_slice(listed(&self.wiring.conditions, point));
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        for rule in rules {
+            self.judge(rule, out);
+        }
+        self.settle_blind(&aged, out);
+    }
+
+    /// Points changed between believed and not: so may their devices and buses.
+    fn settle_blind(&mut self, points: &[usize], out: &mut Vec<Conclusion>) {
+        let mut devices = Vec::new();
+        for &point in points {
+            self.count_blind(point);
+            devices.extend_from_slice(listed(&self.wiring.devices, point));
+        }
+        devices.sort_unstable();
+        devices.dedup();
+        let mut buses: Vec<usize> = devices.iter().filter_map(|&device| self.bus_of(device)).collect();
+        buses.sort_unstable();
+        buses.dedup();
+        for device in devices {
+            self.settle_device(device, out);
+        }
+        for bus in buses {
+            self.settle_bus(bus, out);
+        }
+    }
+
+    /// Looks at the point's age again; true if it is believed no longer, or again.
+    pub(crate) fn refresh(&mut self, slot: usize) -> bool {
+        let Some((plan, point)) = self.plan.points.get(slot).zip(self.points.0.get_mut(slot)) else {
+            return false;
+        };
+        let changed = point.refresh(plan, self.now);
+        let stale_at = point.stale_at(plan);
+        self.timers.set(Timer::Stale(slot), stale_at, self.now);
+        changed
+    }
+
+    /// Looks at a condition.
+    pub(crate) fn judge(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
+        let (
+            Some(RuleKind::Condition { when, returned, on_delay_ms, off_delay_ms, shown: _, limit: _ }),
+            Some(life),
+        ) = (self.kind(slot), self.lives.get(slot))
+        else {
+            return;
+        };
+        let sight = eval::sight(when, returned.as_ref(), life.state.regions.process, &self.points);
+        let delays = Delays { on_ms: *on_delay_ms, off_ms: *off_delay_ms };
+        self.with_life(slot, out, |life, face, desk| life.see(sight, delays, face, desk));
+    }
+
+    /// Recounts the watched points that cannot be believed, of every device that watches this one.
+    pub(crate) fn count_blind(&mut self, point: usize) {
+        for &device in listed(&self.wiring.devices, point) {
+            let unbelieved =
+                listed(&self.wiring.watched, device).iter().filter(|&&p| !self.points.is_good(p));
+            if let Some(blind) = self.blind.get_mut(device) {
+                *blind = unbelieved.count() as u32;
+            }
+        }
+    }
+
+    pub(crate) fn count_all_blind(&mut self) {
+        for point in 0..self.points.0.len() {
+            self.count_blind(point);
+        }
+    }
+
+    pub(crate) fn kind(&self, slot: usize) -> Option<&RuleKind> {
+        self.plan.rules.get(slot).map(|rule| &rule.kind)
+    }
+
+    /// Lets `act` change the rule's life and write down what happened; then sets its timer anew.
+    pub(crate) fn with_life(
+        &mut self,
+        slot: usize,
+        out: &mut Vec<Conclusion>,
+        act: impl FnOnce(&mut Life, &mut Face, &mut Desk<'_>),
+    ) {
+        let Some((rule, life)) = self.plan.rules.get(slot).zip(self.lives.get_mut(slot)) else { return };
+        let mut face = face(slot, rule, &self.points);
+        let mut desk = Desk { now: self.now, epoch: self.epoch, next_alert: &mut self.next_alert, out };
+        act(life, &mut face, &mut desk);
+        self.timers.set(Timer::Rule(slot), life.state.due, self.now);
+    }
+
+    fn learn_clock(&mut self, clock: &ClockInput) {
+        self.clock =
+            ClockState { offset_ms: clock.offset_ms, error_ms: clock.error_ms, source: Some(clock.source) };
+    }
+}
+
+pub(crate) fn new_module(plan: &Plan, module: &ModulePlan) -> Module {
+    let ModulePlan::HeatCycle(module) = module;
+    let temperature = plan.points.get(usize::from(module.temperature.0));
+    Module { chamber: Chamber::new(&module.program, temperature), cycle: HeatCycle::new() }
+}
+
+/// Something came in that has a number. A stale mark did not come in: it says that nothing did.
+pub(crate) fn received(value: Quality<Raw>) -> bool {
+    match value {
+        Quality::Good(_) | Quality::Uncertain(_, UncertainCause::Clock | UncertainCause::Held) => true,
+        Quality::Uncertain(_, UncertainCause::Stale) | Quality::Bad(_) => false,
+    }
+}
+
+fn face(slot: usize, rule: &RulePlan, points: &Points) -> Face {
+    let (value, limit) = match &rule.kind {
+        RuleKind::Condition { shown, limit, .. } => (shown.and_then(|point| points.number(point)), *limit),
+        RuleKind::Absence { point, .. } => (points.number(*point), None),
+        RuleKind::CycleFailed { .. }
+        | RuleKind::DeviceUnevaluable { .. }
+        | RuleKind::BusUnevaluable { .. } => (None, None),
+    };
+    Face { rule: RuleIx(slot as u16), latching: rule.latching, value, limit }
+}

@@ -1,0 +1,219 @@
+//! From answers to readings: what is believed, what is worth keeping, and counts that close.
+//!
+//! Intake stands before the journal. An answer becomes
+//! - a **failure**, if its bits are no number, are the device's own mark for a broken probe, or lie outside
+//!   what the instrument can measure;
+//! - a **late** reading, if it is older than the last reading of its point that was kept: kept and counted,
+//!   and the engine, by the same comparison, never judges it;
+//! - nothing but a count, if it moved less than the deadband since the last one kept and waiting for the
+//!   next answer would not exceed the heartbeat;
+//! - else a **reading**.
+//!
+//! A failure becomes a bad reading when it is news (another cause, or the value was believed until now) and
+//! again at each heartbeat.
+//!
+//! The counts of a point always close: `due = answered + failed` and `answered = kept + within_deadband + late`.
+//! Of a source that sends when it likes, whatever came is counted as due.
+
+use alloc::vec::Vec;
+
+use gateway_model::{
+    BadCause, EngineTime, Plan, PointCounts, PointIx, PointPlan, Quality, Raw, Reading, UncertainCause,
+};
+
+/// What a source said about one point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Answer {
+    /// A value, as received.
+    Raw(Raw),
+    /// A value that the source itself says is an older one (retained message, device's own hold).
+    Held(Raw),
+    /// No value, and why.
+    Failed(BadCause),
+}
+
+/// Decides what of all answers is worth keeping, and counts the rest.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    points: Vec<Door>,
+}
+
+/// One point's side of intake.
+#[derive(Debug, Clone)]
+struct Door {
+    plan: PointPlan,
+    /// The last reading handed on that was not late, and not a stale mark.
+    kept: Option<(EngineTime, Quality<Raw>)>,
+    /// Stamp of the last value whose age counts, kept or not.
+    fresh_at: Option<EngineTime>,
+    /// A stale mark has been handed on for it.
+    marked: bool,
+    counts: PointCounts,
+    failed: [u32; BadCause::ALL.len()],
+}
+
+impl Intake {
+    /// Nothing has been received yet.
+    pub fn new(plan: &Plan) -> Self {
+        let door = |(slot, plan): (usize, &PointPlan)| Door {
+            plan: plan.clone(),
+            kept: None,
+            fresh_at: None,
+            marked: false,
+            counts: PointCounts { point: PointIx(slot as u16), ..PointCounts::default() },
+            failed: [0; BadCause::ALL.len()],
+        };
+        Self { points: plan.points.iter().enumerate().map(door).collect() }
+    }
+
+    /// Takes the answer to one request, or one field of a payload. What it returns belongs into the journal.
+    pub fn offer(&mut self, point: PointIx, at: EngineTime, answer: Answer) -> Option<Reading> {
+        let door = self.points.get_mut(usize::from(point.0))?;
+        bump(&mut door.counts.due);
+        let (raw, held) = match answer {
+            Answer::Raw(raw) => (raw, false),
+            Answer::Held(raw) => (raw, true),
+            Answer::Failed(cause) => return door.fail(at, cause),
+        };
+        match door.plausible(raw) {
+            Ok(value) => door.take(at, raw, value, held),
+            Err(cause) => door.fail(at, cause),
+        }
+    }
+
+    /// A reading was due, and nobody even asked for it (the bus had no time).
+    pub fn missed(&mut self, point: PointIx, cause: BadCause) {
+        if let Some(door) = self.points.get_mut(usize::from(point.0)) {
+            bump(&mut door.counts.due);
+            bump(&mut door.failed[cause.code()]);
+        }
+    }
+
+    /// Marks for the values that have become too old by `now`, once each, in the order in which they did. A
+    /// mark is stamped with the moment it became so.
+    pub fn stale(&mut self, now: EngineTime) -> Vec<Reading> {
+        let mut marks: Vec<Reading> = Vec::new();
+        for door in &mut self.points {
+            if let (Some(at), Some(value)) = (door.stale_at().filter(|&at| at <= now), door.number()) {
+                door.marked = true;
+                let value = Quality::Uncertain(value, UncertainCause::Stale);
+                marks.push(Reading { point: door.counts.point, at, value });
+            }
+        }
+        marks.sort_by_key(|mark| (mark.at, mark.point));
+        marks
+    }
+
+    /// When [`Intake::stale`] next has something to say.
+    pub fn next_stale(&self) -> Option<EngineTime> {
+        self.points.iter().filter_map(Door::stale_at).min()
+    }
+
+    /// The counts since they were last closed, of points of which anything was due.
+    pub fn close(&mut self) -> Vec<PointCounts> {
+        self.points.iter_mut().filter(|door| door.counts.due > 0).map(Door::close).collect()
+    }
+}
+
+impl Door {
+    /// The value in the point's unit, or what is wrong with it.
+    fn plausible(&self, raw: Raw) -> Result<f64, BadCause> {
+        let number = raw.number().ok_or(BadCause::Malformed)?;
+        #[expect(clippy::float_cmp, reason = "a mark is one exact number")]
+        let broken = self.plan.sentinels.iter().any(|&mark| mark as f64 == number);
+        if broken {
+            return Err(BadCause::Sentinel);
+        }
+        let value = raw.value(self.plan.gain, self.plan.offset).ok_or(BadCause::Malformed)?;
+        match self.plan.span {
+            Some((low, high)) if value < low || value > high => Err(BadCause::Implausible),
+            Some(_) | None => Ok(value),
+        }
+    }
+
+    fn take(&mut self, at: EngineTime, raw: Raw, value: f64, held: bool) -> Option<Reading> {
+        bump(&mut self.counts.answered);
+        let quality = if held { Quality::Uncertain(raw, UncertainCause::Held) } else { Quality::Good(raw) };
+        let reading = Reading { point: self.counts.point, at, value: quality };
+        if self.is_late(at) {
+            bump(&mut self.counts.late);
+            return Some(reading);
+        }
+        let news = self.marked || !self.same(value, held) || self.heartbeat_due(at);
+        // As in the engine: a repetition of an older value makes nothing younger.
+        self.fresh_at = Some(if held { self.fresh_at.unwrap_or(at) } else { at });
+        if !news {
+            bump(&mut self.counts.within_deadband);
+            return None;
+        }
+        self.keep(at, quality);
+        Some(reading)
+    }
+
+    fn fail(&mut self, at: EngineTime, cause: BadCause) -> Option<Reading> {
+        bump(&mut self.failed[cause.code()]);
+        let quality = Quality::Bad(cause);
+        let known = self.kept.is_some_and(|(_, last)| last == quality) && !self.heartbeat_due(at);
+        if known || self.is_late(at) {
+            return None;
+        }
+        self.keep(at, quality);
+        Some(Reading { point: self.counts.point, at, value: quality })
+    }
+
+    fn keep(&mut self, at: EngineTime, quality: Quality<Raw>) {
+        self.kept = Some((at, quality));
+        // A held value that is too old already needs no mark: it never was believed again.
+        self.marked = self.too_old(at);
+    }
+
+    fn is_late(&self, at: EngineTime) -> bool {
+        self.kept.is_some_and(|(last, _)| at < last)
+    }
+
+    /// Within the deadband of the last reading kept, and of the same quality.
+    fn same(&self, value: f64, held: bool) -> bool {
+        let kept = match self.kept {
+            Some((_, Quality::Good(kept))) if !held => kept,
+            Some((_, Quality::Uncertain(kept, UncertainCause::Held))) if held => kept,
+            Some((_, Quality::Good(_) | Quality::Uncertain(..) | Quality::Bad(_))) | None => return false,
+        };
+        let Some(kept) = kept.value(self.plan.gain, self.plan.offset) else { return false };
+        libm::fabs(value - kept) < self.plan.deadband
+    }
+
+    /// The next answer would come too late for "kept at least this often".
+    fn heartbeat_due(&self, at: EngineTime) -> bool {
+        let next = at.plus(self.plan.every_ms.max(0));
+        self.kept.is_none_or(|(last, _)| {
+            at.since(last) >= self.plan.heartbeat_ms || next.since(last) > self.plan.heartbeat_ms
+        })
+    }
+
+    fn number(&self) -> Option<Raw> {
+        self.kept.and_then(|(_, quality)| quality.number())
+    }
+
+    fn too_old(&self, at: EngineTime) -> bool {
+        self.plan.max_age_ms > 0 && self.fresh_at.is_some_and(|fresh| fresh.plus(self.plan.max_age_ms) <= at)
+    }
+
+    fn stale_at(&self) -> Option<EngineTime> {
+        let ages = self.plan.max_age_ms > 0 && !self.marked && self.number().is_some();
+        self.fresh_at.filter(|_| ages).map(|fresh| fresh.plus(self.plan.max_age_ms))
+    }
+
+    fn close(&mut self) -> PointCounts {
+        let empty = PointCounts { point: self.counts.point, ..PointCounts::default() };
+        let mut counts = core::mem::replace(&mut self.counts, empty);
+        let failed = core::mem::take(&mut self.failed);
+        if failed.iter().any(|&count| count > 0) {
+            counts.failed = Vec::from(failed);
+        }
+        counts
+    }
+}
+
+fn bump(count: &mut u32) {
+    *count = count.saturating_add(1);
+}

@@ -1,0 +1,131 @@
+//! "Cannot be judged": one alert per device whose points cannot be believed, one per bus where that is so of
+//! all its devices.
+//!
+//! A device cannot be judged while any point that its conditions or modules read is bad or stale. A bus
+//! cannot be judged while none of its devices can, where there are at least two. As long as a bus cannot be
+//! judged and has a rule of its own, its devices keep quiet: what is pending waits, and once the bus's alert
+//! is raised, theirs are cleared as superseded. When the first device is back the bus's alert clears, and the
+//! devices that are still silent have their whole delay again.
+//!
+//! The truth of these conditions is always known, so their own quality is always good.
+
+use alloc::vec::Vec;
+
+use gateway_model::{ClearCause, Conclusion, ProcessRegion, RuleKind};
+
+use crate::engine::Engine;
+use crate::wiring::listed;
+
+/// Fewer devices than this are named one by one.
+pub(crate) const BUS_DEVICES_MIN: usize = 2;
+
+impl Engine {
+    /// Points of the device changed between believed and not.
+    pub(crate) fn settle_device(&mut self, device: usize, out: &mut Vec<Conclusion>) {
+        let blind = self.is_blind(device);
+        let folded = self.folded(device);
+        let covered = folded && self.bus_alert_open(device);
+        for slot in listed(&self.wiring.device_rules, device).to_vec() {
+            let Some(RuleKind::DeviceUnevaluable { after_ms }) = self.kind(slot) else { continue };
+            let due = self.now.plus((*after_ms).max(0));
+            let now = self.now;
+            self.with_life(slot, out, |life, face, desk| match (life.state.regions.process, blind) {
+                (ProcessRegion::Normal, true) => life.enter(ProcessRegion::Pending, Some(due), now),
+                (ProcessRegion::Pending, true) if !folded => {
+                    life.state.due.get_or_insert(due);
+                }
+                (ProcessRegion::Active | ProcessRegion::Clearing, true) if covered => {
+                    life.clear(ClearCause::Superseded, face, desk);
+                    life.enter(ProcessRegion::Pending, None, now);
+                }
+                (ProcessRegion::Pending, false) => {
+                    life.enter(ProcessRegion::Normal, None, now);
+                    life.state.fleeting = life.state.fleeting.saturating_add(1);
+                }
+                (ProcessRegion::Active | ProcessRegion::Clearing, false) => {
+                    life.clear(ClearCause::Returned, face, desk);
+                }
+                (ProcessRegion::Normal, false)
+                | (ProcessRegion::Pending | ProcessRegion::Active | ProcessRegion::Clearing, true) => (),
+            });
+        }
+    }
+
+    /// Devices of the bus changed between judged and not.
+    pub(crate) fn settle_bus(&mut self, bus: usize, out: &mut Vec<Conclusion>) {
+        let blind = self.bus_is_blind(bus);
+        for slot in listed(&self.wiring.bus_rules, bus).to_vec() {
+            let Some(RuleKind::BusUnevaluable { after_ms, .. }) = self.kind(slot) else { continue };
+            let due = self.now.plus((*after_ms).max(0));
+            let now = self.now;
+            self.with_life(slot, out, |life, face, desk| match (life.state.regions.process, blind) {
+                (ProcessRegion::Normal, true) => life.enter(ProcessRegion::Pending, Some(due), now),
+                (ProcessRegion::Pending, false) => {
+                    life.enter(ProcessRegion::Normal, None, now);
+                    life.state.fleeting = life.state.fleeting.saturating_add(1);
+                }
+                (ProcessRegion::Active | ProcessRegion::Clearing, false) => {
+                    life.clear(ClearCause::Returned, face, desk);
+                }
+                (ProcessRegion::Normal, false)
+                | (ProcessRegion::Pending | ProcessRegion::Active | ProcessRegion::Clearing, true) => (),
+            });
+        }
+        if !blind {
+            self.settle_devices_of(bus, out);
+        }
+    }
+
+    /// The delay of a device's or bus's rule ran out.
+    pub(crate) fn blind_long_enough(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
+        let Some(rule) = self.plan.rules.get(slot) else { return };
+        let subject = usize::from(rule.subject.0);
+        match rule.kind {
+            RuleKind::DeviceUnevaluable { .. } if self.folded(subject) => {
+                if let Some(life) = self.lives.get_mut(slot) {
+                    life.state.due = None;
+                }
+            }
+            RuleKind::BusUnevaluable { bus, .. } => {
+                self.with_life(slot, out, |life, face, desk| life.elapsed(face, desk));
+                self.settle_devices_of(usize::from(bus), out);
+            }
+            RuleKind::DeviceUnevaluable { .. }
+            | RuleKind::Condition { .. }
+            | RuleKind::Absence { .. }
+            | RuleKind::CycleFailed { .. } => {
+                self.with_life(slot, out, |life, face, desk| life.elapsed(face, desk));
+            }
+        }
+    }
+
+    fn settle_devices_of(&mut self, bus: usize, out: &mut Vec<Conclusion>) {
+        for device in listed(&self.wiring.bus_devices, bus).to_vec() {
+            self.settle_device(device, out);
+        }
+    }
+
+    fn is_blind(&self, device: usize) -> bool {
+        self.blind.get(device).is_some_and(|&points| points > 0)
+    }
+
+    fn bus_is_blind(&self, bus: usize) -> bool {
+        let devices = listed(&self.wiring.bus_devices, bus);
+        devices.len() >= BUS_DEVICES_MIN && devices.iter().all(|&device| self.is_blind(device))
+    }
+
+    pub(crate) fn bus_of(&self, device: usize) -> Option<usize> {
+        self.plan.devices.get(device).map(|device| usize::from(device.bus))
+    }
+
+    /// The device's bus speaks for it, or is about to.
+    fn folded(&self, device: usize) -> bool {
+        self.bus_of(device)
+            .is_some_and(|bus| !listed(&self.wiring.bus_rules, bus).is_empty() && self.bus_is_blind(bus))
+    }
+
+    fn bus_alert_open(&self, device: usize) -> bool {
+        let rules = self.bus_of(device).map_or(&[][..], |bus| listed(&self.wiring.bus_rules, bus));
+        rules.iter().filter_map(|&slot| self.lives.get(slot)).any(crate::alert::Life::is_open)
+    }
+}

@@ -1,0 +1,272 @@
+//! Invariants of `alerts.md` §1.1 over random histories: (i) every raise has one end, (ii) nothing clears
+//! while it cannot be judged, (iv) the chunking of time changes nothing, (v) neither does a crash, (vi) no
+//! timer fires twice. (iii) is about shelving, which has no command yet.
+
+use std::collections::BTreeMap;
+
+use gateway_engine::Engine;
+use gateway_model::{
+    AckRegion, AlertChange, AlertId, BadCause, Change, ClearCause, Command, CommandBody, Conclusion,
+    ConclusionBody, DeviceIx, EngineTime, Epoch, Input, ModuleIx, Op, Plan, PointIx, ProcessRegion, Program,
+    Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, StartCause, StartInput, UncertainCause,
+};
+use proptest::prelude::*;
+
+use crate::rig::{DOOR, M, T, U, absent, bus_blind, cabinet, device_blind, high, rule, site};
+
+/// Every kind of rule, with and without delays, and a heat cycle.
+fn plan() -> Plan {
+    let on_b = |rule: RulePlan| RulePlan { subject: DeviceIx(1), ..rule };
+    let both = rule(RuleKind::Condition {
+        when: Program(vec![Op::Point(T), Op::Point(U), Op::Greater, Op::TruthPoint(DOOR), Op::And]),
+        returned: None,
+        on_delay_ms: 7_000,
+        off_delay_ms: 0,
+        shown: Some(T),
+        limit: None,
+    });
+    let mut plan = site(vec![
+        high(T, 80.0, 5.0, 20, 15),
+        high(T, 60.0, 0.0, 0, 0),
+        RulePlan { latching: true, ..high(T, 90.0, 0.0, 0, 10) },
+        on_b(high(U, 80.0, 0.0, 0, 30)),
+        both,
+        absent(T, 45),
+        absent(M, 100),
+        rule(RuleKind::CycleFailed { module: ModuleIx(0), settle_within_ms: 200_000 }),
+        device_blind(0, 20),
+        device_blind(1, 25),
+        bus_blind(0, 20),
+    ]);
+    plan.modules = cabinet().modules;
+    plan
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Reading {
+        point: u16,
+        behind_ms: i64,
+        value: Quality<Raw>,
+    },
+    /// Acknowledge one of the alerts that are listed: which, and how far the event named is off.
+    Ack {
+        which: usize,
+        off: u32,
+    },
+    Wait,
+    Start {
+        downtime_ms: Option<i64>,
+    },
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let raw = prop_oneof![(0_i64..1_300).prop_map(Raw::Int), Just(Raw::F32(f32::NAN.to_bits()))];
+    let value = prop_oneof![
+        12 => raw.clone().prop_map(Quality::Good),
+        1 => raw.clone().prop_map(|raw| Quality::Uncertain(raw, UncertainCause::Held)),
+        1 => raw.clone().prop_map(|raw| Quality::Uncertain(raw, UncertainCause::Stale)),
+        1 => raw.prop_map(|raw| Quality::Uncertain(raw, UncertainCause::Clock)),
+        2 => prop::sample::select(BadCause::ALL.to_vec()).prop_map(Quality::Bad),
+    ];
+    let behind = prop_oneof![4 => Just(0_i64), 1 => 0_i64..20_000];
+    prop_oneof![
+        20 => (0..5_u16, behind, value).prop_map(|(point, behind_ms, value)| Act::Reading { point, behind_ms, value }),
+        2 => (0..8_usize, 0..2_u32).prop_map(|(which, off)| Act::Ack { which, off }),
+        2 => Just(Act::Wait),
+        1 => prop::option::of(0_i64..200_000).prop_map(|downtime_ms| Act::Start { downtime_ms }),
+    ]
+}
+
+fn history() -> impl Strategy<Value = Vec<(i64, Act)>> {
+    let gap = prop_oneof![6 => 0_i64..12_000, 1 => 0_i64..90_000];
+    prop::collection::vec((gap, act()), 1..120)
+}
+
+/// Plays the history; `between` may do what it likes before each input at a given time.
+fn play(
+    history: &[(i64, Act)],
+    mut between: impl FnMut(&mut Engine, EngineTime, &mut Vec<Conclusion>),
+) -> (Engine, Vec<Conclusion>) {
+    let mut engine = Engine::new(plan());
+    let mut out = Vec::new();
+    let mut epoch = 1;
+    let mut now = 1_000_000;
+    engine.step(&start(now, epoch, Some(0)), &mut out);
+    for (gap, act) in history {
+        let is_start = matches!(act, Act::Start { .. });
+        let gap = if let Act::Start { downtime_ms } = act { downtime_ms.unwrap_or(0) } else { *gap };
+        now += gap;
+        let input = match act {
+            Act::Reading { point, behind_ms, value } => Input::Reading(Reading {
+                point: PointIx(*point),
+                at: EngineTime(now - behind_ms),
+                value: *value,
+            }),
+            Act::Ack { which, off } => Input::Command(Command {
+                at: EngineTime(now),
+                order: Some((1, 1)),
+                author: "p".into(),
+                body: acknowledge(&engine, *which, *off),
+            }),
+            Act::Wait => Input::Advance(EngineTime(now)),
+            Act::Start { downtime_ms } => {
+                epoch += 1;
+                start(now, epoch, *downtime_ms)
+            }
+        };
+        // Nobody is there to let time pass before a start.
+        between(&mut engine, if is_start { EngineTime(i64::MIN) } else { input.at() }, &mut out);
+        engine.step(&input, &mut out);
+    }
+    (engine, out)
+}
+
+fn acknowledge(engine: &Engine, which: usize, off: u32) -> CommandBody {
+    let alerts = engine.alerts();
+    alerts.get(which).map_or(CommandBody::Acknowledge { alert: AlertId::default(), event: 1 }, |alert| {
+        CommandBody::Acknowledge { alert: alert.alert, event: alert.event - off }
+    })
+}
+
+fn start(at: i64, epoch: u64, downtime_ms: Option<i64>) -> Input {
+    Input::Start(StartInput {
+        at: EngineTime(at),
+        epoch: Epoch(epoch),
+        previous: None,
+        previous_hash: None,
+        cause: StartCause::Unclean,
+        downtime_ms,
+        simulated: false,
+    })
+}
+
+fn lives(out: &[Conclusion]) -> BTreeMap<AlertId, Vec<(EngineTime, AlertChange)>> {
+    let mut lives: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for conclusion in out {
+        if let ConclusionBody::Alert(change) = &conclusion.body {
+            lives.entry(change.alert).or_default().push((conclusion.at, change.clone()));
+        }
+    }
+    lives
+}
+
+proptest! {
+    #[test]
+    fn every_alert_is_raised_once_cleared_at_most_once_and_numbered_without_holes(history in history()) {
+        let (engine, out) = play(&history, |_, _, _| ());
+        let open: Vec<AlertId> = engine.alerts().iter().map(|alert| alert.alert).collect();
+        for (id, life) in lives(&out) {
+            for (index, (_, change)) in life.iter().enumerate() {
+                prop_assert_eq!(change.event as usize, index + 1);
+                prop_assert_eq!(change.change == Change::Raised, index == 0, "{:?}", life);
+            }
+            let ends = life.iter().filter(|(_, change)| matches!(change.change, Change::Cleared(_))).count();
+            prop_assert!(ends <= 1, "{:?}", life);
+            let last = &life.last().unwrap().1;
+            let listed = ends == 0 || last.regions.ack == AckRegion::Unacked;
+            prop_assert!(!listed || open.contains(&id), "an alert that is not over is listed: {:?}", life);
+            let acknowledged = life.iter().filter(|(_, change)| change.change == Change::Acknowledged).count();
+            prop_assert!(acknowledged <= 1, "{:?}", life);
+        }
+    }
+
+    #[test]
+    fn nothing_clears_while_it_cannot_be_judged(history in history()) {
+        let (_, out) = play(&history, |_, _, _| ());
+        for (_, change) in lives(&out).into_values().flatten() {
+            if matches!(change.change, Change::Cleared(ClearCause::Returned) | Change::Raised | Change::Recurred) {
+                prop_assert_eq!(change.regions.quality, QualityRegion::Good, "{:?}", change);
+            }
+            if let Change::Cleared(_) = change.change {
+                prop_assert_eq!(change.regions.process, ProcessRegion::Normal);
+            }
+        }
+    }
+
+    #[test]
+    fn conclusions_are_in_the_order_of_their_times(history in history()) {
+        let (engine, out) = play(&history, |_, _, _| ());
+        prop_assert!(out.windows(2).all(|pair| pair[0].at <= pair[1].at));
+        prop_assert!(out.last().is_none_or(|last| last.at <= engine.now()));
+    }
+
+    #[test]
+    fn any_chunking_of_time_gives_the_same_conclusions(history in history(), chunks in prop::collection::vec(1_i64..40_000, 1..8)) {
+        let (_, whole) = play(&history, |_, _, _| ());
+        let mut chunk = chunks.iter().cycle();
+        let (_, chunked) = play(&history, |engine, until, out| {
+            while engine.now() < until {
+                let next = engine.now().plus(*chunk.next().unwrap()).min(until);
+                engine.step(&Input::Advance(next), out);
+            }
+        });
+        prop_assert_eq!(&whole, &chunked);
+        // As a shell does it: asleep until the deadline.
+        let (_, woken) = play(&history, |engine, until, out| {
+            while let Some(deadline) = engine.deadline().filter(|&deadline| deadline <= until) {
+                engine.step(&Input::Advance(deadline), out);
+                assert!(engine.deadline().is_none_or(|next| next > deadline), "no timer fires twice");
+            }
+        });
+        prop_assert_eq!(&whole, &woken);
+    }
+
+    #[test]
+    fn a_crash_at_any_step_changes_nothing_once_restored(history in history()) {
+        let (engine, whole) = play(&history, |_, _, _| ());
+        let (restored, crashed) = play(&history, |engine, _, out| {
+            let state = engine.save();
+            let (next, superseded) = Engine::restore(engine.plan().clone(), state.clone()).unwrap();
+            *engine = next;
+            assert_eq!(engine.save(), state);
+            out.extend(superseded);
+        });
+        prop_assert_eq!(&whole, &crashed);
+        prop_assert_eq!(engine.save(), restored.save());
+        prop_assert_eq!(engine.deadline(), restored.deadline());
+    }
+
+    #[test]
+    fn a_deadline_is_never_in_the_past_and_time_never_steps_back(history in history()) {
+        let mut before = EngineTime(i64::MIN);
+        play(&history, |engine, _, _| {
+            assert!(engine.now() >= before);
+            before = engine.now();
+            assert!(engine.deadline().is_none_or(|deadline| deadline >= engine.now()));
+        });
+    }
+
+    #[test]
+    fn no_input_and_no_plan_makes_it_panic(
+        stamps in prop::collection::vec((any::<i64>(), any::<u16>(), any::<i64>()), 0..40),
+        on in any::<i64>(),
+        off in any::<i64>(),
+        max_age in any::<i64>(),
+    ) {
+        let mut plan = plan();
+        for rule in &mut plan.rules {
+            rule.subject = DeviceIx(rule.subject.0.wrapping_mul(9));
+            if let RuleKind::Condition { on_delay_ms, off_delay_ms, shown, .. } = &mut rule.kind {
+                (*on_delay_ms, *off_delay_ms, *shown) = (on, off, Some(PointIx(77)));
+            }
+            if let RuleKind::Absence { after_ms, .. } = &mut rule.kind {
+                *after_ms = on;
+            }
+        }
+        plan.points[0].max_age_ms = max_age;
+        plan.points[0].every_ms = off;
+        plan.devices.truncate(2);
+        plan.buses.clear();
+        let mut engine = Engine::new(plan.clone());
+        let mut out = Vec::new();
+        for (at, point, raw) in stamps {
+            let value = Quality::Good(Raw::Int(raw));
+            engine.step(&Input::Reading(Reading { point: PointIx(point % 5), at: EngineTime(at), value }), &mut out);
+            engine.step(&start(at, point.into(), Some(raw)), &mut out);
+            engine.step(&Input::Advance(EngineTime(raw)), &mut out);
+            let state = engine.save();
+            prop_assert!(Engine::restore(plan.clone(), state).is_ok());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the engine promises, as timelines and laws.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod conditions;
+mod events;
+mod intake;
+mod laws;
+mod quality;
+mod restart;
+mod rig;
+mod verify;
