@@ -1,0 +1,178 @@
+//! Scenarios: what is at a site, what will go wrong there, and when.
+//!
+//! [`file`] is the TOML as written, [`build`] checks it against itself and makes it ready to run. Every problem is reported
+//! with its line; a scenario that parsed can always be run.
+
+pub(crate) mod build;
+mod file;
+
+use std::fmt;
+use std::path::Path;
+
+use crate::device::Device;
+use crate::face::frame::Transport;
+use crate::face::maps::Map;
+use crate::fault::Effect;
+use crate::signal::Signals;
+
+/// A sentence in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// A unit on an endpoint.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Unit id.
+    pub unit: u8,
+    /// Its registers.
+    pub map: Map,
+}
+
+/// One Modbus server.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its name: that of the bus in a site file.
+    pub name: String,
+    /// How it talks.
+    pub transport: Transport,
+    /// Connections at most; more are closed at once, as such boxes do.
+    pub connections: usize,
+    /// Time a device takes before it answers, real ms.
+    pub turnaround_ms: u64,
+    /// Its units, by id.
+    pub units: Vec<Unit>,
+}
+
+/// A fault that is sure to happen.
+#[derive(Debug, Clone)]
+pub struct Plant {
+    /// First second, after the first midnight, or after the incident for [`Scenario::incident`].
+    pub from: i64,
+    /// How many seconds.
+    pub for_s: i64,
+    /// What and where.
+    pub effect: Effect,
+    /// Where, as written.
+    pub target: String,
+    /// The fault's word.
+    pub fault: &'static str,
+    /// Why, for people.
+    pub note: Option<Text>,
+}
+
+/// A fault that may happen, again and again.
+#[derive(Debug, Clone)]
+pub struct Chance {
+    /// From this day on.
+    pub from_day: i64,
+    /// Between these seconds of the day.
+    pub between: (i64, i64),
+    /// The time between is cut into pieces this long, s…
+    pub every_s: i64,
+    /// …in each of which it happens with this probability.
+    pub chance: f64,
+    /// How many seconds.
+    pub for_s: i64,
+    /// What and where.
+    pub effect: Effect,
+    /// Where, as written.
+    pub target: String,
+    /// Seed of its draws.
+    pub seed: u64,
+}
+
+/// A scenario, checked.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub title: Text,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Local time of the site.
+    pub utc_offset_min: i32,
+    pub(crate) devices: Vec<(String, &'static str, Device)>,
+    pub(crate) signals: Signals,
+    /// Its Modbus servers.
+    pub endpoints: Vec<Endpoint>,
+    /// Sure faults.
+    pub plants: Vec<Plant>,
+    /// What `--incident-at` adds.
+    pub incident: Vec<Plant>,
+    /// Likely faults.
+    pub chances: Vec<Chance>,
+}
+
+/// One thing wrong with a scenario file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// File.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1, in characters.
+    pub column: usize,
+    /// What.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// The scenarios that come with the program.
+pub const EMBEDDED: [(&str, &str); 3] = [
+    ("hotel", include_str!("../../scenarios/hotel.toml")),
+    ("clinic", include_str!("../../scenarios/clinic.toml")),
+    ("hospital", include_str!("../../scenarios/hospital.toml")),
+];
+
+/// Why there is no scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read scenario {file} (embedded ones: hotel, clinic, hospital)")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It can be read but not run.
+    #[error("{} problem(s) in the scenario", .0.len())]
+    Problems(Vec<Problem>),
+}
+
+impl Scenario {
+    /// The embedded scenario of this name, or the file at this path; `seed` instead of its own.
+    pub fn load(name_or_path: &str, seed: Option<u64>) -> Result<Self, LoadError> {
+        let embedded = EMBEDDED.iter().find(|(name, _)| *name == name_or_path);
+        let loaded = if let Some((name, text)) = embedded {
+            build::build(&format!("{name}.toml"), text, seed)
+        } else {
+            let read = |source| LoadError::Read { file: name_or_path.to_owned(), source };
+            let text = std::fs::read_to_string(Path::new(name_or_path)).map_err(read)?;
+            build::build(name_or_path, &text, seed)
+        };
+        loaded.map_err(LoadError::Problems)
+    }
+
+    /// Reads a scenario; all its problems, or the scenario.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        build::build(file, text, None)
+    }
+
+    /// Ids and kinds of the devices.
+    pub fn devices(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.devices.iter().map(|(id, kind, _)| (id.as_str(), *kind))
+    }
+}
