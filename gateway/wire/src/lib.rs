@@ -1,1 +1,37 @@
-//! Stub.
+//! The contract between gateway and center: signed records, receipts, tokens, enrolment, orders.
+//!
+//! One format from flash to court: a *record* is a COSE_Sign1 over CBOR (`docs/record-format.md` describes the
+//! bytes for those who cannot run this code). What was signed is kept and forwarded byte for byte; nothing here
+//! encodes a record a second time. Everything that comes from outside is read strictly ([`RecordError`] says what
+//! was wrong and where) and every size has a limit.
+//!
+//! Leaves out: files, sockets, clocks, randomness (callers bring key bytes and times), and any judgement of what
+//! a record says.
+
+mod batch;
+mod body;
+mod columns;
+mod counts;
+mod enrol;
+mod envelope;
+mod error;
+mod key;
+mod order;
+mod receipt;
+mod record;
+mod strict;
+mod token;
+mod varint;
+
+pub use batch::{BATCH_TYPE, pack, unpack};
+pub use body::{
+    Body, CONTENT_MAX, ConclusionsBody, ConfigBody, FRAME_MAX, Frame, InputsBody, Kind, NotUnderstood,
+};
+pub use columns::ITEMS_MAX;
+pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint};
+pub use error::{RecordError, hex, unhex};
+pub use key::{SigningKey, VerifyingKey};
+pub use order::{Order, pack_orders, unpack_orders};
+pub use receipt::{EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused};
+pub use record::{Header, Opened, RECORD_MAX, RECORD_TYPE, Record, hash, open, peek, seal};
+pub use token::{TOKEN_LIFE_MS, Token, TokenError};

@@ -1,0 +1,179 @@
+//! First contact: how a gateway comes to know its center and a center its gateway.
+//!
+//! A person carries the code from one screen to the other. Its first half is a secret of the center, used once;
+//! its second half is the beginning of the SHA-256 of the center's key, so that the gateway knows whom it talks to
+//! before it sends anything. The center answers with a signed statement of what it has enrolled.
+
+use std::fmt;
+
+use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
+use minicbor::{Decode, Encode};
+
+use crate::{RecordError, SigningKey, VerifyingKey, envelope, hex, unhex};
+
+const REQUEST_TYPE: &str = "application/nonsite-enrol-request";
+const STATEMENT_TYPE: &str = "application/nonsite-enrolment";
+/// Bytes of a request or an answer, at most.
+const ENROL_MAX: usize = 16 << 10;
+/// Letters and digits that cannot be taken for each other; 32 of them, 5 bits each.
+const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+/// Characters of the secret half: 40 bits, used once within 15 minutes.
+const SECRET: usize = 8;
+
+/// `XXXXXXXX-<16 hex digits>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolCode {
+    /// Known to the center only, used once.
+    pub secret: String,
+    /// First 8 bytes of the SHA-256 of the center's key.
+    pub center: [u8; 8],
+}
+
+impl EnrolCode {
+    /// A code of the center with this key, from five random bytes.
+    pub fn new(random: [u8; 5], center: &VerifyingKey) -> Self {
+        let bits = random.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+        let character = |i| char::from(ALPHABET[(bits >> (5 * i)) as usize & 31]);
+        Self { secret: (0..SECRET).map(character).collect(), center: center.kid() }
+    }
+
+    /// Reads a code as a person types it: case and surrounding space do not matter.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (secret, center) = text.trim().split_once('-')?;
+        let secret = secret.to_ascii_uppercase();
+        let known = secret.len() == SECRET && secret.bytes().all(|c| ALPHABET.contains(&c));
+        known.then_some(())?;
+        Some(Self { secret, center: unhex(&center.to_ascii_lowercase())? })
+    }
+
+    /// Is this the key of the center that made the code?
+    pub fn check_against(&self, center: &VerifyingKey) -> bool {
+        self.center == center.kid()
+    }
+}
+
+impl fmt::Display for EnrolCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.secret, hex(&self.center))
+    }
+}
+
+/// A public key or the SHA-256 of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Fingerprint(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+/// What a gateway asks, signed with the key it wants enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EnrolRequest {
+    /// [`EnrolCode::secret`].
+    #[n(0)]
+    pub secret: String,
+    /// Its public key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub gateway_key: [u8; 32],
+    /// Version of its software.
+    #[n(2)]
+    pub software: String,
+    /// Epoch of its journal, where it has one already.
+    #[n(3)]
+    pub epoch: Option<Epoch>,
+}
+
+impl EnrolRequest {
+    /// Signs it, which shows that the asker holds the key.
+    pub fn seal(&self, key: &SigningKey) -> Vec<u8> {
+        envelope::sign(key, REQUEST_TYPE, envelope::encode(self))
+    }
+
+    /// Reads a request and checks it against the key it names.
+    pub fn open(bytes: &[u8]) -> Result<Self, RecordError> {
+        let envelope = envelope::read(bytes, REQUEST_TYPE, ENROL_MAX)?;
+        let request: Self = envelope::decode("enrolment request", envelope.payload())?;
+        envelope.verify(&VerifyingKey::from_bytes(&request.gateway_key)?)?;
+        Ok(request)
+    }
+}
+
+/// What the center states about a gateway, signed with its key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Enrolment {
+    /// The gateway's public key.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub gateway_key: [u8; 32],
+    /// Whose premises.
+    #[n(1)]
+    pub institution: InstitutionId,
+    /// Which premises.
+    #[n(2)]
+    pub site: SiteId,
+    /// Epochs of this gateway are above this: what the center has seen of an older life of it.
+    #[n(3)]
+    pub epoch_floor: Epoch,
+    /// SHA-256 of the public keys the center's TLS may show, besides public roots.
+    #[n(4)]
+    pub tls_keys: Vec<Fingerprint>,
+    /// When.
+    #[n(5)]
+    pub issued: CivilTime,
+}
+
+impl Enrolment {
+    /// Signs it with the center's key.
+    pub fn seal(&self, center: &SigningKey) -> Vec<u8> {
+        envelope::sign(center, STATEMENT_TYPE, envelope::encode(self))
+    }
+
+    /// Checks a statement against the center's key.
+    pub fn open(center: &VerifyingKey, bytes: &[u8]) -> Result<Self, RecordError> {
+        let envelope = envelope::read(bytes, STATEMENT_TYPE, ENROL_MAX)?;
+        envelope.verify(center)?;
+        envelope::decode("enrolment", envelope.payload())
+    }
+}
+
+/// The center's answer to an [`EnrolRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EnrolAnswer {
+    /// The center's public key.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub center_key: [u8; 32],
+    /// The signed [`Enrolment`], to be kept as it is.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub statement: Vec<u8>,
+}
+
+impl EnrolAnswer {
+    /// As CBOR.
+    pub fn encode(&self) -> Vec<u8> {
+        envelope::encode(self)
+    }
+
+    /// From CBOR, strictly; nothing is checked against a key yet.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        const WHAT: &str = "enrolment answer";
+        if bytes.len() > ENROL_MAX {
+            return Err(RecordError::TooLarge { what: WHAT, size: bytes.len(), limit: ENROL_MAX });
+        }
+        envelope::decode(WHAT, bytes)
+    }
+
+    /// What a gateway must check before it believes an answer: that the key is the code's, the statement the
+    /// key's, and the gateway itself.
+    pub fn check(
+        &self,
+        code: &EnrolCode,
+        own: &VerifyingKey,
+    ) -> Result<(VerifyingKey, Enrolment), RecordError> {
+        let center = VerifyingKey::from_bytes(&self.center_key)?;
+        if !code.check_against(&center) {
+            return Err(RecordError::KeyId { expected: code.center, found: center.kid().to_vec() });
+        }
+        let enrolment = Enrolment::open(&center, &self.statement)?;
+        if enrolment.gateway_key != own.to_bytes() {
+            let claimed = VerifyingKey::from_bytes(&enrolment.gateway_key)?.gateway_id();
+            return Err(RecordError::Gateway { key: own.gateway_id(), claimed });
+        }
+        Ok((center, enrolment))
+    }
+}

@@ -1,0 +1,174 @@
+//! Everything that is not a record: batches, receipts, tokens, enrolment, orders.
+
+use gateway_model::{AlertId, CivilTime, CommandBody, Epoch, GatewayId, InstitutionId, Seq, SiteId};
+use gateway_wire::{
+    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Order, RANGES_MAX,
+    RECORD_MAX, Receipt, RecordError, Refused, SigningKey, TOKEN_LIFE_MS, Token, TokenError, VerifyingKey,
+    hash, hex, pack, pack_orders, unhex, unpack, unpack_orders,
+};
+
+use crate::key;
+
+fn center() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+#[test]
+fn a_batch_holds_its_records_unchanged() {
+    let records = [vec![1, 2, 3], vec![], vec![0xff; 70_000]];
+    let bytes = pack(&records);
+    assert_eq!(unpack(&bytes, 3).unwrap(), records.each_ref().map(|record| &record[..]));
+    assert!(matches!(unpack(&bytes, 2), Err(RecordError::TooMany { limit: 2, .. })));
+    assert!(unpack(&bytes[..bytes.len() - 1], 3).is_err());
+    assert!(unpack(&[0x5f, 0x41, 0, 0xff], 3).is_err());
+    assert!(unpack(&[0x01], 3).is_err());
+    assert!(matches!(unpack(&pack(&[vec![0; RECORD_MAX + 1]]), 1), Err(RecordError::TooLarge { .. })));
+    assert_eq!(unpack(&[], 0).unwrap(), Vec::<&[u8]>::new());
+}
+
+#[test]
+fn a_receipt_comes_back_and_is_bounded() {
+    let receipt = Receipt {
+        server_time: CivilTime(1_790_000_000_000),
+        window: 64,
+        epochs: vec![
+            EpochReceipt {
+                epoch: Epoch(3),
+                through: Some(Seq(7)),
+                have: vec![(Seq(9), Seq(12)), (Seq(20), Seq(20))],
+            },
+            EpochReceipt { epoch: Epoch(4), through: None, have: vec![] },
+        ],
+        refused: vec![Refused { epoch: Epoch(3), seq: Seq(8), code: "signature".into() }],
+        wants: vec![(Epoch(3), Seq(13), Seq(19))],
+    };
+    let bytes = receipt.encode();
+    assert_eq!(Receipt::decode(&bytes), Ok(receipt.clone()));
+    for end in 0..bytes.len() {
+        assert!(Receipt::decode(&bytes[..end]).is_err(), "cut at {end}");
+    }
+    assert!(Receipt::decode(&[&bytes[..], &[0]].concat()).is_err());
+    let mut many = receipt;
+    many.wants = vec![(Epoch(0), Seq(0), Seq(0)); RANGES_MAX + 1];
+    assert!(matches!(Receipt::decode(&many.encode()), Err(RecordError::TooMany { .. })));
+}
+
+#[test]
+fn a_token_is_good_for_one_audience_and_a_short_time() {
+    let issued = CivilTime(1_000_000_000);
+    let text = Token::make(&key(), issued, "center");
+    let own = key().verifying_key();
+    assert_eq!(Token::claimed(&text), Ok(own.gateway_id()));
+    for skew in [-TOKEN_LIFE_MS, 0, TOKEN_LIFE_MS] {
+        let token = Token::check(&own, &text, CivilTime(issued.0 + skew), "center").unwrap();
+        assert_eq!(token.gateway, own.gateway_id());
+    }
+    for skew in [-TOKEN_LIFE_MS - 1, TOKEN_LIFE_MS + 1] {
+        let stale = Token::check(&own, &text, CivilTime(issued.0 + skew), "center");
+        assert!(matches!(stale, Err(TokenError::Stale { .. })));
+    }
+    assert_eq!(Token::check(&own, &text, issued, "another"), Err(TokenError::Audience("center".into())));
+    let other = center().verifying_key();
+    assert!(matches!(
+        Token::check(&other, &text, issued, "center"),
+        Err(TokenError::Record(RecordError::KeyId { .. }))
+    ));
+    for at in 0..text.len() {
+        let mut changed = text.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        if changed != text {
+            assert!(Token::check(&own, &changed, issued, "center").is_err(), "character {at}");
+        }
+    }
+    assert!(Token::claimed("").is_err());
+    assert_eq!(Token::claimed("no base64!"), Err(TokenError::Text));
+    assert!(Token::claimed(&"A".repeat(100_000)).is_err());
+}
+
+#[test]
+fn one_signed_thing_is_never_taken_for_another() {
+    let request = request().seal(&key());
+    let kind = Enrolment::open(&key().verifying_key(), &request);
+    assert!(matches!(kind, Err(RecordError::ContentType { .. })), "{kind:?}");
+    let order = Order::open(&key().verifying_key(), key().gateway_id(), &request);
+    assert!(matches!(order, Err(RecordError::ContentType { .. })));
+}
+
+fn request() -> EnrolRequest {
+    let gateway_key = key().verifying_key().to_bytes();
+    EnrolRequest { secret: "ABCD2345".into(), gateway_key, software: "0.1.0".into(), epoch: Some(Epoch(2)) }
+}
+
+#[test]
+fn enrolment_ties_the_code_the_center_and_the_gateway_together() {
+    let code = EnrolCode::new([1, 2, 3, 4, 255], &center().verifying_key());
+    let text = code.to_string();
+    assert_eq!(text.len(), 8 + 1 + 16);
+    assert_eq!(text[9..], hex(&hash(&center().verifying_key().to_bytes()))[..16]);
+    assert_eq!(EnrolCode::parse(&format!(" {} \n", text.to_lowercase())), Some(code.clone()));
+    assert_eq!(EnrolCode::parse("ABCD2345"), None);
+    assert_eq!(EnrolCode::parse("ABCD234O-0011223344556677"), None, "O and 0 are not used");
+
+    assert_eq!(EnrolRequest::open(&request().seal(&key())), Ok(request()));
+    // Somebody else's key cannot be enrolled by who does not hold it.
+    assert!(EnrolRequest::open(&request().seal(&center())).is_err());
+
+    let statement = |key: &SigningKey| Enrolment {
+        gateway_key: key.verifying_key().to_bytes(),
+        institution: InstitutionId("91110105MA0123456X".into()),
+        site: SiteId("hotel-1".into()),
+        epoch_floor: Epoch(5),
+        tls_keys: vec![Fingerprint([3; 32])],
+        issued: CivilTime(5),
+    };
+    let answer = |by: &SigningKey, of: &SigningKey| EnrolAnswer {
+        center_key: by.verifying_key().to_bytes(),
+        statement: statement(of).seal(by),
+    };
+    let good = answer(&center(), &key());
+    assert_eq!(EnrolAnswer::decode(&good.encode()), Ok(good.clone()));
+    let own = key().verifying_key();
+    assert_eq!(good.check(&code, &own), Ok((center().verifying_key(), statement(&key()))));
+    let false_center = SigningKey::from_bytes(&[8; 32]);
+    assert!(matches!(answer(&false_center, &key()).check(&code, &own), Err(RecordError::KeyId { .. })));
+    let mixed = EnrolAnswer { statement: statement(&key()).seal(&false_center), ..good };
+    assert!(mixed.check(&code, &own).is_err());
+    assert!(matches!(answer(&center(), &false_center).check(&code, &own), Err(RecordError::Gateway { .. })));
+}
+
+#[test]
+fn an_order_is_for_one_gateway_and_from_one_center() {
+    let gateway = key().gateway_id();
+    let order = Order {
+        center_epoch: 1,
+        seq: 9,
+        gateway,
+        issued: CivilTime(10),
+        expires: CivilTime(20),
+        author: "p-17".into(),
+        body: CommandBody::Acknowledge { alert: AlertId { epoch: Epoch(3), n: 1 }, event: 2 },
+    };
+    let bytes = order.seal(&center());
+    let answer = pack_orders(&[&bytes, &bytes]);
+    assert_eq!(unpack_orders(&answer), Ok(vec![bytes.clone(), bytes.clone()]));
+    assert!(unpack_orders(&answer[..answer.len() - 1]).is_err());
+    assert_eq!(pack_orders(&vec![&bytes[..]; 1000]).len(), pack_orders(&[&bytes[..]; 64]).len());
+
+    let center = center().verifying_key();
+    assert_eq!(Order::open(&center, gateway, &bytes), Ok(order));
+    assert!(matches!(Order::open(&center, GatewayId([0; 16]), &bytes), Err(RecordError::Gateway { .. })));
+    assert!(Order::open(&key().verifying_key(), gateway, &bytes).is_err());
+}
+
+#[test]
+fn keys_of_low_order_are_no_keys() {
+    assert_eq!(VerifyingKey::from_bytes(&[0; 32]), Err(RecordError::Key));
+    let mut one = [0; 32];
+    one[0] = 1;
+    assert_eq!(VerifyingKey::from_bytes(&one), Err(RecordError::Key));
+    let secret = key().to_bytes();
+    assert!(!format!("{:?}", key()).contains(&hex(&secret)));
+    assert_eq!(unhex(&hex(&secret)), Some(secret));
+    assert_eq!(unhex::<2>("0g00"), None);
+}
