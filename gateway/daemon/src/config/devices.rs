@@ -1,0 +1,439 @@
+//! Devices of a site file: their points, where these are read, and the rules that watch them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use gateway_model::{
+    DeviceIx, DevicePlan, InstitutionId, ModuleIx, ModulePlan, PackRef, Plan, PointIx, SiteId, Text, Unit,
+};
+use gateway_rules::{
+    At, File, Millis, Pack, PackSubject, Settings, Source, Subject, Table, bind, bind_unevaluable,
+    did_you_mean, known_settings,
+};
+use sha2::{Digest, Sha256};
+
+use super::Library;
+use super::blocks::{Claim, coalesce};
+use super::head::{self, Common, Head};
+use super::points::{Making, find};
+use super::profile::{self, DECIMALS_MAX, Form, Profile};
+use super::site::{BlockPlan, Carrier, EncodingKind, MqttPlan, UnitId};
+
+/// What the devices amount to.
+#[derive(Debug, Default)]
+pub(super) struct Devices {
+    pub(super) plan: Plan,
+    pub(super) blocks: Vec<BlockPlan>,
+    pub(super) mqtt: Vec<MqttPlan>,
+    pub(super) packs: Vec<Source>,
+    pub(super) left_out: Vec<(String, String, String)>,
+}
+
+/// Slots are 16 bits; far below that a gateway is the wrong size.
+const DEVICES_MAX: usize = 1_000;
+/// Pace of a reading.
+const EVERY_DEFAULT: Duration = Duration::from_secs(10);
+const EVERY_MIN: Millis = Millis(100);
+const EVERY_MAX: Millis = Millis(86_400_000);
+/// A point is stale after three missed readings, but never sooner than this.
+const MAX_AGE_MIN_MS: i64 = 30_000;
+/// A kind that no pack watches: measured and charted, not judged.
+const KIND_WITHOUT_PACK: &str = "sensor";
+
+/// Reads all devices; `None` without a head to put them in.
+pub(super) fn read(
+    root: &Table<'_>,
+    library: &Library,
+    common: &Common,
+    head: Option<&Head>,
+) -> Option<Devices> {
+    let file = root.file();
+    let settings = &common.settings;
+    let mut bus_names = common.buses.clone();
+    bus_names.push(head::MQTT.to_owned());
+    let mut reader = Reader {
+        file,
+        library,
+        settings,
+        claims: Vec::new(),
+        used: Vec::new(),
+        watched: Vec::new(),
+        out: Devices::default(),
+    };
+    reader.out.plan.buses = bus_names;
+    let tables = root.tables("device", "a [[device]]");
+    if tables.len() > DEVICES_MAX {
+        file.error(root.key_span("device"), format!("a gateway has at most {DEVICES_MAX} devices"), None);
+    }
+    for table in tables.into_iter().take(DEVICES_MAX) {
+        reader.device(table);
+    }
+    reader.finish();
+    let head = head?;
+    let mut devices = reader.out;
+    devices.plan.site = SiteId(head.id.clone());
+    devices.plan.institution = InstitutionId(head.institution.clone());
+    devices.plan.utc_offset_min = head.utc_offset_min;
+    Some(devices)
+}
+
+pub(super) struct Reader<'f, 'l> {
+    pub(super) file: &'f File<'f>,
+    library: &'l Library,
+    settings: &'l Settings,
+    claims: Vec<Claim>,
+    /// Packs in use; their place is their slot.
+    used: Vec<&'l Pack>,
+    /// Devices with rules, and their bus.
+    watched: Vec<(DeviceIx, u16)>,
+    pub(super) out: Devices,
+}
+
+/// A device while its points are being collected.
+pub(super) struct Draft {
+    pub(super) ix: DeviceIx,
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) points: BTreeMap<String, (PointIx, Unit)>,
+}
+
+/// One `[[device.read]]` or `[[device.mqtt]]`, as far as they are alike.
+pub(super) struct Part<'l> {
+    pub(super) profile: &'l Profile,
+    /// Point name and what it is mapped to.
+    pub(super) map: Vec<(At<String>, At<String>)>,
+    /// Points whose truth is turned around.
+    pub(super) invert: Vec<String>,
+    pub(super) max_age: Option<Millis>,
+    pub(super) decimals: i32,
+    pub(super) unit: Option<Unit>,
+    pub(super) carrier: Option<Carrier>,
+    pub(super) span: Range<usize>,
+}
+
+impl<'f, 'l> Reader<'f, 'l> {
+    fn device(&mut self, table: Table<'f>) {
+        let file = self.file;
+        let place = table.key_span("id");
+        let id = table.need::<String>("id").and_then(|id| head::plain_id(file, id));
+        let kind = table.need::<String>("kind");
+        let name = table.need::<Text>("name");
+        let program = table.get::<String>("program");
+        let own = head::settings(&table);
+        let reads = table.tables("read", "a [[device.read]]");
+        let feeds = table.tables("mqtt", "a [[device.mqtt]]");
+        if reads.is_empty() && feeds.is_empty() {
+            file.error(
+                place.clone(),
+                "nothing is read of this device",
+                Some("add a [[device.read]] or a [[device.mqtt]]".into()),
+            );
+        }
+        table.finish();
+        // A device without an id is still read, so that all of its problems are said.
+        let id = id.unwrap_or_default();
+        if self.out.plan.devices.iter().any(|device| device.id == id) && !id.is_empty() {
+            file.error(place.clone(), format!("there is a device `{id}` already"), None);
+        }
+        if let Some(kind) = &kind {
+            self.check_kind(kind);
+        }
+        let ix = DeviceIx(self.out.plan.devices.len() as u16);
+        let mut draft =
+            Draft { ix, id, kind: kind.map_or_else(String::new, |kind| kind.value), points: BTreeMap::new() };
+        let mut buses = Vec::new();
+        for read in reads {
+            buses.extend(self.read_part(read, &mut draft));
+        }
+        let broker = self.out.plan.buses.len() - 1;
+        for feed in feeds {
+            self.mqtt_part(feed, &mut draft);
+        }
+        let bus = buses.first().copied().unwrap_or(broker) as u16;
+        let name = name.map_or_else(Text::default, |name| name.value);
+        self.out.plan.devices.push(DevicePlan { id: draft.id.clone(), kind: draft.kind.clone(), name, bus });
+        self.rules(&draft, bus, program.as_ref(), &own, place);
+    }
+
+    fn check_kind(&self, kind: &At<String>) {
+        let mut kinds: Vec<&str> = vec![KIND_WITHOUT_PACK];
+        for pack in &self.library.packs {
+            match &pack.subject {
+                PackSubject::Kinds(own) => kinds.extend(own.iter().map(String::as_str)),
+                PackSubject::Everything => (),
+            }
+        }
+        if !kinds.contains(&kind.value.as_str()) {
+            let hint = did_you_mean(&kind.value, kinds.iter().copied()).map_or_else(
+                || format!("kinds: {}", kinds.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.file.error(kind.span.clone(), format!("no pack watches a `{}`", kind.value), Some(hint));
+        }
+    }
+
+    /// Packs for devices of this kind.
+    pub(super) fn packs_of(&self, kind: &str) -> Vec<&'l Pack> {
+        let watches = |pack: &&Pack| match &pack.subject {
+            PackSubject::Kinds(kinds) => kinds.iter().any(|own| own == kind),
+            PackSubject::Everything => false,
+        };
+        self.library.packs.iter().filter(watches).collect()
+    }
+
+    /// Reads what is alike in `[[device.read]]` and `[[device.mqtt]]`; the table is left to finish.
+    pub(super) fn part(&self, table: &Table<'f>) -> Option<Part<'l>> {
+        let file = self.file;
+        let profile = table.need::<String>("profile");
+        let map = table.need::<Table<'f>>("map").map(|map| map.value.entries::<String>());
+        let invert = table.get::<Vec<At<String>>>("invert").map_or_else(Vec::new, |list| list.value);
+        let max_age = table.get::<Millis>("max_age").map(|age| age.value);
+        let options = table.table("options", "the options");
+        let profile = profile.and_then(|name| self.profile(&name));
+        let options = self.options(options, profile, table);
+        for point in &invert {
+            let mapped =
+                map.as_ref().is_some_and(|map| map.iter().any(|(name, _)| name.value == point.value));
+            if !mapped {
+                file.error(point.span.clone(), format!("`{}` is not in the map", point.value), None);
+            }
+        }
+        let (decimals, unit, carrier) = options;
+        let invert = invert.into_iter().map(|point| point.value).collect();
+        Some(Part {
+            profile: profile?,
+            map: map?,
+            invert,
+            max_age,
+            decimals,
+            unit,
+            carrier,
+            span: table.key_span("profile"),
+        })
+    }
+
+    fn profile(&self, name: &At<String>) -> Option<&'l Profile> {
+        let profiles = &self.library.profiles;
+        let found = profiles.get(&name.value);
+        if found.is_none() {
+            let known = || profiles.keys().map(String::as_str);
+            let hint = did_you_mean(&name.value, known()).map_or_else(
+                || format!("profiles: {}", known().collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.file.error(name.span.clone(), format!("there is no profile `{}`", name.value), Some(hint));
+        }
+        found
+    }
+
+    fn options(
+        &self,
+        options: Option<Table<'f>>,
+        profile: Option<&Profile>,
+        part: &Table<'f>,
+    ) -> (i32, Option<Unit>, Option<Carrier>) {
+        let file = self.file;
+        let needs =
+            |name: &str| profile.is_some_and(|profile| profile.options.iter().any(|option| option == name));
+        let Some(options) = options else {
+            if let Some(profile) = profile.filter(|profile| !profile.options.is_empty()) {
+                let hint = format!(
+                    "options = {{ {} }}",
+                    profile.options.iter().map(|name| format!("{name} = …")).collect::<Vec<_>>().join(", ")
+                );
+                file.error(part.key_span("profile"), format!("`{}` needs options", profile.name), Some(hint));
+            }
+            return (0, None, None);
+        };
+        let decimals = needs("decimals").then(|| options.need::<i64>("decimals")).flatten();
+        let unit = needs("unit").then(|| options.need::<Unit>("unit")).flatten();
+        let carrier = needs("carrier").then(|| options.need::<String>("carrier")).flatten();
+        options.finish();
+        if let Some(decimals) = &decimals
+            && !(0..=DECIMALS_MAX).contains(&decimals.value)
+        {
+            file.error(decimals.span.clone(), format!("decimals are 0 to {DECIMALS_MAX}"), None);
+        }
+        let carrier = carrier.and_then(|word| {
+            let carrier = profile::carrier(&word.value);
+            if carrier.is_none() {
+                file.error(
+                    word.span,
+                    "not a carrier",
+                    Some("hex, base64, chirpstack or the-things-stack".into()),
+                );
+            }
+            carrier
+        });
+        let decimals = decimals.map_or(0, |decimals| decimals.value.clamp(0, DECIMALS_MAX) as i32);
+        (decimals, unit.map(|unit| unit.value), carrier)
+    }
+
+    /// The slot of the bus it names.
+    fn read_part(&mut self, table: Table<'f>, draft: &mut Draft) -> Option<usize> {
+        let file = self.file;
+        let bus = table.need::<String>("bus").and_then(|name| self.bus(&name));
+        let unit = table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit));
+        let every = head::duration(&table, "every", EVERY_DEFAULT, EVERY_MIN, EVERY_MAX);
+        let part = self.part(&table);
+        table.finish();
+        let part = part?;
+        let Form::Modbus(fields) = &part.profile.form else {
+            file.error(
+                part.span,
+                format!("`{}` speaks MQTT", part.profile.name),
+                Some("write it as [[device.mqtt]]".into()),
+            );
+            return bus;
+        };
+        for (point, target) in &part.map {
+            let Some(field) = find(file, fields, target) else { continue };
+            let register = field.place;
+            let bus_name = bus.map_or("", |bus| self.out.plan.buses[bus].as_str());
+            let making = Making {
+                unit: part
+                    .unit
+                    .filter(|unit| unit.dimension() == field.unit.dimension())
+                    .unwrap_or(field.unit),
+                gain: field.gain / 10_f64.powi(if field.unit == Unit::Truth { 0 } else { part.decimals }),
+                invert: field.invert,
+                span: field.span,
+                sentinels: &field.sentinels,
+                deadband: field.deadband,
+                counts: !matches!(register.encoding.kind, EncodingKind::F32 | EncodingKind::F64),
+                source: describe(bus_name, unit, register),
+                every_ms: every.as_millis() as i64,
+                max_age_ms: part
+                    .max_age
+                    .map_or((every.as_millis() as i64 * 3).max(MAX_AGE_MIN_MS), |age| age.0),
+            };
+            let slot = self.point(draft, point, making, &part);
+            if let (Some(slot), Some(bus), Some(unit)) = (slot, bus, unit) {
+                self.claims.push(Claim { bus, unit, every, register, point: slot });
+            }
+        }
+        bus
+    }
+
+    fn bus(&self, name: &At<String>) -> Option<usize> {
+        let buses = &self.out.plan.buses[..self.out.plan.buses.len() - 1];
+        let found = buses.iter().position(|bus| *bus == name.value);
+        if found.is_none() {
+            let known = || buses.iter().map(String::as_str);
+            let hint = did_you_mean(&name.value, known()).map_or_else(
+                || format!("buses: {}", known().collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.file.error(name.span.clone(), format!("there is no bus `{}`", name.value), Some(hint));
+        }
+        found
+    }
+
+    fn rules(
+        &mut self,
+        draft: &Draft,
+        bus: u16,
+        program: Option<&At<String>>,
+        own: &Settings,
+        span: Range<usize>,
+    ) {
+        let packs = self.packs_of(&draft.kind);
+        check_settings(self.file, own, &packs);
+        if packs.is_empty()
+            && let Some(program) = program
+        {
+            self.file.error(program.span.clone(), format!("`{}` devices have no programs", draft.kind), None);
+        }
+        let before = self.out.plan.rules.len();
+        for pack in packs {
+            let slot = self.slot(pack);
+            let subject = Subject {
+                device: draft.ix,
+                kind: &draft.kind,
+                points: &draft.points,
+                program,
+                file: self.file,
+                span: span.clone(),
+                settings: [own, self.settings],
+            };
+            let bound = bind(pack, slot, &subject, ModuleIx(self.out.plan.modules.len() as u16));
+            self.out.plan.rules.extend(bound.rules);
+            self.out.plan.modules.extend(bound.module);
+            let left_out = bound.left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));
+            self.out.left_out.extend(left_out);
+        }
+        if self.out.plan.rules.len() > before {
+            self.watched.push((draft.ix, bus));
+        }
+    }
+
+    /// The slot of a pack, given at its first use.
+    fn slot(&mut self, pack: &'l Pack) -> u16 {
+        let known = self.used.iter().position(|used| used.name == pack.name);
+        known.unwrap_or_else(|| {
+            self.used.push(pack);
+            self.out.packs.push(pack.source.clone());
+            self.out.plan.packs.push(PackRef {
+                name: pack.name.clone(),
+                version: pack.version.clone(),
+                sha256: Sha256::digest(pack.source.text.as_bytes()).into(),
+            });
+            self.used.len() - 1
+        }) as u16
+    }
+
+    fn finish(&mut self) {
+        for module in &self.out.plan.modules {
+            let ModulePlan::HeatCycle(cycle) = module;
+            // What is integrated or timed needs every answer: a value left out would be a hole in the curve.
+            for point in [Some(cycle.temperature), cycle.door].into_iter().flatten() {
+                self.out.plan.points[usize::from(point.0)].deadband = 0.0;
+            }
+        }
+        let everything: Vec<&Pack> =
+            self.library.packs.iter().filter(|pack| pack.subject == PackSubject::Everything).collect();
+        for pack in everything {
+            if self.watched.is_empty() {
+                continue;
+            }
+            let slot = self.slot(pack);
+            let rules = bind_unevaluable(pack, slot, &self.watched, self.file, self.settings);
+            self.out.plan.rules.extend(rules);
+        }
+        let all: Vec<&Pack> = self.library.packs.iter().collect();
+        check_settings(self.file, self.settings, &all);
+        self.out.blocks = coalesce(std::mem::take(&mut self.claims));
+    }
+}
+
+/// Settings that no rule of these packs has.
+fn check_settings(file: &File<'_>, settings: &Settings, packs: &[&Pack]) {
+    let known = known_settings(packs);
+    for (key, placed) in settings.iter().filter(|(key, _)| !known.contains(key)) {
+        let hint = did_you_mean(key, known.iter().map(String::as_str)).map_or_else(
+            || "settings are written \"pack/rule.parameter\"".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        file.error(placed.key.clone(), format!("no rule has a setting `{key}`"), Some(hint));
+    }
+}
+
+fn unit_id(file: &File<'_>, unit: &At<i64>) -> Option<UnitId> {
+    let id = u8::try_from(unit.value).ok().filter(|id| (1..=247).contains(id));
+    if id.is_none() {
+        file.error(unit.span.clone(), format!("unit id {} is outside 1 to 247", unit.value), None);
+    }
+    id.map(UnitId)
+}
+
+/// `modules/1 input 0x0000 i16`
+fn describe(bus: &str, unit: Option<UnitId>, register: profile::Register) -> String {
+    let unit = unit.map_or(0, |unit| unit.0);
+    format!(
+        "{bus}/{unit} {} 0x{:04X} {}",
+        register.function.table(),
+        register.address,
+        register.encoding.kind
+    )
+}

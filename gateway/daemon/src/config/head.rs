@@ -1,0 +1,356 @@
+//! The parts of a site file that are not devices: site, center, journal, page, broker, buses.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gateway_model::Text;
+use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean};
+
+use super::checks;
+use super::devices::Devices;
+use super::site::{Broker, BusPlan, CenterPlan, JournalPlan, PagePlan, Site, Transport};
+
+/// Everything but the devices.
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) institution: String,
+    pub(super) name: Text,
+    pub(super) utc_offset_min: i16,
+    buses: Vec<BusPlan>,
+    broker: Broker,
+    center: Option<CenterPlan>,
+    journal: JournalPlan,
+    page: Option<PagePlan>,
+}
+
+/// What the devices need to know, also where the rest is wrong, so that all of their problems are said.
+pub(super) struct Common {
+    /// Names of the buses as written, in order; a bus that was refused has its name here all the same.
+    pub(super) buses: Vec<String>,
+    /// Settings for the whole site.
+    pub(super) settings: Settings,
+}
+
+/// What a crash may lose: at least this is worth a signature…
+const SEAL_MIN: Millis = Millis(5_000);
+/// …and no more than this is bearable.
+const SEAL_MAX: Millis = Millis(300_000);
+/// An answer takes at most this long on any bus.
+const TIMEOUT_MAX: Millis = Millis(30_000);
+/// Sizes of the journal: a ring below this holds less than an hour of a small site.
+const RING_MIN: u64 = 1 << 20;
+const RING_DEFAULT: u64 = 1 << 30;
+const KEEP_DEFAULT: u64 = 256 << 20;
+const SEGMENT_DEFAULT: u64 = 8 << 20;
+const SEGMENT_MIN: u64 = 64 << 10;
+/// Where an embedded broker listens if the file does not say.
+const MQTT_PORT: u16 = 1883;
+const MQTTS_PORT: u16 = 8883;
+
+/// Reads it; no head after something essential was said to be missing.
+pub(super) fn read(root: &Table<'_>) -> (Common, Option<Head>) {
+    let (names, buses) = buses(root);
+    let common = Common { buses: names, settings: settings(root) };
+    (common, head(root, buses))
+}
+
+fn head(root: &Table<'_>, buses: Vec<BusPlan>) -> Option<Head> {
+    let site = root.need::<Table<'_>>("site").map(|table| site(table.value.called("[site]")));
+    let center = root.table("center", "[center]").and_then(center);
+    let journal = journal(root.table("journal", "[journal]"));
+    let page = root.table("page", "[page]").and_then(page);
+    let broker = root.table("broker", "[broker]").map_or_else(|| Some(default_broker()), broker);
+    let (id, institution, name, utc_offset_min) = site??;
+    Some(Head { id, institution, name, utc_offset_min, buses, broker: broker?, center, journal, page })
+}
+
+impl Head {
+    pub(super) fn into_site(self, devices: Devices) -> Site {
+        Site {
+            plan: devices.plan,
+            name: self.name,
+            buses: self.buses,
+            blocks: devices.blocks,
+            mqtt: devices.mqtt,
+            broker: self.broker,
+            center: self.center,
+            journal: self.journal,
+            page: self.page,
+            packs: devices.packs,
+            left_out: devices.left_out,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// `"pack/rule.parameter" = "value"`; checked when the packs in use are known.
+pub(super) fn settings(table: &Table<'_>) -> Settings {
+    let Some(parameters) = table.table("parameters", "parameters") else { return Settings::new() };
+    let entries = parameters.entries::<Setting>().into_iter();
+    entries.map(|(key, value)| (key.value, Placed { key: key.span, value })).collect()
+}
+
+fn site(table: Table<'_>) -> Option<(String, String, Text, i16)> {
+    let file = table.file();
+    let id = table.need::<String>("id").and_then(|id| plain_id(file, id));
+    let institution = table.need::<String>("institution");
+    let name = table.need::<Text>("name");
+    let offset = table.get::<i64>("utc_offset_min");
+    table.finish();
+    if let Some(institution) = &institution
+        && !checks::is_credit_code(&institution.value)
+    {
+        file.warn(
+            institution.span.clone(),
+            "the check digit of this Unified Social Credit Code is wrong",
+            Some("18 characters as on the licence; a few published codes do fail".into()),
+        );
+    }
+    let offset_min = offset.as_ref().map_or(480, |offset| offset.value);
+    if let Some(offset) = &offset
+        && !(-840..=840).contains(&offset.value)
+    {
+        file.error(
+            offset.span.clone(),
+            "an offset from UTC is between -840 and 840 minutes",
+            Some("China: 480".into()),
+        );
+    }
+    Some((id?, institution?.value, name?.value, offset_min as i16))
+}
+
+/// Ids travel in records and URLs: small letters, digits, `-`, at most 64.
+pub(super) fn plain_id(file: &File<'_>, id: At<String>) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if id.value.is_empty() || id.value.len() > 64 || !id.value.chars().all(plain) {
+        file.error(id.span, "an id is 1 to 64 of a-z, 0-9 and -", None);
+        return None;
+    }
+    Some(id.value)
+}
+
+/// Is plain text on the network allowed in as many words?
+fn allowed(table: &Table<'_>, key: &'static str) -> bool {
+    table.get::<bool>(key).is_some_and(|allowed| allowed.value)
+}
+
+fn refuse_plain(file: &File<'_>, at: &At<String>, what: &str, key: &str) {
+    let hint = format!("use TLS, stay on 127.0.0.1, or write {key} = true");
+    file.error(at.span.clone(), format!("{what} would leave this machine unencrypted"), Some(hint));
+}
+
+fn center(table: Table<'_>) -> Option<CenterPlan> {
+    let file = table.file();
+    let url = table.need::<String>("url");
+    let plain_allowed = allowed(&table, "allow_plain_http");
+    table.finish();
+    let url = url?;
+    let Some(parsed) =
+        checks::url(&url.value).filter(|parsed| ["http", "https"].contains(&parsed.scheme.as_str()))
+    else {
+        file.error(url.span, "not a URL of a center", Some("https://center.example.org".into()));
+        return None;
+    };
+    if parsed.scheme == "http" && !checks::is_loopback_host(&parsed.host) && !plain_allowed {
+        refuse_plain(file, &url, "records and tokens", "allow_plain_http");
+    }
+    Some(CenterPlan { url: url.value.trim_end_matches('/').to_owned() })
+}
+
+fn page(table: Table<'_>) -> Option<PagePlan> {
+    let file = table.file();
+    let listen = table.need::<String>("listen");
+    let plain_allowed = allowed(&table, "allow_plain_http");
+    table.finish();
+    let listen = listen?;
+    let address = socket(file, &listen)?;
+    if !checks::is_loopback(&address) && !plain_allowed {
+        refuse_plain(file, &listen, "the status page", "allow_plain_http");
+    }
+    Some(PagePlan { listen: address })
+}
+
+fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
+    let address = listen.value.parse().ok();
+    if address.is_none() {
+        file.error(
+            listen.span.clone(),
+            "not an address to listen on",
+            Some("127.0.0.1:8080, or port 0 for any free one".into()),
+        );
+    }
+    address
+}
+
+fn default_broker() -> Broker {
+    Broker::Embedded { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, MQTT_PORT)) }
+}
+
+fn broker(table: Table<'_>) -> Option<Broker> {
+    let file = table.file();
+    let listen = table.get::<String>("listen");
+    let url = table.get::<String>("url");
+    let plain_allowed = allowed(&table, "allow_plain_mqtt");
+    let both = table.has("listen") && table.has("url");
+    let (span, place) = (table.span(), table.key_span("url"));
+    table.finish();
+    if both {
+        file.error(place, "a broker is either embedded (`listen`) or somebody else's (`url`)", None);
+        return None;
+    }
+    if let Some(listen) = listen {
+        let address = socket(file, &listen)?;
+        if !checks::is_loopback(&address) && !plain_allowed {
+            refuse_plain(file, &listen, "MQTT", "allow_plain_mqtt");
+        }
+        return Some(Broker::Embedded { listen: address });
+    }
+    let Some(url) = url else {
+        file.error(span, "[broker] needs `listen` or `url`", None);
+        return None;
+    };
+    let parsed = checks::url(&url.value)
+        .filter(|url| ["mqtt", "mqtts"].contains(&url.scheme.as_str()) && url.path.len() <= 1);
+    let Some(parsed) = parsed else {
+        file.error(url.span, "not a URL of a broker", Some("mqtts://broker.example.org:8883".into()));
+        return None;
+    };
+    let tls = parsed.scheme == "mqtts";
+    if !tls && !checks::is_loopback_host(&parsed.host) && !plain_allowed {
+        refuse_plain(file, &url, "MQTT", "allow_plain_mqtt");
+    }
+    let port = parsed.port.unwrap_or(if tls { MQTTS_PORT } else { MQTT_PORT });
+    Some(Broker::External { host: parsed.host, port, tls })
+}
+
+fn journal(table: Option<Table<'_>>) -> JournalPlan {
+    let default = JournalPlan {
+        dir: None,
+        ring_bytes: RING_DEFAULT,
+        keep_bytes: KEEP_DEFAULT,
+        segment_bytes: SEGMENT_DEFAULT,
+        seal_every: Duration::from_secs(30),
+    };
+    let Some(table) = table else { return default };
+    let dir = table.get::<String>("dir").map(|dir| PathBuf::from(dir.value));
+    let ring_bytes = bytes(&table, "ring_bytes", RING_MIN, default.ring_bytes);
+    let keep_bytes = bytes(&table, "keep_bytes", RING_MIN, default.keep_bytes);
+    let segment_bytes =
+        bytes(&table, "segment_bytes", SEGMENT_MIN, default.segment_bytes.min(ring_bytes / 4));
+    let seal_every = duration(&table, "seal_every", default.seal_every, SEAL_MIN, SEAL_MAX);
+    if segment_bytes > ring_bytes / 4 {
+        let hint = "a ring needs at least four segments to forget one".to_owned();
+        table.file().error(
+            table.key_span("segment_bytes"),
+            "segments are too large for this ring",
+            Some(hint),
+        );
+    }
+    table.finish();
+    JournalPlan { dir, ring_bytes, keep_bytes, segment_bytes, seal_every }
+}
+
+fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
+    let Some(setting) = table.get::<Setting>(key) else { return default };
+    let size = match &setting.value {
+        Setting::Text(text) => checks::size(text),
+        Setting::Number(number) => (*number >= 0.0 && number.fract() == 0.0).then_some(*number as u64),
+    };
+    match size {
+        Some(size) if size >= least => size,
+        Some(_) => {
+            table.file().error(setting.span, format!("at least {} KiB", least >> 10), None);
+            default
+        }
+        None => {
+            table.file().error(
+                setting.span,
+                "not a size",
+                Some("\"1 GiB\", \"64 MiB\", \"512 KiB\" or bytes".into()),
+            );
+            default
+        }
+    }
+}
+
+/// A duration within limits; outside them is a problem.
+pub(super) fn duration(
+    table: &Table<'_>,
+    key: &'static str,
+    default: Duration,
+    least: Millis,
+    most: Millis,
+) -> Duration {
+    let Some(millis) = table.get::<Millis>(key) else { return default };
+    if millis.value < least || millis.value > most {
+        table.file().error(millis.span, format!("`{key}` is between {least} and {most}"), None);
+        return default;
+    }
+    Duration::from_millis(millis.value.0 as u64)
+}
+
+/// Names of all buses, and those that are sound.
+fn buses(root: &Table<'_>) -> (Vec<String>, Vec<BusPlan>) {
+    let (mut names, mut buses) = (Vec::new(), Vec::new());
+    for table in root.tables("bus", "a [[bus]]") {
+        let file = table.file();
+        let Some(name) = table.need::<String>("name") else {
+            bus(table, String::new());
+            continue;
+        };
+        if names.contains(&name.value) || name.value == MQTT {
+            file.error(name.span.clone(), format!("there is a bus `{}` already", name.value), None);
+        }
+        names.push(name.value.clone());
+        let plain = plain_id(file, name).unwrap_or_default();
+        buses.extend(bus(table, plain));
+    }
+    (names, buses)
+}
+
+/// Name of the broker among the buses.
+pub(super) const MQTT: &str = "mqtt";
+
+fn bus(table: Table<'_>, name: String) -> Option<BusPlan> {
+    let file = table.file();
+    let transport = table.need::<String>("transport").and_then(|word| transport(file, &word));
+    let address = table.need::<String>("address");
+    if let Some(address) = &address
+        && !checks::is_address(&address.value)
+    {
+        file.error(
+            address.span.clone(),
+            "not an address",
+            Some("host:port, such as 192.168.1.20:502".into()),
+        );
+    }
+    let timeout = duration(&table, "timeout", Duration::from_millis(500), Millis(10), TIMEOUT_MAX);
+    // Half-duplex converters need a moment to turn the line around; Modbus TCP servers do not.
+    let default_gap = if transport == Some(Transport::RtuOverTcp) { 20 } else { 0 };
+    let gap = duration(&table, "gap", Duration::from_millis(default_gap), Millis(0), Millis(5_000));
+    let baud = table.get::<i64>("baud");
+    if let Some(baud) = &baud
+        && !(300..=1_000_000).contains(&baud.value)
+    {
+        file.error(baud.span.clone(), "a serial line has 300 to 1000000 baud", None);
+    }
+    table.finish();
+    let baud = baud.and_then(|baud| u32::try_from(baud.value).ok());
+    Some(BusPlan { name, transport: transport?, address: address?.value, timeout, gap, baud })
+}
+
+fn transport(file: &File<'_>, word: &At<String>) -> Option<Transport> {
+    match word.value.as_str() {
+        "tcp" => Some(Transport::Tcp),
+        "rtu-over-tcp" => Some(Transport::RtuOverTcp),
+        other => {
+            let hint = did_you_mean(other, ["tcp", "rtu-over-tcp"]).map_or_else(
+                || "tcp (Modbus TCP) or rtu-over-tcp (serial server)".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            file.error(word.span.clone(), format!("`{other}` is not a transport"), Some(hint));
+            None
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The site file and the device profiles: text in, a checked [`Site`] or every problem out.
+//!
+//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint; [`print_plan`] says what
+//! a site asks of its buses. Nothing here connects, listens or writes. The site file's keys are described in
+//! `deploy/example/` by example; a key that is not known is a problem.
+
+mod blocks;
+mod checks;
+mod devices;
+mod head;
+mod points;
+mod print;
+mod profile;
+mod site;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
+
+pub use print::print_plan;
+pub use site::*;
+
+/// Bytes of a site file, profile or pack, at most.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Reads a site file, and the packs and profiles it names, relative to itself.
+pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
+    let name = path.display().to_string();
+    let text = read_file(path).map_err(|message| vec![unreadable(&name, &message)])?;
+    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut site = load_with(&Source { name, text }, &|relative| {
+        let path = base.join(relative);
+        read_file(&path).map(|text| Source { name: path.display().to_string(), text })
+    })?;
+    if let Some(dir) = &mut site.journal.dir {
+        *dir = base.join(&dir);
+    }
+    Ok(site)
+}
+
+/// Reads a site from a text that stands alone.
+pub fn load_str(name: &str, text: &str) -> Result<Site, Vec<Problem>> {
+    let source = Source { name: name.to_owned(), text: text.to_owned() };
+    load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()))
+}
+
+/// Problems as a page of text, each with its line, a caret and a hint. Reads the files they are about once more.
+pub fn explain(problems: &[Problem], color: bool) -> String {
+    let mut sources = embedded_packs();
+    sources.extend(profile::embedded());
+    for problem in problems {
+        if !sources.iter().any(|source| source.name == problem.file)
+            && let Ok(text) = read_file(Path::new(&problem.file))
+        {
+            sources.push(Source { name: problem.file.clone(), text });
+        }
+    }
+    render(problems, &sources, color)
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > FILE_MAX {
+        return Err(format!("longer than {FILE_MAX} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+fn unreadable(name: &str, message: &str) -> Problem {
+    let source = Source { name: name.to_owned(), text: String::new() };
+    Problem::at(&source, 0..0, Severity::Error, format!("cannot be read: {message}"))
+}
+
+/// How other files are read.
+type Read<'r> = &'r dyn Fn(&str) -> Result<Source, String>;
+
+fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
+    let file = File::new(source);
+    let mut foreign = Vec::new();
+    let site = file.root().and_then(|root| {
+        let library = Library::new(&root, read, &mut foreign);
+        let (common, head) = head::read(&root);
+        let devices = devices::read(&root, &library, &common, head.as_ref());
+        root.finish();
+        Some(head?.into_site(devices?))
+    });
+    let mut problems = foreign;
+    problems.extend(file.into_problems());
+    match site {
+        Some(mut site) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
+            site.warnings = problems;
+            Ok(site)
+        }
+        _ => Err(problems),
+    }
+}
+
+/// Packs and profiles at hand: those of the program, replaced or extended by files of the site.
+struct Library {
+    packs: Vec<Pack>,
+    profiles: BTreeMap<String, profile::Profile>,
+}
+
+impl Library {
+    fn new(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Self {
+        let mut library = Self { packs: Vec::new(), profiles: BTreeMap::new() };
+        let mut packs = embedded_packs();
+        packs.extend(files(root, "packs", read));
+        for source in &packs {
+            match parse_pack(source) {
+                Ok(pack) => {
+                    library.packs.retain(|known| known.name != pack.name);
+                    library.packs.push(pack);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        let mut profiles = profile::embedded();
+        profiles.extend(files(root, "profiles", read));
+        for source in &profiles {
+            match profile::parse(source) {
+                Ok(profile) => drop(library.profiles.insert(profile.name.clone(), profile)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        library
+    }
+}
+
+/// `[packs] files = ["own.toml"]`
+fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
+    let Some(table) = root.table(key, "this table") else { return Vec::new() };
+    let names = table.need::<Vec<At<String>>>("files").map_or_else(Vec::new, |names| names.value);
+    table.finish();
+    let mut sources = Vec::new();
+    for name in names {
+        match read(&name.value) {
+            Ok(source) => sources.push(source),
+            Err(message) => {
+                root.file().error(name.span, format!("`{}` cannot be read: {message}", name.value), None);
+            }
+        }
+    }
+    sources
+}
+
+#[cfg(test)]
+mod pack_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! Points of a device: how they are scaled and kept, and where sources that send when they like put them.
+
+use gateway_model::{PointIx, PointPlan, Text, Unit};
+use gateway_rules::{At, File, Table, convert, did_you_mean};
+
+use super::checks;
+use super::devices::{Draft, Part, Reader};
+use super::profile::{self, AvailabilityRule, Field, Form};
+use super::site::{
+    Availability, Feed, FeedMapping, JsonField, JsonKind, Mapping, MilesightField, MilesightMapping, MqttPlan,
+};
+
+/// A gateway with more is the wrong size; slots are 16 bits.
+const POINTS_MAX: usize = 8_000;
+/// Every point is kept at least this often, moved or not.
+const HEARTBEAT_MS: i64 = 300_000;
+/// A source that sends when it likes and whose profile says nothing is stale after an hour.
+const SOURCE_MAX_AGE_MS: i64 = 3_600_000;
+
+/// How a point is to be scaled and kept.
+pub(super) struct Making<'a> {
+    pub(super) unit: Unit,
+    pub(super) gain: f64,
+    pub(super) invert: bool,
+    pub(super) span: Option<(f64, f64)>,
+    pub(super) sentinels: &'a [i64],
+    pub(super) deadband: Option<f64>,
+    /// Without a stated deadband: half a count, or 0 where a count has no fixed size.
+    pub(super) counts: bool,
+    pub(super) source: String,
+    pub(super) every_ms: i64,
+    pub(super) max_age_ms: i64,
+}
+
+impl<'f> Reader<'f, '_> {
+    pub(super) fn mqtt_part(&mut self, table: Table<'f>, draft: &mut Draft) {
+        let file = self.file;
+        let topic = table.need::<String>("topic");
+        let part = self.part(&table);
+        table.finish();
+        if let Some(topic) = &topic
+            && let Some(trouble) = checks::topic_trouble(&topic.value)
+        {
+            file.error(topic.span.clone(), trouble, None);
+        }
+        let Some(part) = part else { return };
+        let name = topic.as_ref().map_or("", |topic| topic.value.as_str());
+        let (mapping, availability) = match &part.profile.form {
+            Form::Modbus(_) => {
+                file.error(
+                    part.span,
+                    format!("`{}` speaks Modbus", part.profile.name),
+                    Some("write it as [[device.read]]".into()),
+                );
+                return;
+            }
+            Form::Json(fields, rule) => {
+                let fields = self.json(draft, &part, fields, name);
+                (Some(Mapping::Json(fields)), rule.as_ref().and_then(|rule| availability(rule, name)))
+            }
+            Form::Milesight(fields, lengths) => (self.milesight(draft, &part, fields, lengths, name), None),
+            Form::Feed(fields) => (self.feed(draft, &part, fields, name).map(Mapping::Feed), None),
+        };
+        if let (Some(topic), Some(mapping)) = (topic, mapping) {
+            self.out.mqtt.push(MqttPlan { topic: topic.value, device: draft.ix, mapping, availability });
+        }
+    }
+
+    /// A point of a source that sends when it likes.
+    fn sent<P>(
+        &mut self,
+        draft: &mut Draft,
+        part: &Part<'_>,
+        point: &At<String>,
+        field: &Field<P>,
+        source: String,
+        counts: bool,
+    ) -> Option<PointIx> {
+        let max_age_ms = part.max_age.or(part.profile.max_age).map_or(SOURCE_MAX_AGE_MS, |age| age.0);
+        let making = Making {
+            unit: field.unit,
+            gain: field.gain,
+            invert: field.invert,
+            span: field.span,
+            sentinels: &field.sentinels,
+            deadband: field.deadband,
+            counts,
+            source,
+            every_ms: 0,
+            max_age_ms,
+        };
+        self.point(draft, point, making, part)
+    }
+
+    fn json(
+        &mut self,
+        draft: &mut Draft,
+        part: &Part<'_>,
+        fields: &[Field<profile::Words>],
+        topic: &str,
+    ) -> Vec<JsonField> {
+        let mut mapped = Vec::new();
+        for (point, target) in &part.map {
+            let path: Vec<String> = target
+                .value
+                .trim_start_matches('/')
+                .split('/')
+                .map(|key| key.replace("~1", "/").replace("~0", "~"))
+                .collect();
+            let last = At { value: path.last().cloned().unwrap_or_default(), span: target.span.clone() };
+            let Some(field) = find(self.file, fields, &last) else { continue };
+            let kind = match &field.place.0 {
+                None => JsonKind::Number,
+                Some((one, zero)) => JsonKind::Truth { one: one.clone(), zero: zero.clone() },
+            };
+            let source = format!("{topic} /{}", target.value.trim_start_matches('/'));
+            if let Some(point) = self.sent(draft, part, point, field, source, false) {
+                mapped.push(JsonField { point, path, kind });
+            }
+        }
+        mapped
+    }
+
+    fn milesight(
+        &mut self,
+        draft: &mut Draft,
+        part: &Part<'_>,
+        fields: &[Field<profile::Item>],
+        lengths: &[(Option<u8>, u8, u8)],
+        topic: &str,
+    ) -> Option<Mapping> {
+        let mut mapped = Vec::new();
+        for (point, target) in &part.map {
+            let Some(field) = find(self.file, fields, target) else { continue };
+            let profile::Item { channel, kind, signed } = field.place;
+            let source = format!("{topic} channel 0x{channel:02X} type 0x{kind:02X}");
+            if let Some(point) = self.sent(draft, part, point, field, source, true) {
+                mapped.push(MilesightField { point, channel, kind, signed });
+            }
+        }
+        Some(Mapping::Milesight(MilesightMapping {
+            carrier: part.carrier?,
+            fields: mapped,
+            lengths: lengths.to_vec(),
+        }))
+    }
+
+    fn feed(
+        &mut self,
+        draft: &mut Draft,
+        part: &Part<'_>,
+        fields: &[Field<()>],
+        topic: &str,
+    ) -> Option<FeedMapping> {
+        let [(point, target)] = &part.map[..] else {
+            self.file.error(
+                part.span.clone(),
+                "one feed a topic: the map has exactly one entry",
+                Some("map = { visits = \"visits\" }".into()),
+            );
+            return None;
+        };
+        let field = find(self.file, fields, target)?;
+        let feed = match field.name.as_str() {
+            "visits" => Feed::Visits,
+            "packed" => Feed::Packed,
+            "bag" => Feed::Bag,
+            "handover" => Feed::HandOver,
+            other => {
+                self.file.error(
+                    target.span.clone(),
+                    format!("there is no feed `{other}`"),
+                    Some("visits, packed, bag or handover".into()),
+                );
+                return None;
+            }
+        };
+        let point = self.sent(draft, part, point, field, format!("{topic} {}", field.name), false)?;
+        Some(FeedMapping { feed, point })
+    }
+
+    pub(super) fn point(
+        &mut self,
+        draft: &mut Draft,
+        name: &At<String>,
+        making: Making<'_>,
+        part: &Part<'_>,
+    ) -> Option<PointIx> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if name.value.is_empty() || !name.value.chars().all(plain) {
+            self.file.error(name.span.clone(), "a point is named with a-z, 0-9 and _", None);
+            return None;
+        }
+        if draft.points.contains_key(&name.value) {
+            self.file.error(name.span.clone(), format!("`{}` is mapped twice", name.value), None);
+            return None;
+        }
+        if self.out.plan.points.len() >= POINTS_MAX {
+            self.file.error(name.span.clone(), format!("a gateway has at most {POINTS_MAX} points"), None);
+            return None;
+        }
+        let wanted = self
+            .packs_of(&draft.kind)
+            .into_iter()
+            .find_map(|pack| pack.points.get(&name.value).filter(|point| point.is_of(&draft.kind)));
+        let unit = wanted
+            .map(|wanted| wanted.unit)
+            .filter(|unit| unit.dimension() == making.unit.dimension())
+            .unwrap_or(making.unit);
+        let scaled = |value: f64| convert(value, making.unit, unit).unwrap_or(value);
+        let truth = unit == Unit::Truth;
+        let inverted = truth && (making.invert != part.invert.contains(&name.value));
+        if part.invert.contains(&name.value) && !truth {
+            self.file.error(
+                name.span.clone(),
+                format!("`{}` is a number: it has no opposite", name.value),
+                None,
+            );
+        }
+        let gain = if inverted { -1.0 } else { scaled(making.gain) };
+        let deadband = match making.deadband {
+            _ if truth => 0.5,
+            Some(stated) => scaled(stated),
+            None if making.counts => gain.abs() / 2.0,
+            None => 0.0,
+        };
+        let point = PointIx(self.out.plan.points.len() as u16);
+        self.out.plan.points.push(PointPlan {
+            id: format!("{}/{}", draft.id, name.value),
+            device: draft.ix,
+            name: wanted.map_or_else(
+                || Text { zh: name.value.clone(), en: name.value.clone() },
+                |wanted| wanted.name.clone(),
+            ),
+            unit,
+            gain,
+            offset: if inverted { 1.0 } else { 0.0 },
+            source: making.source,
+            every_ms: making.every_ms,
+            max_age_ms: making.max_age_ms,
+            deadband,
+            heartbeat_ms: HEARTBEAT_MS,
+            span: making.span.map(|(low, high)| (scaled(low), scaled(high))),
+            sentinels: making.sentinels.to_vec(),
+            truth,
+        });
+        draft.points.insert(name.value.clone(), (point, unit));
+        Some(point)
+    }
+}
+
+/// The field a map names, or what is wrong with the name.
+pub(super) fn find<'a, P>(
+    file: &File<'_>,
+    fields: &'a [Field<P>],
+    target: &At<String>,
+) -> Option<&'a Field<P>> {
+    let found = fields.iter().find(|field| field.name == target.value);
+    if found.is_none() {
+        let known = || fields.iter().map(|field| field.name.as_str());
+        let hint = did_you_mean(&target.value, known()).map_or_else(
+            || format!("fields: {}", known().collect::<Vec<_>>().join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        file.error(target.span.clone(), format!("the profile has no field `{}`", target.value), Some(hint));
+    }
+    found
+}
+
+/// The availability topic of a data topic without wildcards.
+fn availability(rule: &AvailabilityRule, topic: &str) -> Option<Availability> {
+    let stem = topic.strip_suffix(rule.strip.as_str()).filter(|_| !topic.contains(['+', '#']))?;
+    Some(Availability {
+        topic: format!("{stem}{}", rule.add),
+        online: rule.online.clone(),
+        offline: rule.offline.clone(),
+    })
+}

@@ -1,0 +1,470 @@
+//! Device profiles: what real instruments keep where, as data.
+//!
+//! Addresses are written as the manual prints them, with their base in the text, and converted once, here.
+
+use gateway_model::{Text, Unit};
+use gateway_rules::{At, File, Millis, Problem, Source, Table, did_you_mean};
+
+use super::site::{Carrier, Encoding, EncodingKind, FunctionCode, WordOrder};
+
+/// A profile, read and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Profile {
+    /// `mb8art`.
+    pub(super) name: String,
+    /// Over what it speaks, and its fields.
+    pub(super) form: Form,
+    /// What a site must or may state: `decimals`, `unit`, `carrier`.
+    pub(super) options: Vec<String>,
+    /// How old a value may be, for sources that send when they like.
+    pub(super) max_age: Option<Millis>,
+}
+
+/// Over what it speaks.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Form {
+    /// Modbus.
+    Modbus(Vec<Field<Register>>),
+    /// JSON over MQTT; a map names the place in the payload, the field is its last part.
+    Json(Vec<Field<Words>>, Option<AvailabilityRule>),
+    /// Milesight bytes over MQTT, and lengths per (channel, type).
+    Milesight(Vec<Field<Item>>, Vec<(Option<u8>, u8, u8)>),
+    /// One of our own feeds; the field's name says which.
+    Feed(Vec<Field<()>>),
+}
+
+/// One quantity of an instrument.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Field<P> {
+    /// `channel-1`.
+    pub(super) name: String,
+    /// Unit after scaling.
+    pub(super) unit: Unit,
+    /// `raw × gain`.
+    pub(super) gain: f64,
+    /// True and false change places.
+    pub(super) invert: bool,
+    /// What the instrument can measure, in `unit`.
+    pub(super) span: Option<(f64, f64)>,
+    /// Raw values that mean "no probe".
+    pub(super) sentinels: Vec<i64>,
+    /// In `unit`, where the profile states one.
+    pub(super) deadband: Option<f64>,
+    /// Where it is.
+    pub(super) place: P,
+}
+
+/// Where a Modbus field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Register {
+    /// Table.
+    pub(super) function: FunctionCode,
+    /// From 0, as on the wire.
+    pub(super) address: u16,
+    /// How it is kept.
+    pub(super) encoding: Encoding,
+}
+
+/// The two words of a truth, if it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words(pub(super) Option<(String, String)>);
+
+/// A Milesight item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Channel byte.
+    pub(super) channel: u8,
+    /// Type byte.
+    pub(super) kind: u8,
+    /// The value has a sign.
+    pub(super) signed: bool,
+}
+
+/// How the availability topic follows from the data topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AvailabilityRule {
+    /// Taken from the end…
+    pub(super) strip: String,
+    /// …and this put there.
+    pub(super) add: String,
+    /// Payload for "there".
+    pub(super) online: String,
+    /// Payload for "gone".
+    pub(super) offline: String,
+}
+
+/// Digits after the decimal point that an instrument may have.
+pub(super) const DECIMALS_MAX: i64 = 6;
+
+macro_rules! profiles {
+    ($($name:literal),* $(,)?) => {
+        /// Every profile that comes with the program.
+        pub(super) fn embedded() -> Vec<Source> {
+            vec![$(Source {
+                name: concat!("profiles/", $name, ".toml").to_owned(),
+                text: include_str!(concat!("../../../profiles/", $name, ".toml")).to_owned(),
+            }),*]
+        }
+    };
+}
+
+profiles!(
+    "jxct-uv",
+    "mb8art",
+    "milesight",
+    "nonsite",
+    "pressure-transmitter",
+    "scale-transmitter",
+    "sdm120",
+    "shelly",
+    "tasmota",
+    "uvc-254",
+    "waveshare-8di",
+    "xy-md02",
+    "zigbee2mqtt",
+);
+
+/// Reads a profile. Every problem at once.
+pub(super) fn parse(source: &Source) -> Result<Profile, Vec<Problem>> {
+    let file = File::new(source);
+    let profile = file.root().and_then(read);
+    let problems = file.into_problems();
+    match profile {
+        Some(profile) if problems.is_empty() => Ok(profile),
+        _ => Err(problems),
+    }
+}
+
+fn read(root: Table<'_>) -> Option<Profile> {
+    let name = root.need::<String>("name");
+    // For people: what it is called, how sure the map is, what the device ships with.
+    let _about = (root.need::<Text>("title"), root.need::<String>("mark"), root.get::<String>("serial"));
+    let transport = root.need::<String>("transport");
+    let form_name = root.get::<String>("form");
+    let options = root.get::<Vec<At<String>>>("options").map_or_else(Vec::new, |options| options.value);
+    let max_age = root.get::<Millis>("max_age").map(|age| age.value);
+    let availability = root.table("availability", "availability").and_then(availability);
+    let lengths = lengths(&root);
+    let tables = root.tables("field", "a field");
+    let file = root.file();
+    let words = (transport.as_ref()?.value.as_str(), form_name.as_ref().map(|form| form.value.as_str()));
+    let form = match words {
+        ("modbus", None) => Form::Modbus(fields(tables, register)),
+        ("mqtt", Some("json")) => Form::Json(fields(tables, words_of), availability),
+        ("mqtt", Some("milesight")) => Form::Milesight(fields(tables, item), lengths),
+        ("mqtt", Some("feed")) => Form::Feed(fields(tables, |_, _| Some(()))),
+        _ => {
+            let span = form_name.or(transport).map_or(0..0, |at| at.span);
+            let hint = "transport = \"modbus\", or transport = \"mqtt\" with form = \"json\", \"milesight\" or \"feed\"";
+            file.error(span, "this form is not known", Some(hint.into()));
+            return None;
+        }
+    };
+    root.finish();
+    Some(Profile {
+        name: name?.value,
+        form,
+        options: options.into_iter().map(|at| at.value).collect(),
+        max_age,
+    })
+}
+
+fn availability(table: Table<'_>) -> Option<AvailabilityRule> {
+    let mut texts = ["strip", "add", "online", "offline"].map(|key| table.need::<String>(key)).into_iter();
+    table.finish();
+    let mut next = || texts.next().flatten().map(|text| text.value);
+    Some(AvailabilityRule { strip: next()?, add: next()?, online: next()?, offline: next()? })
+}
+
+fn lengths(root: &Table<'_>) -> Vec<(Option<u8>, u8, u8)> {
+    let rows = root.get::<Vec<At<Vec<At<i64>>>>>("lengths").map_or_else(Vec::new, |rows| rows.value);
+    let mut lengths = Vec::new();
+    for row in rows {
+        let numbers: Vec<i64> = row.value.iter().map(|number| number.value).collect();
+        let byte = |number: i64| u8::try_from(number).ok();
+        match numbers[..] {
+            [channel, kind, length]
+                if (-1..=255).contains(&channel) && byte(kind).is_some() && (1..=16).contains(&length) =>
+            {
+                lengths.push((byte(channel), byte(kind).unwrap_or_default(), length as u8));
+            }
+            _ => root.file().error(row.span, "expected [channel or -1, type, bytes]", None),
+        }
+    }
+    lengths
+}
+
+/// Reads fields; `place` is given the table and how far the repetition has come.
+fn fields<P>(tables: Vec<Table<'_>>, place: impl Fn(&Table<'_>, u16) -> Option<P>) -> Vec<Field<P>> {
+    tables.into_iter().flat_map(|table| field(table, &place)).collect()
+}
+
+fn field<P>(table: Table<'_>, place: &impl Fn(&Table<'_>, u16) -> Option<P>) -> Vec<Field<P>> {
+    let name = table.need::<String>("name");
+    let unit = table.need::<Unit>("unit");
+    let repeat = table.get::<i64>("repeat");
+    let step = table.get::<i64>("step").map_or(1, |step| step.value);
+    let gain = table.get::<f64>("gain").map_or(1.0, |gain| gain.value);
+    let invert = table.get::<bool>("invert").is_some_and(|invert| invert.value);
+    let span = table.get::<Vec<At<f64>>>("span");
+    let sentinels = table.get::<Vec<At<i64>>>("sentinels").map_or_else(Vec::new, |list| list.value);
+    let deadband = table.get::<f64>("deadband").map(|deadband| deadband.value);
+    let file = table.file();
+    let range = match span.as_ref().map(|span| span.value.iter().map(|at| at.value).collect::<Vec<_>>()) {
+        None => None,
+        Some(ends) if ends.len() == 2 && ends[0] < ends[1] => Some((ends[0], ends[1])),
+        Some(_) => {
+            file.error(span.map_or(0..0, |span| span.span), "expected [smallest, largest]", None);
+            None
+        }
+    };
+    let times = repeat.as_ref().map_or(1, |repeat| repeat.value.clamp(1, 256));
+    if let (Some(name), Some(repeat)) = (&name, &repeat)
+        && !name.value.contains("{n}")
+    {
+        file.error(repeat.span.clone(), "a repeated field needs {n} in its name", None);
+    }
+    let places: Vec<_> = (0..times).filter_map(|n| place(&table, (n * step) as u16)).collect();
+    table.finish();
+    let (Some(name), Some(unit)) = (name, unit) else { return Vec::new() };
+    let field = |(n, place)| Field {
+        name: name.value.replace("{n}", &format!("{n}")),
+        unit: unit.value,
+        gain,
+        invert,
+        span: range,
+        sentinels: sentinels.iter().map(|at| at.value).collect(),
+        deadband,
+        place,
+    };
+    (1..).zip(places).map(field).collect()
+}
+
+fn register(table: &Table<'_>, shift: u16) -> Option<Register> {
+    let at = table.need::<String>("at");
+    let kind = table.need::<String>("type");
+    let order = table.get::<String>("order");
+    let file = table.file();
+    let order = match order.as_ref().map_or("ABCD", |order| order.value.as_str()) {
+        "ABCD" => WordOrder::Abcd,
+        "CDAB" => WordOrder::Cdab,
+        "BADC" => WordOrder::Badc,
+        "DCBA" => WordOrder::Dcba,
+        other => {
+            let span = order.as_ref().map_or(0..0, |order| order.span.clone());
+            file.error(
+                span,
+                format!("`{other}` is not an order"),
+                Some("ABCD, CDAB (low word first), BADC or DCBA".into()),
+            );
+            return None;
+        }
+    };
+    let (at, kind) = (at?, kind?);
+    let (function, first) = match address(&at.value) {
+        Ok(found) => found,
+        Err(message) => {
+            let hint = "write \"input 0x0001\" or \"holding 80\" (from 0, as on the wire), \"holding 81 (from 1)\", or 30001, 40081";
+            file.error(at.span, message, Some(hint.into()));
+            return None;
+        }
+    };
+    let Some(encoding_kind) = encoding_kind(&kind.value) else {
+        let known = ["u16", "i16", "u32", "i32", "f32", "f64", "bit"];
+        let hint = did_you_mean(&kind.value, known).map_or_else(
+            || "u16, i16, u32, i32, f32, f64, bit (of a bit table) or \"bit 5\" (of a register)".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        file.error(kind.span, format!("`{}` is not a type", kind.value), Some(hint));
+        return None;
+    };
+    let of_bits = matches!(function, FunctionCode::Coils | FunctionCode::DiscreteInputs);
+    if of_bits != (encoding_kind == EncodingKind::Bit) {
+        file.error(
+            kind.span,
+            "coils and discrete inputs are of type `bit`, registers are not",
+            Some("a bit of a register is written \"bit 5\"".into()),
+        );
+        return None;
+    }
+    let Some(address) =
+        first.checked_add(shift).filter(|first| first.checked_add(encoding_kind.words() - 1).is_some())
+    else {
+        file.error(at.span, "beyond the last address", None);
+        return None;
+    };
+    Some(Register { function, address, encoding: Encoding { kind: encoding_kind, order } })
+}
+
+fn encoding_kind(text: &str) -> Option<EncodingKind> {
+    Some(match text {
+        "u16" => EncodingKind::U16,
+        "i16" => EncodingKind::I16,
+        "u32" => EncodingKind::U32,
+        "i32" => EncodingKind::I32,
+        "f32" => EncodingKind::F32,
+        "f64" => EncodingKind::F64,
+        "bit" => EncodingKind::Bit,
+        _ => {
+            let bit = text.strip_prefix("bit ")?.parse::<u8>().ok().filter(|bit| *bit < 16)?;
+            EncodingKind::RegisterBit(bit)
+        }
+    })
+}
+
+/// `input 0x0001`, `holding 80`, `holding 81 (from 1)`, `30001`, `400081`.
+pub(super) fn address(text: &str) -> Result<(FunctionCode, u16), String> {
+    let text = text.trim();
+    if text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return numbered(text);
+    }
+    let (body, base) = match text.strip_suffix("(from 1)") {
+        Some(body) => (body.trim_end(), 1),
+        None => (text.strip_suffix("(from 0)").unwrap_or(text).trim_end(), 0),
+    };
+    let (table, number) = body.split_once(' ').ok_or_else(|| format!("`{text}` is not an address"))?;
+    let function = match table {
+        "coil" => FunctionCode::Coils,
+        "discrete" => FunctionCode::DiscreteInputs,
+        "holding" => FunctionCode::HoldingRegisters,
+        "input" => FunctionCode::InputRegisters,
+        _ => return Err(format!("`{table}` is not a table; coil, discrete, holding, input are")),
+    };
+    let number = number.trim();
+    let value = match number.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => number.parse(),
+    };
+    let value = value.map_err(|_| format!("`{number}` is not a number"))?;
+    let address = value.checked_sub(base).and_then(|address| u16::try_from(address).ok());
+    address.map(|address| (function, address)).ok_or_else(|| format!("`{text}` is outside 0 to 65535"))
+}
+
+/// The five or six digits of old manuals: the first names the table, the rest counts from 1.
+fn numbered(text: &str) -> Result<(FunctionCode, u16), String> {
+    let function = match text.as_bytes().first() {
+        Some(b'0') => FunctionCode::Coils,
+        Some(b'1') => FunctionCode::DiscreteInputs,
+        Some(b'3') => FunctionCode::InputRegisters,
+        Some(b'4') => FunctionCode::HoldingRegisters,
+        _ => return Err(format!("`{text}`: numbers like this begin with 0, 1, 3 or 4")),
+    };
+    let number = text[1..].parse::<u32>().ok().and_then(|number| number.checked_sub(1));
+    let address = number.filter(|_| text.len() <= 6).and_then(|address| u16::try_from(address).ok());
+    address.map(|address| (function, address)).ok_or_else(|| format!("`{text}` is outside its table"))
+}
+
+fn words_of(table: &Table<'_>, _: u16) -> Option<Words> {
+    let words = table.get::<Vec<At<String>>>("words");
+    let Some(words) = words else { return Some(Words(None)) };
+    if let [one, zero] = &words.value[..] {
+        return Some(Words(Some((one.value.clone(), zero.value.clone()))));
+    }
+    table.file().error(words.span, "expected [word for true, word for false]", None);
+    None
+}
+
+fn item(table: &Table<'_>, shift: u16) -> Option<Item> {
+    let byte = |key| {
+        let number = table.need::<i64>(key)?;
+        let byte = u8::try_from(number.value).ok();
+        if byte.is_none() {
+            table.file().error(number.span, "expected 0 to 255", None);
+        }
+        byte
+    };
+    let (channel, kind) = (byte("channel"), byte("kind"));
+    let signed = table.get::<bool>("signed").is_some_and(|signed| signed.value);
+    Some(Item { channel: channel?.checked_add(u8::try_from(shift).ok()?)?, kind: kind?, signed })
+}
+
+/// The carrier an option names.
+pub(super) fn carrier(text: &str) -> Option<Carrier> {
+    Some(match text {
+        "hex" => Carrier::Hex,
+        "base64" => Carrier::Base64,
+        "chirpstack" => Carrier::ChirpStack,
+        "the-things-stack" => Carrier::TheThingsStack,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_rules::render;
+
+    use super::*;
+
+    #[test]
+    fn every_embedded_profile_is_sound() {
+        let sources = embedded();
+        for source in &sources {
+            let profile =
+                parse(source).unwrap_or_else(|problems| panic!("{}", render(&problems, &sources, false)));
+            assert_eq!(source.name, format!("profiles/{}.toml", profile.name));
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_manuals_print_them() {
+        use FunctionCode::{Coils, DiscreteInputs, HoldingRegisters, InputRegisters};
+        let cases = [
+            ("input 0x0001", InputRegisters, 1),
+            ("holding 80", HoldingRegisters, 80),
+            ("holding 81 (from 1)", HoldingRegisters, 80),
+            ("discrete 0 (from 0)", DiscreteInputs, 0),
+            ("coil 0xFFFF", Coils, 0xFFFF),
+            ("40101", HoldingRegisters, 100),
+            ("30001", InputRegisters, 0),
+            ("10008", DiscreteInputs, 7),
+            ("00001", Coils, 0),
+            ("465536", HoldingRegisters, 65535),
+        ];
+        for (text, function, address_from_0) in cases {
+            assert_eq!(address(text), Ok((function, address_from_0)), "{text}");
+        }
+        for text in
+            ["", "input", "register 1", "holding 0 (from 1)", "holding 65536", "50001", "40000", "holding x"]
+        {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_profile_says_all_of_it() {
+        let text = r#"
+name = "odd"
+transport = "modbus"
+mark = "V"
+title = { zh = "怪", en = "Odd" }
+[[field]]
+name = "a"
+at = "register 1"
+type = "i16"
+unit = "°C"
+[[field]]
+name = "b"
+at = "discrete 1"
+type = "u16"
+unit = "bool"
+[[field]]
+name = "c"
+at = "holding 1"
+type = "u61"
+unit = "kPa"
+span = [5]
+"#;
+        let source = Source { name: "odd.toml".into(), text: text.into() };
+        let mut found: Vec<_> = parse(&source).unwrap_err().iter().map(ToString::to_string).collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "odd.toml:14:8: coils and discrete inputs are of type `bit`, registers are not",
+                "odd.toml:19:8: `u61` is not a type",
+                "odd.toml:21:8: expected [smallest, largest]",
+                "odd.toml:8:6: `register` is not a table; coil, discrete, holding, input are",
+            ]
+        );
+    }
+}

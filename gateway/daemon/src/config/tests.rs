@@ -1,0 +1,283 @@
+//! Site files: the examples load, a wrong one says everything.
+
+use std::path::Path;
+
+use gateway_model::{ModulePlan, Op, PointIx, Raw, RuleKind, Unit};
+
+use super::*;
+
+const WRONG: &str = include_str!("wrong.toml");
+
+fn example(name: &str) -> Site {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/example").join(name);
+    load(&path).unwrap_or_else(|problems| panic!("{}", explain(&problems, false)))
+}
+
+fn rules(site: &Site) -> Vec<String> {
+    let rule = |rule: &gateway_model::RulePlan| {
+        format!("{} {}", site.plan.devices[usize::from(rule.subject.0)].id, rule.id)
+    };
+    site.plan.rules.iter().map(rule).collect()
+}
+
+fn point(site: &Site, id: &str) -> PointIx {
+    PointIx(site.plan.points.iter().position(|point| point.id == id).unwrap() as u16)
+}
+
+#[test]
+fn the_hotel_reads_two_cabinets_with_four_requests() {
+    let site = example("hotel.toml");
+    assert_eq!(site.warnings, []);
+    let blocks: Vec<_> = site
+        .blocks
+        .iter()
+        .map(|block| (block.bus, block.unit.0, block.function, block.first, block.count, block.points.len()))
+        .collect();
+    assert_eq!(
+        blocks,
+        [
+            (0, 1, FunctionCode::InputRegisters, 0, 2, 2),
+            (0, 2, FunctionCode::DiscreteInputs, 0, 2, 2),
+            (1, 1, FunctionCode::InputRegisters, 12, 2, 1),
+            (1, 2, FunctionCode::InputRegisters, 12, 2, 1),
+        ]
+    );
+    assert_eq!(site.plan.buses, ["modules", "meters", "mqtt"]);
+    assert_eq!(
+        rules(&site),
+        [
+            "cabinet-1 disinfection-cabinet/cycle-failed",
+            "cabinet-1 disinfection-cabinet/too-hot",
+            "cabinet-1 disinfection-cabinet/door-open",
+            "cabinet-2 disinfection-cabinet/cycle-failed",
+            "cabinet-2 disinfection-cabinet/too-hot",
+            "cabinet-2 disinfection-cabinet/door-open",
+            "cabinet-1 gateway-self/device-unevaluable",
+            "cabinet-2 gateway-self/device-unevaluable",
+            "cabinet-1 gateway-self/bus-unevaluable",
+        ]
+    );
+    let power = &site.plan.points[usize::from(point(&site, "cabinet-1/power").0)];
+    assert_eq!((power.unit, power.gain, power.deadband), (Unit::Kilowatt, 0.001, 0.005));
+    assert_eq!(power.source, "meters/1 input 0x000C f32");
+    let temperature = &site.plan.points[usize::from(point(&site, "cabinet-2/temperature").0)];
+    assert_eq!((temperature.deadband, temperature.sentinels.as_slice()), (0.0, [30_000, -30_000].as_slice()));
+    let ModulePlan::HeatCycle(cycle) = &site.plan.modules[1];
+    assert_eq!((cycle.program.id.as_str(), cycle.program.hold_ms), ("accommodation-ir-125/30", 1_800_000));
+}
+
+/// A hotel must never read of dentists, clinics or patients.
+#[test]
+fn a_hotel_shows_no_word_of_another_trade() {
+    let site = example("hotel.toml");
+    let texts: Vec<_> = site.plan.rules.iter().map(|rule| &rule.text).collect();
+    let names: Vec<_> = site.plan.points.iter().map(|point| &point.name).collect();
+    let shown = format!("{:?} {:?} {texts:?} {names:?}", site.name, site.plan.devices);
+    for word in ["牙科", "诊所", "患者", "医疗", "clinic", "dental", "patient"] {
+        assert!(!shown.to_lowercase().contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_clinic_loads() {
+    let site = example("clinic.toml");
+    assert_eq!(site.warnings, []);
+    let hot = site.plan.rules.iter().find(|rule| rule.id == "cold-chain/too-warm").unwrap();
+    let temperature = point(&site, "fridge-1/temperature");
+    let RuleKind::Condition { when, returned, on_delay_ms, shown, limit, .. } = &hot.kind else { panic!() };
+    assert_eq!(when.0, [Op::Point(temperature), Op::Number(8.0), Op::Greater]);
+    assert_eq!(returned.as_ref().unwrap().0, [Op::Point(temperature), Op::Number(7.5), Op::Greater, Op::Not]);
+    assert_eq!((*on_delay_ms, *shown, *limit), (1_800_000, Some(temperature), Some(8.0)));
+    let lamp = &site.plan.points[usize::from(point(&site, "lamp-1/irradiance").0)];
+    assert_eq!((lamp.unit, lamp.gain), (Unit::MicrowattPerCm2, 0.1));
+    let pressure = &site.plan.points[usize::from(point(&site, "sterilizer-1/pressure").0)];
+    assert_eq!((pressure.unit, pressure.gain, pressure.deadband), (Unit::Kilopascal, 0.1, 0.05));
+    let feed = site.mqtt.iter().find(|plan| plan.topic == "clinic/dental/packed").unwrap();
+    let packed = point(&site, "feed-1/packed");
+    assert_eq!(feed.mapping, Mapping::Feed(FeedMapping { feed: Feed::Packed, point: packed }));
+    // The fridge and the sterilizer hang on one line, lamp and feed on lines of their own.
+    assert_eq!(rules(&site).iter().filter(|rule| rule.contains("bus-unevaluable")).count(), 1);
+}
+
+#[test]
+fn the_hospital_loads_and_a_scale_says_stable_when_the_bit_says_not_unstable() {
+    let site = example("hospital.toml");
+    assert_eq!(site.warnings, []);
+    let stable = &site.plan.points[usize::from(point(&site, "scale-1/stable").0)];
+    assert_eq!(Raw::Int(0).value(stable.gain, stable.offset), Some(1.0));
+    assert_eq!(Raw::Int(1).value(stable.gain, stable.offset), Some(0.0));
+    let net = &site.plan.points[usize::from(point(&site, "scale-1/net").0)];
+    let kg = Raw::Int(-15_889).value(net.gain, net.offset).unwrap();
+    assert!((kg + 158.89).abs() < 1e-9, "{kg}");
+    let rules = rules(&site);
+    assert!(rules.contains(&"scale-1 medical-waste/overload".to_owned()));
+    assert!(rules.contains(&"waste-1 medical-waste/no-handover".to_owned()));
+    assert!(!rules.contains(&"waste-1 medical-waste/overload".to_owned()));
+}
+
+#[test]
+fn a_wrong_site_file_says_every_problem_at_its_place() {
+    let mut found: Vec<_> = load_str("wrong.toml", WRONG).unwrap_err();
+    found.sort_by_key(|problem| (problem.span.start, problem.message.clone()));
+    let lines: Vec<_> = found
+        .iter()
+        .map(|problem| match &problem.hint {
+            Some(hint) => format!("{problem} | {}", hint.chars().take(40).collect::<String>()),
+            None => problem.to_string(),
+        })
+        .collect();
+    let wanted: Vec<_> = include_str!("wrong.txt").lines().collect();
+    assert_eq!(lines, wanted, "\n{}\n", lines.join("\n"));
+    let page = render(&found, &[Source { name: "wrong.toml".into(), text: WRONG.into() }], false);
+    assert_eq!(page.matches("-->").count(), found.len(), "{page}");
+    assert!(page.contains("adress = \"127.0.0.1:502\"\n   | ^^^^^^"), "{page}");
+}
+
+const SMALL: &str = r#"
+[site]
+id = "s"
+institution = "923301000000000193"
+name = { zh = "点", en = "Site" }
+[broker]
+listen = "127.0.0.1:0"
+[[device]]
+id = "f"
+kind = "fridge"
+name = { zh = "冰箱", en = "Fridge" }
+[[device.mqtt]]
+topic = "tele/fridge/SENSOR"
+profile = "tasmota"
+map = { temperature = "/DS18B20/Temperature" }
+"#;
+
+#[test]
+fn settings_reach_the_rules_the_nearest_first() {
+    let with = |text: &str| load_str("small.toml", &format!("{SMALL}{text}"));
+    let site = with("[device.parameters]\n\"cold-chain/too-warm.limit\" = \"9 °C\"\n\"cold-chain/too-warm.for\" = \"10s\"\n[parameters]\n\"cold-chain/too-warm.limit\" = \"10 °C\"\n\"cold-chain/too-cold.limit\" = \"3 °C\"\n").unwrap();
+    let limit = |name: &str| {
+        site.plan.rules.iter().find(|rule| rule.id == name).map(|rule| match &rule.kind {
+            RuleKind::Condition { limit, on_delay_ms, .. } => (limit.unwrap(), *on_delay_ms),
+            RuleKind::Absence { .. }
+            | RuleKind::CycleFailed { .. }
+            | RuleKind::DeviceUnevaluable { .. }
+            | RuleKind::BusUnevaluable { .. } => panic!(),
+        })
+    };
+    assert_eq!(limit("cold-chain/too-warm"), Some((9.0, 10_000)));
+    let site_with = with("[parameters]\n\"cold-chain/too-warm.verify_window\" = \"20s\"\n").unwrap();
+    assert!(site_with.plan.rules.iter().any(|rule| rule.verify.window_ms == 20_000));
+    assert_eq!(limit("cold-chain/too-cold"), Some((3.0, 900_000)));
+    let problems = |text: &str| {
+        with(text).unwrap_err().iter().map(|problem| problem.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        problems("[parameters]\n\"cold-chain/too-warm.limit\" = 10\n"),
+        ["`cold-chain/too-warm.limit` needs a unit"]
+    );
+    assert_eq!(
+        problems("[parameters]\n\"cold-chain/too-warm.limit\" = \"10 kPa\"\n"),
+        ["`cold-chain/too-warm.limit` is in °C, not in kPa"]
+    );
+    assert_eq!(
+        problems("[parameters]\n\"cold-chain/too-warm.limit\" = \"99 °C\"\n"),
+        ["`cold-chain/too-warm.limit` is out of range"]
+    );
+    assert_eq!(
+        problems("[parameters]\n\"cold-chain/too-warm.limt\" = \"9 °C\"\n"),
+        ["no rule has a setting `cold-chain/too-warm.limt`"]
+    );
+}
+
+#[test]
+fn foreign_payloads_are_mapped_by_place() {
+    let site = load_str("small.toml", SMALL).unwrap();
+    let Mapping::Json(fields) = &site.mqtt[0].mapping else { panic!() };
+    assert_eq!(fields[0].path, ["DS18B20", "Temperature"]);
+    let availability = site.mqtt[0].availability.as_ref().unwrap();
+    assert_eq!((availability.topic.as_str(), availability.online.as_str()), ("tele/fridge/LWT", "Online"));
+    assert_eq!(site.left_out, [("f".to_owned(), "cold-chain/door-open".to_owned(), "door".to_owned())]);
+    let text = SMALL
+        .replace("tele/fridge/SENSOR", "zigbee2mqtt/fridge")
+        .replace("tasmota", "zigbee2mqtt")
+        .replace("\"/DS18B20/Temperature\"", "\"temperature\", door = \"contact\"");
+    let site = load_str("zigbee.toml", &text).unwrap();
+    let door = &site.plan.points[usize::from(point(&site, "f/door").0)];
+    assert_eq!(Raw::Int(1).value(door.gain, door.offset), Some(0.0), "contact:true is closed");
+    assert_eq!(site.mqtt[0].availability.as_ref().unwrap().topic, "zigbee2mqtt/fridge/availability");
+    let text = SMALL
+        .replace("tasmota\"", "milesight\"\noptions = { carrier = \"hex\" }")
+        .replace("/DS18B20/Temperature", "temperature-1");
+    let site = load_str("milesight.toml", &text).unwrap();
+    let Mapping::Milesight(mapping) = &site.mqtt[0].mapping else { panic!() };
+    assert_eq!(
+        (mapping.fields[0].channel, mapping.fields[0].kind, mapping.fields[0].signed),
+        (3, 0x67, true)
+    );
+}
+
+#[test]
+fn plain_text_leaves_the_machine_only_where_the_file_says_so() {
+    let with =
+        |text: &str| load_str("small.toml", &SMALL.replace("[broker]\nlisten = \"127.0.0.1:0\"\n", text));
+    let refused = |text: &str| with(text).unwrap_err()[0].message.contains("unencrypted");
+    assert!(refused("[center]\nurl = \"http://10.0.0.1\"\n"));
+    assert!(refused("[page]\nlisten = \"0.0.0.0:80\"\n"));
+    assert!(refused("[broker]\nlisten = \"0.0.0.0:1883\"\n"));
+    assert!(refused("[broker]\nurl = \"mqtt://10.0.0.1\"\n"));
+    for fine in [
+        "[center]\nurl = \"http://10.0.0.1/\"\nallow_plain_http = true\n",
+        "[center]\nurl = \"https://center.example.org\"\n",
+        "[page]\nlisten = \"0.0.0.0:80\"\nallow_plain_http = true\n",
+        "[broker]\nurl = \"mqtts://10.0.0.1\"\n",
+        "[broker]\nurl = \"mqtt://10.0.0.1\"\nallow_plain_mqtt = true\n",
+    ] {
+        assert!(with(fine).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn the_plan_says_what_a_bus_has_to_carry() {
+    let page = print_plan(&example("hotel.toml"));
+    assert!(
+        page.contains("bus meters rtu-over-tcp 127.0.0.1:5022 (2400 baud, time-out 500 ms, gap 20 ms)"),
+        "{page}"
+    );
+    assert!(page.contains("unit   1  input 0x000C ×2    every  30000 ms  8 + 9 bytes"), "{page}");
+    assert!(page.contains("2 requests, load 0.9 %"), "{page}");
+    assert!(page.contains("1 dead unit(s): load 2.2 %"), "{page}");
+}
+
+#[test]
+fn a_bus_can_be_moved() {
+    let mut site = example("hotel.toml");
+    assert_eq!(site.override_address("meters", "127.0.0.1:9"), Ok(()));
+    assert_eq!(site.buses[1].address, "127.0.0.1:9");
+    assert!(site.override_address("meter", "127.0.0.1:9").unwrap_err().contains("modules, meters"));
+    assert!(site.override_address("meters", "nowhere").is_err());
+}
+
+#[test]
+fn a_site_may_bring_its_own_pack_and_profile() {
+    let dir = tempfile::tempdir().unwrap();
+    let pack =
+        gateway_rules::embedded_packs().into_iter().find(|pack| pack.name.contains("cold-chain")).unwrap();
+    std::fs::write(
+        dir.path().join("own.toml"),
+        pack.text.replace("default = \"8 °C\"", "default = \"7 °C\""),
+    )
+    .unwrap();
+    std::fs::write(
+        dir.path().join("site.toml"),
+        format!("[packs]\nfiles = [\"own.toml\"]\n[journal]\ndir = \"data\"\n{SMALL}"),
+    )
+    .unwrap();
+    let site = load(&dir.path().join("site.toml")).unwrap();
+    assert_eq!(site.journal.dir, Some(dir.path().join("data")));
+    assert!(
+        site.plan.rules.iter().any(|rule| matches!(rule.kind, RuleKind::Condition { limit: Some(7.0), .. }))
+    );
+    std::fs::write(dir.path().join("own.toml"), pack.text.replace("\"red\"", "\"rde\"")).unwrap();
+    let problems = load(&dir.path().join("site.toml")).unwrap_err();
+    assert!(explain(&problems, false).contains("did you mean `red`?"));
+    assert!(load(&dir.path().join("none.toml")).unwrap_err()[0].message.starts_with("cannot be read"));
+}

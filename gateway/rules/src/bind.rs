@@ -1,0 +1,366 @@
+//! A pack applied to a device of a site: names become slots, defaults give way to the site's settings.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use gateway_model::{
+    DeviceIx, HeatCyclePlan, ModuleIx, ModulePlan, PointIx, RuleKind, RulePlan, Unit, VerifyPlan,
+};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::document::{At, File, FromToml};
+use crate::expression::{Scope, Symbol, compile};
+use crate::pack::{Pack, PackRule, Watch, is_truth};
+use crate::quantity::{Millis, Quantity, convert};
+use crate::read::say;
+use crate::suggest::did_you_mean;
+
+/// Settings of a site file by name, `pack/rule.parameter`.
+pub type Settings = BTreeMap<String, Placed>;
+
+/// A setting and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// Place of its name.
+    pub key: Range<usize>,
+    /// Its value.
+    pub value: At<Setting>,
+}
+
+/// A setting as written, read according to what it sets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Setting {
+    /// `"10 °C"`, `"30 min"`.
+    Text(String),
+    /// `3`.
+    Number(f64),
+}
+
+impl<'f> FromToml<'f> for Setting {
+    fn from_toml(file: &'f File<'f>, value: Spanned<DeValue<'f>>) -> Option<Self> {
+        if value.get_ref().is_str() {
+            return String::from_toml(file, value).map(Self::Text);
+        }
+        f64::from_toml(file, value).map(Self::Number)
+    }
+}
+
+/// The device a pack is applied to.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// Its slot.
+    pub device: DeviceIx,
+    /// Its kind.
+    pub kind: &'a str,
+    /// Its points: name without the device → slot and unit.
+    pub points: &'a BTreeMap<String, (PointIx, Unit)>,
+    /// The heat-cycle program the site chose.
+    pub program: Option<&'a At<String>>,
+    /// The site file, for problems.
+    pub file: &'a File<'a>,
+    /// The device's place in it.
+    pub span: Range<usize>,
+    /// Settings, the nearest first: the device's, then the site's.
+    pub settings: [&'a Settings; 2],
+}
+
+/// What a pack makes of a device.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Bound {
+    /// Its rules.
+    pub rules: Vec<RulePlan>,
+    /// Its module.
+    pub module: Option<ModulePlan>,
+    /// Rules left out because the device has no such optional point: (rule id, point).
+    pub left_out: Vec<(String, String)>,
+}
+
+/// Applies `pack`, slot `pack_slot` of the plan, to a device. A module it makes will have slot `module`.
+/// Problems go to the subject's file; then what comes back is incomplete.
+pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx) -> Bound {
+    let mut bound = Bound::default();
+    check_points(pack, subject);
+    let made = pack.cycle.is_some().then(|| heat_cycle(pack, subject)).flatten();
+    if pack.cycle.is_none()
+        && let Some(program) = subject.program
+    {
+        subject.file.error(
+            program.span.clone(),
+            format!("`{}` devices have no programs", subject.kind),
+            None,
+        );
+    }
+    for rule in &pack.rules {
+        let id = format!("{}/{}", pack.name, rule.name);
+        let foreign = |point: &&str| pack.points.get(*point).is_some_and(|point| !point.is_of(subject.kind));
+        if rule.watch.points(pack).iter().any(foreign) {
+            continue;
+        }
+        let missing = rule.watch.points(pack).into_iter().find(|point| !subject.points.contains_key(*point));
+        if let Some(point) = missing {
+            if pack.points.get(point).is_some_and(|point| point.optional) {
+                bound.left_out.push((id, point.to_owned()));
+            }
+            continue;
+        }
+        if let Some(kind) = rule_kind(pack, rule, subject, module) {
+            bound.rules.push(plan(id, pack_slot, subject, rule, kind));
+        }
+    }
+    bound.module = made.map(ModulePlan::HeatCycle);
+    bound
+}
+
+/// The rules that say "cannot be judged": one per device in `watched` (those with rules), one per bus with two
+/// or more of them. `settings` are the site's.
+pub fn bind_unevaluable(
+    pack: &Pack,
+    pack_slot: u16,
+    watched: &[(DeviceIx, u16)],
+    file: &File<'_>,
+    settings: &Settings,
+) -> Vec<RulePlan> {
+    let none = Settings::new();
+    let no_points = BTreeMap::new();
+    let mut rules = Vec::new();
+    for rule in &pack.rules {
+        let id = format!("{}/{}", pack.name, rule.name);
+        let subject = |device| Subject {
+            device,
+            kind: "",
+            points: &no_points,
+            program: None,
+            file,
+            span: 0..0,
+            settings: [&none, settings],
+        };
+        match rule.watch {
+            Watch::DeviceUnevaluable { after } => {
+                for (device, _) in watched {
+                    let subject = subject(*device);
+                    let kind =
+                        RuleKind::DeviceUnevaluable { after_ms: duration(&id, "for", after, &subject).0 };
+                    rules.push(plan(id.clone(), pack_slot, &subject, rule, kind));
+                }
+            }
+            Watch::BusUnevaluable { after } => {
+                let mut buses: BTreeMap<u16, Vec<DeviceIx>> = BTreeMap::new();
+                for (device, bus) in watched {
+                    buses.entry(*bus).or_default().push(*device);
+                }
+                for (bus, devices) in buses.into_iter().filter(|(_, devices)| devices.len() >= 2) {
+                    let subject = subject(devices[0]);
+                    let after_ms = duration(&id, "for", after, &subject).0;
+                    rules.push(plan(
+                        id.clone(),
+                        pack_slot,
+                        &subject,
+                        rule,
+                        RuleKind::BusUnevaluable { bus, after_ms },
+                    ));
+                }
+            }
+            Watch::Condition { .. } | Watch::Absence { .. } | Watch::CycleFailed { .. } => (),
+        }
+    }
+    rules
+}
+
+/// Every setting a site may make for these packs, for hints.
+pub fn known_settings(packs: &[&Pack]) -> Vec<String> {
+    let mut known = Vec::new();
+    for pack in packs {
+        for rule in &pack.rules {
+            let mut names: Vec<_> = rule.parameters.keys().map(String::as_str).collect();
+            names.extend(rule.watch.durations().into_iter().map(|(name, _)| name));
+            names.extend(["self_fix", "verify_window"]);
+            known.extend(names.into_iter().map(|name| format!("{}/{}.{name}", pack.name, rule.name)));
+        }
+    }
+    known
+}
+
+fn check_points(pack: &Pack, subject: &Subject<'_>) {
+    for (name, wanted) in pack.points.iter().filter(|(_, point)| point.is_of(subject.kind)) {
+        match subject.points.get(name) {
+            None if wanted.optional => (),
+            None => {
+                let message =
+                    format!("a {} needs the point `{name}` in {}", subject.kind, wanted.unit.symbol());
+                let hint = did_you_mean(name, subject.points.keys().map(String::as_str)).map_or_else(
+                    || format!("map it: map = {{ {name} = \"…\" }}"),
+                    |near| format!("is `{near}` meant to be `{name}`?"),
+                );
+                subject.file.error(subject.span.clone(), message, Some(hint));
+            }
+            Some((_, unit)) if unit.dimension() == wanted.unit.dimension() => (),
+            Some((_, unit)) => {
+                let message = format!(
+                    "`{name}` of a {} is in {}, here it comes in {}",
+                    subject.kind,
+                    wanted.unit.symbol(),
+                    unit.symbol()
+                );
+                subject.file.error(subject.span.clone(), message, None);
+            }
+        }
+    }
+}
+
+fn heat_cycle(pack: &Pack, subject: &Subject<'_>) -> Option<HeatCyclePlan> {
+    let cycle = pack.cycle.as_ref()?;
+    let known = || cycle.programs.iter().map(|program| program.program.id.as_str());
+    let list = || format!("programs: {}", known().collect::<Vec<_>>().join(", "));
+    let Some(chosen) = subject.program else {
+        let message = format!("a {} needs `program`: norms differ, none is implied", subject.kind);
+        subject.file.error(subject.span.clone(), message, Some(list()));
+        return None;
+    };
+    let Some(program) = cycle.programs.iter().find(|program| program.program.id == chosen.value) else {
+        let hint =
+            did_you_mean(&chosen.value, known()).map_or_else(list, |near| format!("did you mean `{near}`?"));
+        subject.file.error(
+            chosen.span.clone(),
+            format!("there is no program `{}`", chosen.value),
+            Some(hint),
+        );
+        return None;
+    };
+    let point = |name: &String| subject.points.get(name).map(|(point, _)| *point);
+    Some(HeatCyclePlan {
+        device: subject.device,
+        temperature: point(&cycle.temperature)?,
+        door: cycle.door.as_ref().and_then(point),
+        program: program.program.clone(),
+    })
+}
+
+fn rule_kind(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, module: ModuleIx) -> Option<RuleKind> {
+    let id = format!("{}/{}", pack.name, rule.name);
+    match &rule.watch {
+        Watch::Condition { when, expression, hold, clear_for, deadband } => {
+            let on_delay_ms = duration(&id, "for", *hold, subject).0;
+            let off_delay_ms = duration(&id, "clear_for", *clear_for, subject).0;
+            let scope = scope(pack, rule, subject, &id);
+            let compiled = match compile(expression, &scope, *deadband) {
+                Ok(compiled) => compiled,
+                Err(troubles) => {
+                    // The pack was checked with its own units: only a point in the wrong unit comes here, and that was said.
+                    let pack_file = File::new(&pack.source);
+                    say(&pack_file, when, troubles);
+                    return None;
+                }
+            };
+            Some(RuleKind::Condition {
+                when: compiled.when,
+                returned: compiled.returned,
+                on_delay_ms,
+                off_delay_ms,
+                shown: compiled.shown,
+                limit: compiled.limit,
+            })
+        }
+        Watch::Absence { point, after } => {
+            let (point, _) = *subject.points.get(point)?;
+            Some(RuleKind::Absence { point, after_ms: duration(&id, "for", *after, subject).0 })
+        }
+        Watch::CycleFailed { settle_within } => {
+            let settle_within_ms = duration(&id, "settle_within", *settle_within, subject).0;
+            Some(RuleKind::CycleFailed { module, settle_within_ms })
+        }
+        Watch::DeviceUnevaluable { .. } | Watch::BusUnevaluable { .. } => None,
+    }
+}
+
+fn scope(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, id: &str) -> Scope {
+    let points = subject.points.iter().filter(|(name, _)| pack.points.contains_key(*name)).map(
+        |(name, (point, unit))| {
+            let unit = if is_truth(*unit) { Unit::Truth } else { *unit };
+            (name.clone(), Symbol::Point { point: *point, unit })
+        },
+    );
+    let parameters = rule.parameters.iter().map(|(name, parameter)| {
+        let quantity = setting(id, name, subject).map_or(parameter.default, |(key, setting)| {
+            let unit = parameter.default.unit;
+            let value = number(subject.file, key, setting, parameter.default);
+            match value {
+                Some(value)
+                    if parameter.min.is_some_and(|min| value < min)
+                        || parameter.max.is_some_and(|max| value > max) =>
+                {
+                    let bound = |bound: Option<f64>| {
+                        bound.map_or("…".to_owned(), |value| Quantity { value, unit }.to_string())
+                    };
+                    let hint = format!("allowed: {} to {}", bound(parameter.min), bound(parameter.max));
+                    subject.file.error(setting.span.clone(), format!("`{key}` is out of range"), Some(hint));
+                    parameter.default
+                }
+                Some(value) => Quantity { value, unit },
+                None => parameter.default,
+            }
+        });
+        (name.clone(), Symbol::Constant(quantity))
+    });
+    points.chain(parameters).collect()
+}
+
+fn setting<'a>(id: &str, name: &str, subject: &Subject<'a>) -> Option<(&'a str, &'a At<Setting>)> {
+    let key = format!("{id}.{name}");
+    subject
+        .settings
+        .iter()
+        .find_map(|settings| settings.get_key_value(&key))
+        .map(|(key, placed)| (key.as_str(), &placed.value))
+}
+
+fn number(file: &File<'_>, key: &str, setting: &At<Setting>, default: Quantity) -> Option<f64> {
+    let wrong = |message: String| {
+        file.error(setting.span.clone(), message, Some(format!("write it as \"{default}\"")));
+        None
+    };
+    match &setting.value {
+        Setting::Number(number) if default.unit == Unit::One => Some(*number),
+        Setting::Number(_) => wrong(format!("`{key}` needs a unit")),
+        Setting::Text(text) => match Quantity::parse(text) {
+            Ok(quantity) => match convert(quantity.value, quantity.unit, default.unit) {
+                Some(value) => Some(value),
+                None => wrong(format!(
+                    "`{key}` is in {}, not in {}",
+                    default.unit.symbol(),
+                    quantity.unit.symbol()
+                )),
+            },
+            Err(message) => wrong(message),
+        },
+    }
+}
+
+fn duration(id: &str, name: &str, default: Millis, subject: &Subject<'_>) -> Millis {
+    let Some((key, setting)) = setting(id, name, subject) else { return default };
+    let parsed = match &setting.value {
+        Setting::Text(text) => Millis::parse(text),
+        Setting::Number(_) => Err(format!("`{key}` needs a unit")),
+    };
+    parsed.unwrap_or_else(|message| {
+        subject.file.error(setting.span.clone(), message, Some(format!("write it as \"{default}\"")));
+        default
+    })
+}
+
+fn plan(id: String, pack: u16, subject: &Subject<'_>, rule: &PackRule, kind: RuleKind) -> RulePlan {
+    let self_fix = rule.self_fix.map(|window| duration(&id, "self_fix", window, subject).0);
+    let verify_window = duration(&id, "verify_window", Millis(rule.verify.window_ms), subject);
+    RulePlan {
+        id,
+        pack,
+        subject: subject.device,
+        kind,
+        priority: rule.priority,
+        first: rule.first,
+        self_fix_ms: self_fix,
+        latching: rule.latching,
+        text: rule.text.clone(),
+        verify: VerifyPlan { window_ms: verify_window.0, ..rule.verify },
+    }
+}

@@ -1,0 +1,566 @@
+//! Reads a rule pack: TOML in, everything checked that can be checked without a site.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use gateway_model::{First, HeatProgram, PointIx, Priority, RuleText, Text, Unit, VerifyPlan};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::document::{At, File, FromToml, Table};
+use crate::expression::{Scope, Symbol, Trouble, compile, parse};
+use crate::pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
+use crate::problem::{Problem, Source};
+use crate::quantity::{Millis, Quantity, convert};
+use crate::series::{self, Expectation, ExpectedState, PackTest};
+use crate::suggest::did_you_mean;
+
+/// Places in texts that are filled in where they are shown.
+const PLACEHOLDERS: [&str; 8] = ["value", "limit", "unit", "device", "point", "peak", "hold", "duration"];
+
+/// Reads a pack. Every problem at once.
+pub fn parse_pack(source: &Source) -> Result<Pack, Vec<Problem>> {
+    let file = File::new(source);
+    let pack = file.root().and_then(|root| read(source, root));
+    let problems = file.into_problems();
+    match pack {
+        Some(pack) if problems.is_empty() => Ok(pack),
+        _ => Err(problems),
+    }
+}
+
+fn read(source: &Source, root: Table<'_>) -> Option<Pack> {
+    let name = name(&root);
+    let version = root.need::<String>("version");
+    let title = root.need::<Text>("title");
+    let subject = subject(&root);
+    let points = points(&root, subject.as_ref());
+    let cycle = root.table("cycle", "a heat cycle").and_then(|table| cycle(table, &points));
+    let reader = RuleReader { points: &points, has_cycle: cycle.is_some() };
+    let rules: Vec<_> =
+        root.tables("rule", "a rule").into_iter().filter_map(|table| reader.rule(table)).collect();
+    let tests: Vec<_> =
+        root.tables("test", "a test").into_iter().filter_map(|table| test(table, &points, &rules)).collect();
+    let file = root.file();
+    if !root.has("rule") {
+        file.error(0..0, "a pack without rules", Some("write at least one [[rule]]".into()));
+    }
+    root.finish();
+    for (n, (rule, span)) in rules.iter().enumerate() {
+        if rules[..n].iter().any(|(other, _)| other.name == rule.name) {
+            file.error(span.clone(), format!("a second rule is called `{}`", rule.name), None);
+        }
+    }
+    Some(Pack {
+        source: source.clone(),
+        name: name?,
+        version: version?.value,
+        title: title?.value,
+        subject: subject?,
+        points,
+        cycle,
+        rules: rules.into_iter().map(|(rule, _)| rule).collect(),
+        tests,
+    })
+}
+
+/// `name`, as it appears in ids: small letters, digits and `-`.
+fn name(table: &Table<'_>) -> Option<String> {
+    let name = table.need::<String>("name")?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.value.is_empty() || !name.value.chars().all(plain) {
+        table.file().error(name.span, "a name is made of a-z, 0-9 and -", None);
+        return None;
+    }
+    Some(name.value)
+}
+
+/// Names in conditions: small letters, digits and `_`.
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !["true", "false", "abs", "min", "max"].contains(&name)
+}
+
+fn check_identifier(file: &File<'_>, name: &At<String>) {
+    if !is_identifier(&name.value) {
+        file.error(
+            name.span.clone(),
+            format!("`{}` cannot be used in a condition", name.value),
+            Some("names are made of a-z, 0-9 and _".into()),
+        );
+    }
+}
+
+/// `device`: `"*"`, one kind, or a list of kinds.
+fn subject(root: &Table<'_>) -> Option<PackSubject> {
+    let kinds = root.need::<OneOrMore>("device")?;
+    match &kinds.value.0[..] {
+        [] => {
+            root.file().error(kinds.span, "expected at least one kind of device", None);
+            None
+        }
+        [all] if all == "*" => Some(PackSubject::Everything),
+        _ => Some(PackSubject::Kinds(kinds.value.0)),
+    }
+}
+
+struct OneOrMore(Vec<String>);
+
+impl<'f> FromToml<'f> for OneOrMore {
+    fn from_toml(file: &'f File<'f>, value: Spanned<DeValue<'f>>) -> Option<Self> {
+        if value.get_ref().is_str() {
+            return String::from_toml(file, value).map(|one| Self(vec![one]));
+        }
+        let list = Vec::<At<String>>::from_toml(file, value)?;
+        Some(Self(list.into_iter().map(|one| one.value).collect()))
+    }
+}
+
+fn points(root: &Table<'_>, subject: Option<&PackSubject>) -> BTreeMap<String, PackPoint> {
+    let Some(table) = root.table("points", "the points") else { return BTreeMap::new() };
+    let mut points = BTreeMap::new();
+    for (name, entry) in table.entries::<Table<'_>>() {
+        check_identifier(table.file(), &name);
+        let entry = entry.value.called("a point");
+        let unit = entry.need::<Unit>("unit");
+        let kind = entry.get::<String>("device");
+        if let (Some(kind), Some(PackSubject::Kinds(kinds))) = (&kind, subject)
+            && !kinds.contains(&kind.value)
+        {
+            entry.file().error(
+                kind.span.clone(),
+                format!("this pack is not for `{}` devices", kind.value),
+                None,
+            );
+        }
+        let optional = entry.get::<bool>("optional").is_some_and(|optional| optional.value);
+        let (zh, en) = (entry.need::<String>("zh"), entry.need::<String>("en"));
+        entry.finish();
+        if let (Some(unit), Some(zh), Some(en)) = (unit, zh, en) {
+            let text = Text { zh: zh.value, en: en.value };
+            points.insert(
+                name.value,
+                PackPoint { kind: kind.map(|kind| kind.value), unit: unit.value, optional, name: text },
+            );
+        }
+    }
+    points
+}
+
+fn mark(table: &Table<'_>) -> Option<String> {
+    let mark = table.need::<String>("mark")?;
+    if !mark.value.starts_with(['V', 'S', 'C', 'K', 'P', 'A']) {
+        let hint = "V read in a source, S second-hand, C computed, K unverified, P our proposal, A assumed"
+            .to_owned();
+        table.file().error(mark.span, "not a mark of confidence", Some(hint));
+        return None;
+    }
+    Some(mark.value)
+}
+
+fn cycle(table: Table<'_>, points: &BTreeMap<String, PackPoint>) -> Option<PackModule> {
+    let file = table.file();
+    let known = |name: At<String>, unit: Unit| match points.get(&name.value) {
+        Some(point) if point.unit.dimension() == unit.dimension() => Some(name.value),
+        Some(_) => {
+            file.error(name.span, format!("`{}` is not in {}", name.value, unit.symbol()), None);
+            None
+        }
+        None => {
+            let hint = did_you_mean(&name.value, points.keys().map(String::as_str));
+            file.error(
+                name.span,
+                format!("there is no point `{}`", name.value),
+                hint.map(|near| format!("did you mean `{near}`?")),
+            );
+            None
+        }
+    };
+    let temperature = table.need::<String>("temperature").and_then(|name| known(name, Unit::Celsius));
+    let door = table.get::<String>("door").and_then(|name| known(name, Unit::Truth));
+    let programs = table.tables("program", "a program").into_iter().filter_map(program).collect();
+    table.finish();
+    Some(PackModule { temperature: temperature?, door, programs })
+}
+
+fn program(table: Table<'_>) -> Option<PackProgram> {
+    let celsius = |key| {
+        table.need::<Quantity>(key).and_then(|quantity| in_unit(table.file(), &quantity, Unit::Celsius))
+    };
+    let id = table.need::<String>("id");
+    let (set_c, start_c, end_c, dry_c) = (celsius("set"), celsius("start"), celsius("end"), celsius("dry"));
+    let band_c = table.get::<Quantity>("band").and_then(|band| in_unit(table.file(), &band, Unit::Celsius));
+    let millis = |key| table.need::<Millis>(key).map(|millis| millis.value.0);
+    let (hold_ms, dip_ms, end_ms, unseen_ms) =
+        (millis("hold"), millis("dip"), millis("end_for"), millis("unseen"));
+    let norm = table.need::<Text>("norm");
+    let mark = mark(&table);
+    if let (Some(end), Some(start), Some(set)) = (end_c, start_c, set_c)
+        && !(end <= start && start < set)
+    {
+        table.file().error(table.span(), "a program needs end <= start < set", None);
+    }
+    table.finish();
+    let program = HeatProgram {
+        id: id?.value,
+        set_c: set_c?,
+        hold_ms: hold_ms?,
+        dip_ms: dip_ms?,
+        band_c,
+        start_c: start_c?,
+        end_c: end_c?,
+        end_ms: end_ms?,
+        dry_c: dry_c?,
+        unseen_ms: unseen_ms?,
+    };
+    Some(PackProgram { program, norm: norm?.value, mark: mark? })
+}
+
+fn in_unit(file: &File<'_>, quantity: &At<Quantity>, unit: Unit) -> Option<f64> {
+    let value = convert(quantity.value.value, quantity.value.unit, unit);
+    if value.is_none() {
+        file.error(quantity.span.clone(), format!("expected a value in {}", unit.symbol()), None);
+    }
+    value
+}
+
+struct RuleReader<'p> {
+    points: &'p BTreeMap<String, PackPoint>,
+    has_cycle: bool,
+}
+
+impl RuleReader<'_> {
+    fn rule(&self, table: Table<'_>) -> Option<(PackRule, Range<usize>)> {
+        let name = name(&table);
+        let parameters = self.parameters(&table);
+        let watch = self.watch(&table, &parameters);
+        let priority = one_of(
+            &table,
+            "priority",
+            &[
+                ("red", Priority::Red),
+                ("orange", Priority::Orange),
+                ("yellow", Priority::Yellow),
+                ("blue", Priority::Blue),
+            ],
+        );
+        let first = one_of(
+            &table,
+            "first",
+            &[
+                ("institution", First::Institution),
+                ("maintainer", First::Maintainer),
+                ("collector", First::Collector),
+                ("supervisor", First::Supervisor),
+            ],
+        );
+        let self_fix = table.get::<Millis>("self_fix").map(|millis| millis.value);
+        let latching = table.get::<bool>("latching").is_some_and(|latching| latching.value);
+        let text = |key| table.need::<Text>(key).map(|text| checked_text(table.file(), text));
+        let (title, sentence, action, norm) = (text("title"), text("sentence"), text("action"), text("norm"));
+        let mark = mark(&table);
+        let verify = verify(&table);
+        let span = table.key_span("name");
+        table.finish();
+        let rule = PackRule {
+            name: name?,
+            watch: watch?,
+            priority: priority?,
+            first: first?,
+            self_fix,
+            latching,
+            text: RuleText { title: title?, sentence: sentence?, action: action?, norm: norm?, mark: mark? },
+            verify: verify?,
+            parameters,
+        };
+        Some((rule, span))
+    }
+
+    fn parameters(&self, table: &Table<'_>) -> BTreeMap<String, PackParameter> {
+        let Some(table) = table.table("parameters", "the parameters") else { return BTreeMap::new() };
+        let mut parameters = BTreeMap::new();
+        for (name, entry) in table.entries::<Table<'_>>() {
+            check_identifier(table.file(), &name);
+            if self.points.contains_key(&name.value) {
+                table.file().error(name.span.clone(), format!("`{}` is a point already", name.value), None);
+            }
+            if let Some(parameter) = parameter(entry.value.called("a parameter")) {
+                parameters.insert(name.value, parameter);
+            }
+        }
+        parameters
+    }
+
+    fn watch(&self, table: &Table<'_>, parameters: &BTreeMap<String, PackParameter>) -> Option<Watch> {
+        let when = table.get::<String>("when");
+        let absent = table.get::<String>("absent");
+        let event = table.get::<String>("event");
+        let unevaluable = table.get::<String>("unevaluable");
+        let hold = table.get::<Millis>("for").map(|millis| millis.value);
+        let clear_for = table.get::<Millis>("clear_for").map(|millis| millis.value);
+        let deadband = table.get::<Quantity>("deadband");
+        let settle_within = table.get::<Millis>("settle_within").map(|millis| millis.value);
+        let file = table.file();
+        let kinds = ["when", "absent", "event", "unevaluable"];
+        let given: Vec<_> = kinds.into_iter().filter(|key| table.has(key)).collect();
+        let [kind] = given[..] else {
+            let hint = "a rule has exactly one of `when`, `absent`, `event`, `unevaluable`".to_owned();
+            file.error(
+                table.key_span("name"),
+                format!("a rule with {} things to watch for", given.len()),
+                Some(hint),
+            );
+            return None;
+        };
+        for key in ["clear_for", "deadband"] {
+            if kind != "when" && table.has(key) {
+                file.error(table.key_span(key), format!("`{key}` goes with `when` only"), None);
+            }
+        }
+        let after = || {
+            if hold.is_none() {
+                file.error(table.key_span(kind), "`for` is missing in this rule", None);
+            }
+            hold
+        };
+        match kind {
+            "when" => self.condition(file, when?, parameters, hold, clear_for, deadband),
+            "absent" => {
+                let point = absent?;
+                if !self.points.contains_key(&point.value) {
+                    file.error(point.span, format!("there is no point `{}`", point.value), None);
+                    return None;
+                }
+                Some(Watch::Absence { point: point.value, after: after()? })
+            }
+            "event" => {
+                let event = event?;
+                if event.value != "cycle-failed" || !self.has_cycle {
+                    let hint = "the only event is `cycle-failed`, and it needs a [cycle]".to_owned();
+                    file.error(event.span, format!("there is no event `{}` here", event.value), Some(hint));
+                    return None;
+                }
+                if settle_within.is_none() {
+                    file.error(table.key_span(kind), "`settle_within` is missing in this rule", None);
+                }
+                Some(Watch::CycleFailed { settle_within: settle_within? })
+            }
+            _ => {
+                let what = unevaluable?;
+                match what.value.as_str() {
+                    "device" => Some(Watch::DeviceUnevaluable { after: after()? }),
+                    "bus" => Some(Watch::BusUnevaluable { after: after()? }),
+                    _ => {
+                        file.error(what.span, "expected `device` or `bus`", None);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    fn condition(
+        &self,
+        file: &File<'_>,
+        when: At<String>,
+        parameters: &BTreeMap<String, PackParameter>,
+        hold: Option<Millis>,
+        clear_for: Option<Millis>,
+        deadband: Option<At<Quantity>>,
+    ) -> Option<Watch> {
+        let expression = match parse(&when.value) {
+            Ok(expression) => expression,
+            Err(trouble) => {
+                say(file, &when, vec![trouble]);
+                return None;
+            }
+        };
+        let mut scope: Scope = self
+            .points
+            .iter()
+            .zip(0..)
+            .map(|((name, point), slot)| {
+                (name.clone(), Symbol::Point { point: PointIx(slot), unit: point.unit })
+            })
+            .collect();
+        scope.extend(
+            parameters.iter().map(|(name, parameter)| (name.clone(), Symbol::Constant(parameter.default))),
+        );
+        let used = expression.names();
+        let mut kinds: Vec<_> =
+            used.iter().filter_map(|(name, _)| self.points.get(*name)?.kind.as_deref()).collect();
+        kinds.dedup();
+        if kinds.len() > 1 {
+            file.error(
+                when.span.clone(),
+                format!("these points belong to different devices: {}", kinds.join(", ")),
+                None,
+            );
+        }
+        for name in parameters.keys().filter(|name| !used.iter().any(|(used, _)| used == name)) {
+            file.error(when.span.clone(), format!("the parameter `{name}` is not used"), None);
+        }
+        let deadband = deadband.map(|deadband| deadband.value);
+        if let Err(troubles) = compile(&expression, &scope, deadband) {
+            say(file, &when, troubles);
+            return None;
+        }
+        let zero = Millis(0);
+        Some(Watch::Condition {
+            when,
+            expression,
+            hold: hold.unwrap_or(zero),
+            clear_for: clear_for.unwrap_or(zero),
+            deadband,
+        })
+    }
+}
+
+/// Says what is wrong with a condition at its place in the file.
+pub(crate) fn say(file: &File<'_>, when: &At<String>, troubles: Vec<Trouble>) {
+    for trouble in troubles {
+        let span = match file.inside(when) {
+            Some(start) => start + trouble.span.start..start + trouble.span.end,
+            None => when.span.clone(),
+        };
+        file.error(span, trouble.message, trouble.hint);
+    }
+}
+
+fn parameter(table: Table<'_>) -> Option<PackParameter> {
+    let default = table.need::<Quantity>("default");
+    let unit = default.as_ref().map(|default| default.value.unit);
+    let bound = |key| {
+        let bound = table.get::<Quantity>(key)?;
+        in_unit(table.file(), &bound, unit?)
+    };
+    let (min, max) = (bound("min"), bound("max"));
+    let (zh, en) = (table.need::<String>("zh"), table.need::<String>("en"));
+    let mark = mark(&table);
+    if let Some(default) = &default
+        && (min.is_some_and(|min| default.value.value < min)
+            || max.is_some_and(|max| default.value.value > max))
+    {
+        table.file().error(default.span.clone(), "the default is outside min and max", None);
+    }
+    table.finish();
+    Some(PackParameter {
+        default: default?.value,
+        min,
+        max,
+        name: Text { zh: zh?.value, en: en?.value },
+        mark: mark?,
+    })
+}
+
+fn verify(table: &Table<'_>) -> Option<VerifyPlan> {
+    let verify = match table.need::<Table<'_>>("verify") {
+        Some(verify) => verify.value.called("`verify`"),
+        None => return None,
+    };
+    let window = verify.need::<Millis>("window");
+    let coverage = verify.need::<f64>("coverage");
+    if let Some(coverage) = &coverage
+        && !(0.5..=1.0).contains(&coverage.value)
+    {
+        verify.file().error(coverage.span.clone(), "coverage is a share from 0.5 to 1", None);
+    }
+    verify.finish();
+    let coverage_permille = (coverage?.value * 1000.0).round() as u16;
+    Some(VerifyPlan { window_ms: window?.value.0, coverage_permille })
+}
+
+fn one_of<T: Copy>(table: &Table<'_>, key: &'static str, known: &[(&str, T)]) -> Option<T> {
+    let word = table.need::<String>(key)?;
+    let found = known.iter().find(|(name, _)| *name == word.value);
+    if found.is_none() {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        let hint = did_you_mean(&word.value, names.iter().copied()).map_or_else(
+            || format!("one of: {}", names.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        table.file().error(word.span, format!("`{}` is not known here", word.value), Some(hint));
+    }
+    found.map(|(_, value)| *value)
+}
+
+fn checked_text(file: &File<'_>, text: At<Text>) -> Text {
+    for words in [&text.value.zh, &text.value.en] {
+        let mut rest = words.as_str();
+        while let Some(open) = rest.find('{') {
+            rest = &rest[open + 1..];
+            let name = rest.split('}').next().unwrap_or_default();
+            if !PLACEHOLDERS.contains(&name) {
+                let hint = format!(
+                    "places to fill in: {}",
+                    PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(" ")
+                );
+                file.error(text.span.clone(), format!("`{{{name}}}` cannot be filled in"), Some(hint));
+            }
+        }
+    }
+    text.value
+}
+
+fn test(
+    table: Table<'_>,
+    points: &BTreeMap<String, PackPoint>,
+    rules: &[(PackRule, Range<usize>)],
+) -> Option<PackTest> {
+    let file = table.file();
+    let name = table.need::<String>("name");
+    let every = table.need::<Millis>("every");
+    let program = table.get::<String>("program").map(|program| program.value);
+    let mut parameters = Vec::new();
+    for (key, value) in
+        table.table("parameters", "parameters").map_or_else(Vec::new, |table| table.entries::<String>())
+    {
+        parameters.push((key.value, value.value));
+    }
+    let mut samples = Vec::new();
+    for (point, text) in
+        table.table("points", "points").map_or_else(Vec::new, |table| table.entries::<String>())
+    {
+        if !points.contains_key(&point.value) {
+            file.error(point.span.clone(), format!("there is no point `{}`", point.value), None);
+        }
+        match series::parse(&text.value) {
+            Ok(series) => samples.push((point.value, series)),
+            Err(message) => file.error(text.span, message, None),
+        }
+    }
+    let expect = table
+        .tables("expect", "an expectation")
+        .into_iter()
+        .filter_map(|table| expectation(table, rules))
+        .collect();
+    let span = table.span();
+    table.finish();
+    Some(PackTest {
+        name: name?.value,
+        every: every?.value,
+        parameters,
+        program,
+        points: samples,
+        expect,
+        span,
+    })
+}
+
+fn expectation(table: Table<'_>, rules: &[(PackRule, Range<usize>)]) -> Option<Expectation> {
+    let at = table.need::<Millis>("at");
+    let rule = table.need::<String>("rule");
+    let state = one_of(&table, "state", &ExpectedState::ALL);
+    if let Some(rule) = &rule
+        && !rules.iter().any(|(known, _)| known.name == rule.value)
+    {
+        table.file().error(
+            rule.span.clone(),
+            format!("there is no rule `{}` in this pack", rule.value),
+            None,
+        );
+    }
+    table.finish();
+    Some(Expectation { at: at?.value, rule: rule?.value, state: state? })
+}

@@ -1,0 +1,62 @@
+//! Packs: every problem of a wrong one at once, as a person sees it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use gateway_rules::{Source, parse_pack, render};
+
+const WRONG: &str = r#"name = "wrong"
+version = "1"
+device = "fridge"
+title = { zh = "错", en = "Wrong" }
+
+[points]
+temperature = { unit = "C", zh = "温度", en = "Temperature" }
+pressure = { unit = "kPa", zh = "压力", en = "Pressure" }
+
+[[rule]]
+name = "one"
+when = "pressure > limit"
+for = "thirty minutes"
+prioritty = "red"
+priority = "rde"
+first = "institution"
+mark = "?"
+title = { zh = "一", en = "One" }
+sentence = { zh = "{temprature}", en = "{value}" }
+action = { zh = "做" }
+norm = "GB"
+verify = { window = "2 h", coverage = 90 }
+[rule.parameters]
+limit = { default = "8 °C", mark = "K", zh = "上限", en = "Limit" }
+"#;
+
+#[test]
+fn a_wrong_pack_shows_every_problem_with_its_line() {
+    let source = Source { name: "wrong.toml".into(), text: WRONG.into() };
+    let problems = parse_pack(&source).unwrap_err();
+    let mut found: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "wrong.toml:12:9: a pressure cannot be compared with a temperature",
+            "wrong.toml:13:7: `thirty` does not begin with a number",
+            "wrong.toml:14:1: `prioritty` is not known in a rule",
+            "wrong.toml:15:12: `rde` is not known here",
+            "wrong.toml:17:8: not a mark of confidence",
+            "wrong.toml:19:12: `{temprature}` cannot be filled in",
+            "wrong.toml:20:10: `en` is missing in a text in two languages",
+            "wrong.toml:21:8: expected text in two languages",
+            "wrong.toml:22:39: coverage is a share from 0.5 to 1",
+            "wrong.toml:7:24: `C` is not a unit that is known here",
+        ]
+    );
+    let page = render(&problems, &[source], false);
+    assert!(
+        page.contains(
+            "error: a pressure cannot be compared with a temperature\n  --> wrong.toml:12:9\n   |\n12 | when = \"pressure > limit\"\n   |         ^^^^^^^^^^^^^^^^\n"
+        ),
+        "{page}"
+    );
+    assert!(page.contains("= hint: did you mean `red`?"), "{page}");
+    assert!(!page.contains('\u{1b}'), "no color asked for");
+}
