@@ -1,2 +1,5 @@
-//! Stub.
-fn main() {}
+//! The gateway: see `gateway --help`.
+
+fn main() -> std::process::ExitCode {
+    gateway::cli::main()
+}

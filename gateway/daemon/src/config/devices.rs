@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::Library;
 use super::blocks::{Claim, coalesce};
 use super::head::{self, Common, Head};
-use super::points::{Making, find};
+use super::points::{HEARTBEAT_MS, Making, find};
 use super::profile::{self, DECIMALS_MAX, Form, Profile};
 use super::site::{BlockPlan, Carrier, EncodingKind, MqttPlan, UnitId};
 
@@ -36,8 +36,6 @@ const DEVICES_MAX: usize = 1_000;
 const EVERY_DEFAULT: Duration = Duration::from_secs(10);
 const EVERY_MIN: Millis = Millis(100);
 const EVERY_MAX: Millis = Millis(86_400_000);
-/// A point is stale after three missed readings, but never sooner than this.
-const MAX_AGE_MIN_MS: i64 = 30_000;
 /// A kind that no pack watches: measured and charted, not judged.
 const KIND_WITHOUT_PACK: &str = "sensor";
 
@@ -304,9 +302,8 @@ impl<'f, 'l> Reader<'f, 'l> {
                 counts: !matches!(register.encoding.kind, EncodingKind::F32 | EncodingKind::F64),
                 source: describe(bus_name, unit, register),
                 every_ms: every.as_millis() as i64,
-                max_age_ms: part
-                    .max_age
-                    .map_or((every.as_millis() as i64 * 3).max(MAX_AGE_MIN_MS), |age| age.0),
+                // A poll that fails says so at once; only an unmoved value ages, until its heartbeat and three polls.
+                max_age_ms: part.max_age.map_or(HEARTBEAT_MS + every.as_millis() as i64 * 3, |age| age.0),
             };
             let slot = self.point(draft, point, making, &part);
             if let (Some(slot), Some(bus), Some(unit)) = (slot, bus, unit) {

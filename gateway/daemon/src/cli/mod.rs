@@ -1,0 +1,348 @@
+//! The command line: data to stdout, talk to stderr.
+//!
+//! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
+
+mod journal;
+mod rerun;
+mod table;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use gateway_model::EngineTime;
+use gateway_wire::EnrolCode;
+use tracing_subscriber::EnvFilter;
+
+use crate::bus::Bus;
+use crate::clock::{Clock, Wall};
+use crate::config::{self, Broker, CenterPlan, PagePlan, Site};
+use crate::metrics::Metrics;
+use crate::run::{self, Options};
+use crate::state::DataDir;
+use crate::uplink;
+
+/// Nothing wrong.
+const GOOD: u8 = 0;
+/// Something is wrong.
+const WRONG: u8 = 1;
+/// Not everything could be looked at.
+const INCOMPLETE: u8 = 3;
+/// The configuration is wrong (sysexits.h).
+const CONFIG: u8 = 78;
+
+/// Off-site health supervision: reads a site's devices, records what they say, sends it to the supervision center.
+#[derive(Parser)]
+#[command(name = "gateway", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks a site file: every problem with file, line and column.
+    Check {
+        /// The site file.
+        site: PathBuf,
+    },
+    /// Shows what will be asked of each bus, and how loaded it will be.
+    Plan {
+        /// The site file.
+        site: PathBuf,
+    },
+    /// Runs the gateway.
+    Run {
+        /// The site file.
+        site: PathBuf,
+        #[command(flatten)]
+        overrides: Overrides,
+        /// Take civil time from a key file made by `cargo demo`; records say that they are simulated.
+        #[arg(long, value_name = "KEYFILE")]
+        demo_clock: Option<PathBuf>,
+        /// Begin with a recording, in virtual time, if the journal is empty.
+        #[arg(long, value_name = "RECORDING")]
+        history: Option<PathBuf>,
+        /// Log as JSON lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Reads every Modbus block once and shows what came.
+    Once {
+        /// The site file.
+        site: PathBuf,
+        #[command(flatten)]
+        overrides: Overrides,
+        /// As JSON lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Joins a supervision center with a code from its console.
+    Enrol {
+        /// The center's address.
+        url: String,
+        /// `XXXXXXXX-` and 16 hex digits.
+        code: String,
+        /// The site file: its data directory gets key and enrolment.
+        #[arg(long)]
+        site: PathBuf,
+        /// Another data directory.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+    /// Looks into a journal.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
+    /// Runs the inputs of a journal through the engine again and compares every conclusion.
+    Rerun {
+        /// The data directory (with the key) of a gateway.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Epochs, records and bytes.
+    Stat {
+        /// A data directory or a journal.
+        dir: PathBuf,
+    },
+    /// Every record, one JSON object a line.
+    Dump {
+        /// A data directory or a journal.
+        dir: PathBuf,
+    },
+}
+
+/// What may differ from the site file, for tests and the demo.
+#[derive(Args, Default)]
+struct Overrides {
+    /// Data directory; default: beside the site file, named after it.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Another address for a bus; may be given more than once.
+    #[arg(long = "bus", value_name = "NAME=ADDR", value_parser = bus_override)]
+    buses: Vec<(String, String)>,
+    /// Another address for the center.
+    #[arg(long, value_name = "URL")]
+    center: Option<String>,
+    /// Where the embedded broker listens.
+    #[arg(long, value_name = "ADDR")]
+    mqtt_listen: Option<SocketAddr>,
+    /// Where the status page listens.
+    #[arg(long, value_name = "ADDR")]
+    page_listen: Option<SocketAddr>,
+}
+
+fn bus_override(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, address)| (name.to_owned(), address.to_owned()))
+        .ok_or_else(|| "expected NAME=HOST:PORT".to_owned())
+}
+
+/// What a command ends with: an exit status, or an error to print once.
+type Ended = anyhow::Result<u8>;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(matches!(&cli.command, Command::Run { json: true, .. }));
+    let ended = match cli.command {
+        Command::Check { site } => check(&site),
+        Command::Plan { site } => plan(&site),
+        Command::Run { site, overrides, demo_clock, history, .. } => {
+            run_site(&site, overrides, demo_clock.as_deref(), history)
+        }
+        Command::Once { site, overrides, json } => once(&site, &overrides, json),
+        Command::Enrol { url, code, site, data } => enrol(&url, &code, &site, data),
+        Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
+        Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
+        Command::Rerun { dir } => rerun::rerun(&dir),
+    };
+    match ended {
+        Ok(status) => ExitCode::from(status),
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(GOOD),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+/// One line of data.
+fn say(line: &impl std::fmt::Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Talk goes to stderr; `RUST_LOG` chooses how much.
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env()
+        // A broken frame is counted and said by the guard; the library would repeat it for each byte.
+        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=warn,rumqttc=warn,tokio_modbus=off"));
+    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logger.json().init();
+    } else {
+        logger.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+/// The site, or its problems on stderr and the status for them.
+fn load(path: &Path) -> Result<Site, u8> {
+    config::load(path).map_err(|problems| {
+        show(&problems);
+        CONFIG
+    })
+}
+
+fn show(problems: &[gateway_rules::Problem]) {
+    eprintln!("{}", config::explain(problems, std::io::stderr().is_terminal()));
+}
+
+fn check(path: &Path) -> Ended {
+    let site = match load(path) {
+        Ok(site) => site,
+        Err(status) => return Ok(status),
+    };
+    if !site.warnings.is_empty() {
+        show(&site.warnings);
+    }
+    say(&format_args!(
+        "{}: {} devices, {} points, {} rules, {} requests, {} subscriptions",
+        path.display(),
+        site.plan.devices.len(),
+        site.plan.points.len(),
+        site.plan.rules.len(),
+        site.blocks.len(),
+        site.mqtt.len()
+    ))?;
+    Ok(GOOD)
+}
+
+fn plan(path: &Path) -> Ended {
+    match load(path) {
+        Ok(site) => {
+            say(&config::print_plan(&site).trim_end())?;
+            Ok(GOOD)
+        }
+        Err(status) => Ok(status),
+    }
+}
+
+fn data_dir(site: &Path, asked: Option<PathBuf>) -> PathBuf {
+    asked.unwrap_or_else(|| site.with_extension("data"))
+}
+
+impl Overrides {
+    fn apply(&self, site: &mut Site) -> Result<(), String> {
+        for (name, address) in &self.buses {
+            let bus = site.buses.iter_mut().find(|bus| bus.name == *name);
+            bus.ok_or_else(|| format!("--bus {name}: the site file has no bus of that name"))?
+                .address
+                .clone_from(address);
+        }
+        if let Some(url) = &self.center {
+            site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned() });
+        }
+        if let Some(listen) = self.mqtt_listen {
+            site.broker = Broker::Embedded { listen };
+        }
+        if let Some(listen) = self.page_listen {
+            site.page = Some(PagePlan { listen });
+        }
+        Ok(())
+    }
+}
+
+fn run_site(path: &Path, overrides: Overrides, demo_clock: Option<&Path>, history: Option<PathBuf>) -> Ended {
+    let mut site = match load(path) {
+        Ok(site) => site,
+        Err(status) => return Ok(status),
+    };
+    if let Err(problem) = overrides.apply(&mut site) {
+        eprintln!("error: {problem}");
+        return Ok(CONFIG);
+    }
+    let wall = match demo_clock {
+        Some(key) => Wall::demo(key)?,
+        None => Wall::system(),
+    };
+    let options = Options { site, data: data_dir(path, overrides.data), wall, history };
+    runtime()?.block_on(async {
+        let stop = run::stop_at_signal()?;
+        run::run(options, stop, |up| {
+            // A closed stdout is no reason to stop recording.
+            let line = serde_json::to_string(up).unwrap_or_default();
+            if say(&line).is_err() {
+                tracing::warn!("nobody reads standard output");
+            }
+        })
+        .await
+    })?;
+    Ok(GOOD)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // Two threads carry a site; the recorder has its own.
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
+    let mut site = match load(path) {
+        Ok(site) => site,
+        Err(status) => return Ok(status),
+    };
+    if let Err(problem) = overrides.apply(&mut site) {
+        eprintln!("error: {problem}");
+        return Ok(CONFIG);
+    }
+    let clock = Clock::start(Wall::system(), EngineTime(0));
+    let all = runtime()?.block_on(async {
+        let mut all = Vec::new();
+        for (slot, plan) in site.buses.iter().enumerate() {
+            let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
+            all.extend(Bus::new(plan.clone(), blocks, 1.0, Metrics::default()).once(&clock).await);
+        }
+        all
+    });
+    let failed = all.iter().filter(|(_, error)| error.is_some()).count();
+    for (answers, error) in &all {
+        if let Some(error) = error {
+            let points: Vec<&str> =
+                answers.items.iter().map(|(ix, _)| site.plan.points[usize::from(ix.0)].id.as_str()).collect();
+            eprintln!("{}: {}", points.join(", "), crate::chain(error));
+        }
+        say(&table::answers(&site, answers, json)?.trim_end())?;
+    }
+    Ok(if failed == 0 { GOOD } else { WRONG })
+}
+
+fn enrol(url: &str, code: &str, site: &Path, data: Option<PathBuf>) -> Ended {
+    let Some(code) = EnrolCode::parse(code) else {
+        eprintln!("error: {code} is no enrolment code: eight letters and digits, a dash, 16 hex digits");
+        return Ok(2);
+    };
+    let data = DataDir::open(&data_dir(site, data))?;
+    let key = data.key()?;
+    let (enrolled, enrolment) = runtime()?.block_on(uplink::client::enrol(url, &code, &key))?;
+    data.enrol(&enrolled)?;
+    let line = serde_json::json!({
+        "gateway": key.gateway_id().to_string(),
+        "institution": enrolment.institution.0,
+        "site": enrolment.site.0,
+        "center": enrolled.url,
+    });
+    say(&line)?;
+    Ok(GOOD)
+}

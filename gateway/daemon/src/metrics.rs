@@ -1,0 +1,104 @@
+//! Counters of the shell, in Prometheus text. Names are part of the product: `nonsite_…`.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// Shared by all tasks; cloning is cheap.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    bus: Family<Vec<(&'static str, String)>, Counter>,
+    mqtt: Family<Vec<(&'static str, String)>, Counter>,
+    records: Family<Vec<(&'static str, String)>, Counter>,
+    uplink: Family<Vec<(&'static str, String)>, Counter>,
+    readings: Counter,
+    gauges: Family<Vec<(&'static str, String)>, Gauge>,
+    alerts: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("nonsite_gateway");
+        let bus: Family<_, Counter> = Family::default();
+        let mqtt: Family<_, Counter> = Family::default();
+        let records: Family<_, Counter> = Family::default();
+        let uplink: Family<_, Counter> = Family::default();
+        let gauges: Family<_, Gauge> = Family::default();
+        let readings = Counter::default();
+        let alerts = Gauge::default();
+        registry.register("bus_requests", "Modbus requests by outcome", bus.clone());
+        registry.register("mqtt_payloads", "MQTT payloads by outcome", mqtt.clone());
+        registry.register("records", "Sealed records by kind", records.clone());
+        registry.register("uplink_posts", "Batches sent to the center by outcome", uplink.clone());
+        registry.register("readings", "Answers offered to intake", readings.clone());
+        registry.register("alerts_open", "Open alerts", alerts.clone());
+        registry.register("journal", "Journal: bytes per set, position, receipted position", gauges.clone());
+        Self(Arc::new(Inner { registry, bus, mqtt, records, uplink, readings, gauges, alerts }))
+    }
+}
+
+impl Metrics {
+    /// A Modbus request ended.
+    pub fn bus(&self, bus: &str, outcome: &str, n: u64) {
+        let labels: Labels<2> = [("bus", bus.to_owned()), ("outcome", outcome.to_owned())];
+        self.0.bus.get_or_create(&labels.to_vec()).inc_by(n);
+    }
+
+    /// An MQTT payload was taken or refused.
+    pub fn mqtt(&self, outcome: &str) {
+        let labels: Labels<1> = [("outcome", outcome.to_owned())];
+        self.0.mqtt.get_or_create(&labels.to_vec()).inc();
+    }
+
+    /// Records were sealed.
+    pub fn record(&self, kind: &str) {
+        let labels: Labels<1> = [("kind", kind.to_owned())];
+        self.0.records.get_or_create(&labels.to_vec()).inc();
+    }
+
+    /// A batch was sent to the center.
+    pub fn uplink(&self, outcome: &str) {
+        let labels: Labels<1> = [("outcome", outcome.to_owned())];
+        self.0.uplink.get_or_create(&labels.to_vec()).inc();
+    }
+
+    /// Answers were offered to intake.
+    pub fn readings(&self, n: usize) {
+        self.0.readings.inc_by(n as u64);
+    }
+
+    /// Sets what is only known when asked.
+    pub fn journal(&self, what: &str, value: u64) {
+        let labels: Labels<1> = [("of", what.to_owned())];
+        self.0.gauges.get_or_create(&labels.to_vec()).set(value as i64);
+    }
+
+    /// Sets how many alerts are open.
+    pub fn alerts(&self, n: usize) {
+        self.0.alerts.set(n as i64);
+    }
+
+    /// How often a payload ended so: for tests and the status page.
+    pub fn mqtt_count(&self, outcome: &str) -> u64 {
+        let labels: Labels<1> = [("outcome", outcome.to_owned())];
+        self.0.mqtt.get_or_create(&labels.to_vec()).get()
+    }
+
+    /// Everything, as Prometheus reads it.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        if encode(&mut text, &self.0.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}

@@ -1,0 +1,312 @@
+//! The gateway's own page: what it sees and whether the center has it. Read-only, on loopback unless the site file says
+//! otherwise; a strict CSP and no script at all.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use gateway_model::{
+    CivilTime, EngineTime, GatewayId, Plan, Priority, Quality, Raw, Shown, Text, UncertainCause, Unit,
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::recorder::{Doors, Snapshot};
+use crate::uplink;
+
+mod words;
+
+use words::{Lang, Words};
+
+/// Nothing but our own style sheet; nobody may frame the page.
+const CSP: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const STYLE: &str = include_str!("style.css");
+
+/// What the page shows, besides what it asks the recorder.
+#[derive(Clone)]
+pub struct Page(Arc<Facts>);
+
+/// See [`Page`].
+pub struct Facts {
+    /// The site as people call it.
+    pub name: Text,
+    /// The plan.
+    pub plan: Plan,
+    /// Whose page it is.
+    pub gateway: GatewayId,
+    /// Under the demo clock.
+    pub simulated: bool,
+    /// The recorder's doors.
+    pub doors: Doors,
+    /// The uplink, if there is a center.
+    pub uplink: Option<uplink::Status>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl Page {
+    /// For these facts.
+    pub fn new(facts: Facts) -> Self {
+        Self(Arc::new(facts))
+    }
+
+    /// The routes, for a server or a test.
+    pub fn routes(self) -> Router {
+        Router::new()
+            .route("/", get(status_page))
+            .route("/style.css", get(style))
+            .route("/metrics", get(metrics))
+            .route("/api/status", get(status_json))
+            .with_state(self)
+            .layer(axum::middleware::map_response(guarded))
+    }
+
+    /// Serves until stopped.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        axum::serve(listener, self.routes()).with_graceful_shutdown(stop.cancelled_owned()).await?;
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status, StatusCode> {
+        // The recorder ends before the page does.
+        let snapshot = self.0.doors.asks.snapshot().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        Ok(self.0.status(&snapshot))
+    }
+}
+
+/// The state as JSON.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    site: String,
+    institution: String,
+    gateway: String,
+    simulated: bool,
+    epoch: u64,
+    /// Last record: `epoch/seq`.
+    last: Option<String>,
+    /// Receipted by the center without a hole: `epoch/seq`.
+    through: Option<String>,
+    center: &'static str,
+    engine_time: i64,
+    civil_time: Option<i64>,
+    refusing: bool,
+    ring_bytes: u64,
+    keep_bytes: u64,
+    alerts: Vec<AlertRow>,
+    points: Vec<PointRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct AlertRow {
+    id: String,
+    rule: String,
+    device: String,
+    #[serde(skip)]
+    device_name: Text,
+    #[serde(skip)]
+    title: Text,
+    #[serde(skip)]
+    action: Text,
+    priority: u8,
+    state: &'static str,
+    since: i64,
+    since_civil: Option<i64>,
+    value: Option<f64>,
+    limit: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PointRow {
+    id: String,
+    #[serde(skip)]
+    name: Text,
+    value: Option<f64>,
+    unit: &'static str,
+    quality: &'static str,
+    at: Option<i64>,
+    at_civil: Option<i64>,
+}
+
+impl Facts {
+    fn status(&self, snapshot: &Snapshot) -> Status {
+        let civil = |at: EngineTime| self.doors.civil.civil(at).map(|civil| civil.0);
+        let alerts = snapshot.alerts.iter().filter_map(|alert| {
+            let rule = self.plan.rules.get(usize::from(alert.rule.0))?;
+            let device = self.plan.devices.get(usize::from(rule.subject.0))?;
+            Some(AlertRow {
+                id: alert.alert.to_string(),
+                rule: rule.id.clone(),
+                device: device.id.clone(),
+                device_name: device.name.clone(),
+                title: rule.text.title.clone(),
+                action: rule.text.action.clone(),
+                priority: match rule.priority {
+                    Priority::Red => 1,
+                    Priority::Orange => 2,
+                    Priority::Yellow => 3,
+                    Priority::Blue => 4,
+                },
+                state: shown(alert.regions.shown()),
+                since: alert.since.0,
+                since_civil: civil(alert.since),
+                value: alert.value,
+                limit: alert.limit,
+            })
+        });
+        let points = self.plan.points.iter().zip(&snapshot.points).map(|(point, last)| {
+            let number = |raw: Raw| raw.value(point.gain, point.offset);
+            PointRow {
+                id: point.id.clone(),
+                name: point.name.clone(),
+                value: last.and_then(|(_, quality)| quality.number()).and_then(number),
+                unit: if point.truth { Unit::Truth.symbol() } else { point.unit.symbol() },
+                quality: quality(last.map(|(_, quality)| quality)),
+                at: last.map(|(at, _)| at.0),
+                at_civil: last.and_then(|(at, _)| civil(at)),
+            }
+        });
+        let (ring_bytes, keep_bytes) = snapshot.bytes;
+        Status {
+            site: self.plan.site.0.clone(),
+            institution: self.plan.institution.0.clone(),
+            gateway: self.gateway.to_string(),
+            simulated: self.simulated,
+            epoch: snapshot.epoch,
+            last: snapshot.last.map(|last| last.to_string()),
+            through: self
+                .uplink
+                .as_ref()
+                .and_then(uplink::Status::receipted)
+                .map(|through| through.to_string()),
+            center: match &self.uplink {
+                None => "none",
+                Some(uplink) if uplink.failures() == 0 => "up",
+                Some(_) => "down",
+            },
+            engine_time: snapshot.now.0,
+            civil_time: civil(snapshot.now),
+            refusing: snapshot.refusing,
+            ring_bytes,
+            keep_bytes,
+            alerts: alerts.collect(),
+            points: points.collect(),
+        }
+    }
+}
+
+fn shown(shown: Shown) -> &'static str {
+    match shown {
+        Shown::Normal => "normal",
+        Shown::Unacknowledged => "active",
+        Shown::Acknowledged => "acknowledged",
+        Shown::ReturnedUnacknowledged => "returned",
+        Shown::Latched => "latched",
+        Shown::Shelved => "shelved",
+        Shown::SuppressedByDesign => "suppressed",
+        Shown::OutOfService => "out-of-service",
+    }
+}
+
+fn quality(quality: Option<Quality<Raw>>) -> &'static str {
+    match quality {
+        None => "none",
+        Some(Quality::Good(_)) => "good",
+        Some(Quality::Uncertain(_, UncertainCause::Stale)) => "stale",
+        Some(Quality::Uncertain(_, UncertainCause::Clock | UncertainCause::Held)) => "uncertain",
+        Some(Quality::Bad(_)) => "bad",
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    lang: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct StatusPage<'a> {
+    words: &'static Words,
+    lang: Lang,
+    name: &'a str,
+    status: &'a Status,
+    utc_offset_min: i16,
+}
+
+impl StatusPage<'_> {
+    fn text<'t>(&self, text: &'t Text) -> &'t str {
+        self.lang.pick(text)
+    }
+
+    fn time(&self, civil: Option<i64>) -> String {
+        civil.map_or_else(|| "—".to_owned(), |civil| words::time(CivilTime(civil), self.utc_offset_min))
+    }
+
+    fn number(&self, value: Option<f64>, unit: &str) -> String {
+        match value {
+            None => "—".to_owned(),
+            Some(value) if unit == Unit::Truth.symbol() => self.words.truth(value != 0.0).to_owned(),
+            Some(value) => format!("{} {unit}", (value * 100.0).round() / 100.0),
+        }
+    }
+}
+
+async fn status_page(
+    State(page): State<Page>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, StatusCode> {
+    let accepts = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let lang = Lang::choose(asked.lang.as_deref(), accepts);
+    let status = page.status().await?;
+    let name = lang.pick(&page.0.name);
+    let utc_offset_min = page.0.plan.utc_offset_min;
+    let html = StatusPage { words: lang.words(), lang, name, status: &status, utc_offset_min };
+    let html = html.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(Html(html).into_response())
+}
+
+async fn status_json(State(page): State<Page>) -> Result<Json<Status>, StatusCode> {
+    Ok(Json(page.status().await?))
+}
+
+async fn metrics(State(page): State<Page>) -> Result<Response, StatusCode> {
+    let snapshot = page.0.doors.asks.snapshot().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let metrics = &page.0.metrics;
+    let (ring, keep) = snapshot.bytes;
+    metrics.alerts(snapshot.alerts.len());
+    metrics.journal("ring_bytes", ring);
+    metrics.journal("keep_bytes", keep);
+    metrics.journal("epoch", snapshot.epoch);
+    metrics.journal("last_seq", snapshot.last.map_or(0, |last| last.seq));
+    if let Some(through) = page.0.uplink.as_ref().and_then(uplink::Status::receipted) {
+        metrics.journal("receipted_epoch", through.epoch);
+        metrics.journal("receipted_seq", through.seq);
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], metrics.text()).into_response())
+}
+
+async fn style() -> Response {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
+}
+
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CSP),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,163 @@
+//! The status page's words in the two languages, and how it writes a time.
+
+use gateway_model::{CivilTime, Text};
+
+/// A language of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lang {
+    /// Chinese, the first.
+    Zh,
+    /// English.
+    En,
+}
+
+/// What the page says besides names and rule texts.
+pub(super) struct Words {
+    pub(super) title: &'static str,
+    pub(super) alerts: &'static str,
+    pub(super) no_alerts: &'static str,
+    pub(super) points: &'static str,
+    pub(super) point: &'static str,
+    pub(super) value: &'static str,
+    pub(super) quality: &'static str,
+    pub(super) time: &'static str,
+    pub(super) since: &'static str,
+    pub(super) center: &'static str,
+    pub(super) center_up: &'static str,
+    pub(super) center_down: &'static str,
+    pub(super) center_none: &'static str,
+    pub(super) records: &'static str,
+    pub(super) receipted: &'static str,
+    pub(super) simulated: &'static str,
+    pub(super) refusing: &'static str,
+    pub(super) other_lang: &'static str,
+    good: &'static str,
+    bad: &'static str,
+    stale: &'static str,
+    uncertain: &'static str,
+    none: &'static str,
+    yes: &'static str,
+    no: &'static str,
+}
+
+const ZH: Words = Words {
+    title: "网关状态",
+    alerts: "预警",
+    no_alerts: "当前没有预警",
+    points: "测点",
+    point: "测点",
+    value: "数值",
+    quality: "质量",
+    time: "时间",
+    since: "开始于",
+    center: "监管中心",
+    center_up: "已连接",
+    center_down: "连接中断，数据保存在本机",
+    center_none: "未设置",
+    records: "最新记录",
+    receipted: "中心已签收至",
+    simulated: "演示数据：模拟时钟，不作为证据",
+    refusing: "存储已满：暂停记录和判断，请联系运维单位",
+    other_lang: "English",
+    good: "正常",
+    bad: "无数据",
+    stale: "数据过期",
+    uncertain: "存疑",
+    none: "尚无读数",
+    yes: "是",
+    no: "否",
+};
+
+const EN: Words = Words {
+    title: "Gateway status",
+    alerts: "Alerts",
+    no_alerts: "No alerts at the moment",
+    points: "Points",
+    point: "Point",
+    value: "Value",
+    quality: "Quality",
+    time: "Time",
+    since: "since",
+    center: "Supervision center",
+    center_up: "connected",
+    center_down: "not reachable; records are kept here",
+    center_none: "none set",
+    records: "Newest record",
+    receipted: "Receipted by the center up to",
+    simulated: "Demonstration: simulated clock, never evidence",
+    refusing: "Storage is full: recording and judging have stopped, call your maintainer",
+    other_lang: "中文",
+    good: "good",
+    bad: "no data",
+    stale: "stale",
+    uncertain: "uncertain",
+    none: "nothing yet",
+    yes: "yes",
+    no: "no",
+};
+
+impl Lang {
+    /// What was asked for, else what the browser prefers, else Chinese.
+    pub(super) fn choose(asked: Option<&str>, accepts: Option<&str>) -> Self {
+        let prefers_en =
+            || accepts.is_some_and(|accepts| accepts.trim_start().to_ascii_lowercase().starts_with("en"));
+        match asked {
+            Some("en") => Self::En,
+            Some("zh") => Self::Zh,
+            Some(_) | None if prefers_en() => Self::En,
+            Some(_) | None => Self::Zh,
+        }
+    }
+
+    pub(super) fn words(self) -> &'static Words {
+        match self {
+            Self::Zh => &ZH,
+            Self::En => &EN,
+        }
+    }
+
+    pub(super) fn pick(self, text: &Text) -> &str {
+        match self {
+            Self::Zh => &text.zh,
+            Self::En => &text.en,
+        }
+    }
+
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Zh => "zh-CN",
+            Self::En => "en",
+        }
+    }
+
+    pub(super) fn other(self) -> &'static str {
+        match self {
+            Self::Zh => "en",
+            Self::En => "zh",
+        }
+    }
+}
+
+impl Words {
+    pub(super) fn quality_word(&self, quality: &str) -> &'static str {
+        match quality {
+            "good" => self.good,
+            "bad" => self.bad,
+            "stale" => self.stale,
+            "uncertain" => self.uncertain,
+            _ => self.none,
+        }
+    }
+
+    pub(super) fn truth(&self, truth: bool) -> &'static str {
+        if truth { self.yes } else { self.no }
+    }
+}
+
+/// `11-22 09:30:05` at the site.
+pub(super) fn time(civil: CivilTime, utc_offset_min: i16) -> String {
+    let offset =
+        jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60).unwrap_or(jiff::tz::Offset::UTC);
+    jiff::Timestamp::from_millisecond(civil.0)
+        .map_or_else(|_| "—".to_owned(), |at| offset.to_datetime(at).strftime("%m-%d %H:%M:%S").to_string())
+}

@@ -1,0 +1,55 @@
+//! What others may ask of the recorder: records from the journal, and the state.
+
+use gateway_model::{ModuleIx, PointIx};
+
+use super::core::Core;
+use super::{Ask, Snapshot};
+
+impl Core {
+    /// Answers a question. Whoever asked may have gone away.
+    pub fn answer(&self, ask: Ask) {
+        match ask {
+            Ask::Read { from, bytes_max, reply } => {
+                let mut size = 0;
+                let mut records = Vec::new();
+                for stored in self.journal.scan(from).filter_map(Result::ok) {
+                    if !records.is_empty() && size + stored.bytes.len() > bytes_max {
+                        break;
+                    }
+                    size += stored.bytes.len();
+                    records.push((stored.position, stored.bytes));
+                    if size >= bytes_max {
+                        break;
+                    }
+                }
+                let _sent = reply.send(records);
+            }
+            Ask::Get { position, reply } => {
+                let _sent = reply.send(self.journal.read(position).ok().flatten());
+            }
+            Ask::Epochs(reply) => {
+                let _sent = reply.send(self.journal.epochs());
+            }
+            Ask::Snapshot(reply) => {
+                let _sent = reply.send(self.snapshot());
+            }
+        }
+    }
+
+    /// The state for pages and metrics.
+    pub fn snapshot(&self) -> Snapshot {
+        let plan = self.engine.plan();
+        Snapshot {
+            epoch: self.epoch.0,
+            last: self.journal.last(),
+            now: self.engine.now(),
+            alerts: self.engine.alerts(),
+            points: (0..plan.points.len()).map(|ix| self.engine.last(PointIx(ix as u16))).collect(),
+            cycles: (0..plan.modules.len())
+                .map(|ix| self.engine.cycle_running(ModuleIx(ix as u16)))
+                .collect(),
+            bytes: self.journal.bytes(),
+            refusing: self.refusing.is_some(),
+        }
+    }
+}

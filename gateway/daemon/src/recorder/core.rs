@@ -1,0 +1,484 @@
+//! What the recorder's thread does, told the time: eat, conclude, seal. No clock, no channel, no socket.
+//!
+//! - Inputs are pushed in the order in which the engine eats them. `Advance` is pushed whenever a timer fired without
+//!   an input, and at each seal.
+//! - A record is sealed at once when a conclusion stands, else at [`READINGS_MAX`] readings or after `seal_every`. Inputs
+//!   and conclusions go to disk in one append; nobody is told before it returns.
+//! - Counts close: each inputs record ends with what became of every reading that was due since the one before.
+//!
+//! What happens when the journal is full stands in `room.rs`, what can be asked in `ask.rs`.
+
+use std::sync::Arc;
+
+use gateway_engine::Engine;
+use gateway_engine::intake::Intake;
+use gateway_journal::{Class, Journal, Position};
+use gateway_model::{
+    Change, ClockInput, ClockSource, Command, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
+    GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointIx, RuleIx, RuleKind, Seq, StopCause,
+};
+use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, SigningKey, hash, seal};
+use tokio::sync::mpsc;
+
+use super::{Answers, Civil, Event, Urgent};
+use crate::clock::Wall;
+use crate::metrics::Metrics;
+
+/// Readings in one record, at most.
+const READINGS_MAX: usize = 1_000;
+/// Bytes of facts and commands in one record, at most, roughly: a record may have 1 MiB.
+const TEXT_MAX: usize = 256 * 1024;
+/// Conclusions in one record; more go into further records of the same append.
+const CONCLUSIONS_MAX: usize = 500;
+/// Frames kept with the conclusions of one record.
+const FRAMES_MAX: usize = 64;
+/// Bytes of one frame.
+const FRAME_MAX: usize = 1024;
+/// Nothing for so long: a heartbeat says that we were there.
+const HEARTBEAT_MS: i64 = 300_000;
+/// A checkpoint at least so often.
+const CHECKPOINT_MS: i64 = 86_400_000;
+/// Civil time is compared so often, …
+const CLOCK_CHECK_MS: i64 = 60_000;
+/// … and said anew when it has moved by more than this.
+const CLOCK_DRIFT_MS: i64 = 1_000;
+
+/// Which settings a core runs with.
+pub struct Settings {
+    /// What a crash can lose, ms.
+    pub seal_every_ms: i64,
+    /// Bytes of the ring at which its oldest segment gives way.
+    pub wall: Wall,
+    /// Shared view of civil time.
+    pub civil: Civil,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Conclusions for the uplink.
+    pub urgent: mpsc::Sender<Urgent>,
+}
+
+/// Intake, engine, open record, key and journal.
+pub struct Core {
+    pub(super) engine: Engine,
+    pub(super) intake: Intake,
+    pub(super) journal: Journal,
+    pub(super) key: SigningKey,
+    pub(super) gateway: GatewayId,
+    pub(super) epoch: Epoch,
+    pub(super) prev: [u8; 32],
+    pub(super) settings: Settings,
+    pub(super) open: Open,
+    pub(super) concluded: Vec<Conclusion>,
+    pub(super) frames: Vec<Option<(EngineTime, Arc<[u8]>)>>,
+    pub(super) last_order: Option<(u64, u64)>,
+    pub(super) checkpoint_at: EngineTime,
+    pub(super) checkpoint_position: Option<Position>,
+    pub(super) checkpoint: crate::state::PositionFile,
+    pub(super) clock_check_at: EngineTime,
+    pub(super) offset: Option<(i64, ClockSource)>,
+    pub(super) refusing: Option<Refusing>,
+}
+
+/// The record that is being filled.
+pub(super) struct Open {
+    pub(super) items: Vec<Input>,
+    pub(super) readings: usize,
+    pub(super) text: usize,
+    /// Where the last inputs record ended: counts are of the time since.
+    pub(super) from: EngineTime,
+    pub(super) first_at: Option<EngineTime>,
+    pub(super) last_inputs: Seq,
+}
+
+/// Since when and how many readings have been refused.
+pub(super) struct Refusing {
+    pub(super) from: EngineTime,
+    pub(super) count: u64,
+    pub(super) retry_at: EngineTime,
+}
+
+impl Core {
+    /// The newest record.
+    pub fn last(&self) -> Option<Position> {
+        self.journal.last()
+    }
+
+    /// The epoch this process writes.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Where engine time stands.
+    pub fn now(&self) -> EngineTime {
+        self.engine.now()
+    }
+
+    /// Virtual time is over: from now on the clock is looked at.
+    pub fn go_live(&mut self) {
+        self.clock_check_at = self.engine.now();
+    }
+
+    /// Seals at this period from now on; returns the one before.
+    pub fn seal_every_ms(&mut self, period: i64) -> i64 {
+        std::mem::replace(&mut self.settings.seal_every_ms, period)
+    }
+
+    /// When [`Core::advance`] next has something to do.
+    pub fn wake_at(&self) -> EngineTime {
+        if let Some(refusing) = &self.refusing {
+            return refusing.retry_at;
+        }
+        let seal = self.open.first_at.map(|at| at.plus(self.settings.seal_every_ms));
+        let heartbeat = self.open.from.plus(HEARTBEAT_MS);
+        [self.engine.deadline(), self.intake.next_stale(), seal, Some(heartbeat), Some(self.clock_check_at)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(heartbeat)
+    }
+
+    /// Lets time pass: timers, stale points, heartbeat, clock, and the seals that are due.
+    pub fn advance(&mut self, now: EngineTime) -> anyhow::Result<()> {
+        if self.refusing.is_some() {
+            return self.try_again(now);
+        }
+        if now >= self.clock_check_at {
+            self.check_clock(now);
+        }
+        if self.intake.next_stale().is_some_and(|at| at <= now) {
+            for reading in self.intake.stale(now) {
+                self.eat(Input::Reading(reading));
+            }
+        }
+        if self.engine.deadline().is_some_and(|at| at <= now) {
+            self.eat(Input::Advance(now));
+        }
+        let idle = self.open.items.is_empty() && now.since(self.open.from) >= HEARTBEAT_MS;
+        if idle {
+            self.eat(Input::Heartbeat(now));
+        }
+        let due = self.open.first_at.is_some_and(|at| now.since(at) >= self.settings.seal_every_ms);
+        if idle || due || !self.concluded.is_empty() {
+            self.seal(now)?;
+        }
+        Ok(())
+    }
+
+    /// Eats one event.
+    pub fn take(&mut self, event: Event, now: EngineTime) -> anyhow::Result<()> {
+        if let Some(refusing) = &mut self.refusing {
+            refusing.count += event.readings();
+            return Ok(());
+        }
+        match event {
+            Event::Answers(answers) => self.offer(answers),
+            Event::Missed { points, times, cause } => {
+                for _ in 0..times {
+                    for point in &points {
+                        self.intake.missed(*point, cause);
+                    }
+                }
+            }
+            Event::Fact(fact) => self.eat(Input::Fact(fact)),
+            Event::Overrun { from, to, count } => {
+                let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };
+                self.gap(gap, now)?;
+            }
+            Event::Lost(gap) => self.gap(gap, now)?,
+            Event::ServerTime { civil, error_ms } => self.server_time(civil.0, error_ms, now),
+            Event::Order { order, author, body, expired, taken } => {
+                if self.last_order.is_none_or(|last| order > last) {
+                    self.last_order = Some(order);
+                    if expired {
+                        self.expired(order, now)?;
+                    } else {
+                        self.eat(Input::Command(Command { at: now, order: Some(order), author, body }));
+                        self.seal(now)?;
+                    }
+                }
+                // Not told while the journal is full: it will come again. The sender may also have gone away.
+                if self.refusing.is_none() {
+                    let _told = taken.send(());
+                }
+            }
+        }
+        let full = self.open.readings >= READINGS_MAX || self.open.text >= TEXT_MAX;
+        if full || !self.concluded.is_empty() {
+            self.seal(now)?;
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self, answers: Answers) {
+        self.settings.metrics.readings(answers.items.len());
+        for (point, answer) in answers.items {
+            if let (Some(frame), Some(slot)) = (&answers.frame, self.frames.get_mut(usize::from(point.0))) {
+                *slot = Some((answers.at, frame.clone()));
+            }
+            if let Some(reading) = self.intake.offer(point, answers.at, answer) {
+                self.eat(Input::Reading(reading));
+            }
+        }
+    }
+
+    /// Into the open record and into the engine, in that order.
+    pub(super) fn eat(&mut self, input: Input) {
+        match &input {
+            Input::Reading(_) => self.open.readings += 1,
+            Input::Fact(_) | Input::Command(_) => self.open.text += text_size(&input),
+            Input::Start(_)
+            | Input::Advance(_)
+            | Input::Clock(_)
+            | Input::Stop { .. }
+            | Input::Heartbeat(_) => {}
+        }
+        self.engine.step(&input, &mut self.concluded);
+        self.open.first_at.get_or_insert(self.engine.now());
+        self.open.items.push(input);
+    }
+
+    /// Seals what is open: inputs with their counts, then what was concluded from them, in one append.
+    pub(super) fn seal(&mut self, now: EngineTime) -> anyhow::Result<()> {
+        if now > self.engine.now() {
+            self.eat(Input::Advance(now));
+        }
+        // Before the batch is numbered: making room writes records of its own.
+        self.make_room()?;
+        if self.open.items.is_empty() || self.refusing.is_some() {
+            return Ok(());
+        }
+        let mut batch = self.inputs_batch();
+        if self.engine.now().since(self.checkpoint_at) >= CHECKPOINT_MS {
+            batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+        }
+        self.write(batch, now)
+    }
+
+    pub(super) fn inputs_batch(&mut self) -> Vec<(Class, Body)> {
+        let items = std::mem::take(&mut self.open.items);
+        let counts = self.intake.close();
+        let plain = items.iter().all(|input| match input {
+            Input::Reading(_) | Input::Advance(_) | Input::Heartbeat(_) => true,
+            Input::Start(_) | Input::Clock(_) | Input::Command(_) | Input::Fact(_) | Input::Stop { .. } => {
+                false
+            }
+        });
+        let concluded = std::mem::take(&mut self.concluded);
+        // Inputs that led to a conclusion are as much part of it as the conclusion itself.
+        let class = if plain && concluded.is_empty() { Class::Ring } else { Class::Keep };
+        let because = Seq(self.journal.next().seq);
+        let mut batch = vec![(class, Body::Inputs(InputsBody { items, counts }))];
+        self.conclude(because, concluded, &mut batch);
+        batch
+    }
+
+    /// Conclusions, with the frames of the readings that decided an alert.
+    pub(super) fn conclude(&self, because: Seq, mut list: Vec<Conclusion>, batch: &mut Vec<(Class, Body)>) {
+        while !list.is_empty() {
+            let rest =
+                if list.len() > CONCLUSIONS_MAX { list.split_off(CONCLUSIONS_MAX) } else { Vec::new() };
+            let frames = self.deciding_frames(&list);
+            batch.push((Class::Keep, Body::Conclusions(ConclusionsBody { because, list, frames })));
+            list = rest;
+        }
+    }
+
+    fn deciding_frames(&self, list: &[Conclusion]) -> Vec<Frame> {
+        let mut points: Vec<PointIx> = list
+            .iter()
+            .filter_map(|conclusion| match &conclusion.body {
+                ConclusionBody::Alert(change) if change.change == Change::Raised => Some(change.rule),
+                ConclusionBody::Alert(_) | ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => None,
+            })
+            .flat_map(|rule| self.deciding_points(rule))
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        points
+            .into_iter()
+            .filter_map(|point| {
+                let (at, bytes) = self.frames.get(usize::from(point.0))?.as_ref()?;
+                let bytes = bytes[..bytes.len().min(FRAME_MAX)].to_vec();
+                Some(Frame { point, at: *at, bytes })
+            })
+            .take(FRAMES_MAX)
+            .collect()
+    }
+
+    fn deciding_points(&self, rule: RuleIx) -> Vec<PointIx> {
+        let plan = self.engine.plan();
+        let module = |module: ModuleIx| match plan.modules.get(usize::from(module.0)) {
+            Some(ModulePlan::HeatCycle(cycle)) => {
+                std::iter::once(cycle.temperature).chain(cycle.door).collect()
+            }
+            None => Vec::new(),
+        };
+        match plan.rules.get(usize::from(rule.0)).map(|rule| &rule.kind) {
+            Some(RuleKind::Condition { when, .. }) => when.points(),
+            Some(RuleKind::Absence { point, .. }) => vec![*point],
+            Some(RuleKind::CycleFailed { module: ix, .. }) => module(*ix),
+            Some(RuleKind::DeviceUnevaluable { .. } | RuleKind::BusUnevaluable { .. }) | None => Vec::new(),
+        }
+    }
+
+    /// Seals the bodies as the next records of this epoch and makes them durable.
+    pub(super) fn write(&mut self, mut batch: Vec<(Class, Body)>, now: EngineTime) -> anyhow::Result<()> {
+        let first = Seq(self.journal.next().seq);
+        let t1 = self.engine.now();
+        let mut prev = self.prev;
+        let mut sealed = Vec::with_capacity(batch.len());
+        for (seq, (class, body)) in (first.0..).zip(&batch) {
+            let header = Header {
+                gateway: self.gateway,
+                epoch: self.epoch,
+                seq: Seq(seq),
+                prev,
+                config: if seq <= CONFIG_SEQ.0 { Seq(0) } else { CONFIG_SEQ },
+                t0: if matches!(body, Body::Inputs(_)) { self.open.from } else { t1 },
+                t1,
+            };
+            let bytes = seal(&self.key, &header, body);
+            prev = hash(&bytes);
+            sealed.push((*class, bytes));
+        }
+        let records: Vec<(Class, &[u8])> =
+            sealed.iter().map(|(class, bytes)| (*class, bytes.as_slice())).collect();
+        let appended = self.journal.append_all(&records);
+        // After an error the first of them may be there all the same: what is on disk counts.
+        let stored = match &appended {
+            Ok(_) => batch.len(),
+            Err(_) => (self.journal.next().seq.saturating_sub(first.0) as usize).min(batch.len()),
+        };
+        if let Some((_, bytes)) = stored.checked_sub(1).and_then(|last| sealed.get(last)) {
+            self.prev = hash(bytes);
+        }
+        let rest = batch.split_off(stored);
+        self.told(first, &batch, t1);
+        match appended {
+            Ok(_) => Ok(()),
+            Err(error) => self.refuse(rest, error, now),
+        }
+    }
+
+    /// After the append: what others may now know.
+    fn told(&mut self, first: Seq, batch: &[(Class, Body)], t1: EngineTime) {
+        let position = |seq: u64| Position { epoch: self.epoch.0, seq };
+        for (seq, (_, body)) in (first.0..).zip(batch) {
+            self.settings.metrics.record(kind_name(body));
+            match body {
+                Body::Inputs(_) => {
+                    self.open.from = t1;
+                    self.open.first_at = None;
+                    self.open.readings = 0;
+                    self.open.text = 0;
+                    self.open.last_inputs = Seq(seq);
+                }
+                Body::Conclusions(conclusions) => {
+                    let urgent =
+                        Urgent { because: position(conclusions.because.0), conclusions: position(seq) };
+                    // Full: it travels with the backlog.
+                    let _queued = self.settings.urgent.try_send(urgent);
+                }
+                Body::Checkpoint(_) => {
+                    self.checkpoint_at = t1;
+                    self.checkpoint_position = Some(position(seq));
+                    // A hint only: without it the newest checkpoint is searched for.
+                    if let Err(error) = self.checkpoint.store(position(seq)) {
+                        tracing::warn!(error = crate::chain(&error), "cannot note where the checkpoint lies");
+                    }
+                }
+                Body::Start(_) | Body::Config(_) | Body::Gap(_) => {}
+            }
+        }
+    }
+
+    /// A gap record, after everything eaten before it.
+    fn gap(&mut self, gap: Gap, now: EngineTime) -> anyhow::Result<()> {
+        self.seal(now)?;
+        if self.refusing.is_some() {
+            return Ok(());
+        }
+        self.write(vec![(Class::Keep, Body::Gap(gap))], now)
+    }
+
+    /// An order that came too late is not eaten; the shell says so itself.
+    fn expired(&mut self, order: (u64, u64), now: EngineTime) -> anyhow::Result<()> {
+        self.seal(now)?;
+        let body = ConclusionBody::Order { order, outcome: OrderOutcome::Expired };
+        let mut batch = Vec::new();
+        self.conclude(self.open.last_inputs, vec![Conclusion { at: self.engine.now(), body }], &mut batch);
+        self.write(batch, now)
+    }
+
+    fn check_clock(&mut self, now: EngineTime) {
+        self.clock_check_at = now.plus(CLOCK_CHECK_MS);
+        let (source, error_ms) = self.settings.wall.source();
+        let Some(civil) = self.settings.wall.civil() else { return };
+        let offset_ms = civil.0.saturating_sub(now.0);
+        let moved = match self.offset {
+            Some((offset, ClockSource::System | ClockSource::Demo)) => {
+                offset.saturating_sub(offset_ms).abs() > CLOCK_DRIFT_MS
+            }
+            // The system's own clock is better than what a receipt says.
+            Some((_, ClockSource::Center | ClockSource::Unknown)) | None => true,
+        };
+        if moved {
+            self.clock(ClockInput { at: now, offset_ms, error_ms, source, since: None });
+        }
+    }
+
+    /// Taken only where no better source is known.
+    fn server_time(&mut self, civil_ms: i64, error_ms: i64, now: EngineTime) {
+        let offset_ms = civil_ms.saturating_sub(now.0);
+        let moved = match self.offset {
+            Some((_, ClockSource::System | ClockSource::Demo)) => false,
+            Some((offset, ClockSource::Center)) => {
+                offset.saturating_sub(offset_ms).abs() > CLOCK_DRIFT_MS.saturating_add(error_ms)
+            }
+            Some((_, ClockSource::Unknown)) | None => true,
+        };
+        if moved {
+            let source = ClockSource::Center;
+            self.clock(ClockInput { at: now, offset_ms, error_ms: Some(error_ms), source, since: None });
+        }
+    }
+
+    pub(super) fn clock(&mut self, clock: ClockInput) {
+        self.offset = Some((clock.offset_ms, clock.source));
+        self.settings.civil.set(clock.error_ms.map(|_| clock.offset_ms));
+        self.eat(Input::Clock(clock));
+    }
+
+    /// The clean end: a stop input, what follows from it, and a checkpoint, in one append.
+    pub fn stop(mut self, now: EngineTime, cause: StopCause) -> anyhow::Result<()> {
+        if self.refusing.is_some() {
+            return Ok(());
+        }
+        let at = now.max(self.engine.now());
+        self.eat(Input::Stop { at, cause });
+        self.make_room()?;
+        let mut batch = self.inputs_batch();
+        batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+        self.write(batch, at)
+    }
+}
+
+/// Every epoch's config record.
+pub(super) const CONFIG_SEQ: Seq = Seq(1);
+
+fn kind_name(body: &Body) -> &'static str {
+    match body {
+        Body::Start(_) => "start",
+        Body::Config(_) => "config",
+        Body::Inputs(_) => "inputs",
+        Body::Conclusions(_) => "conclusions",
+        Body::Checkpoint(_) => "checkpoint",
+        Body::Gap(_) => "gap",
+    }
+}
+
+/// Roughly how many bytes an input with text takes.
+fn text_size(input: &Input) -> usize {
+    // Into memory, where encoding cannot fail.
+    minicbor::to_vec(input).map_or(0, |bytes| bytes.len())
+}

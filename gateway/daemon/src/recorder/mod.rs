@@ -1,0 +1,358 @@
+//! The recorder: one thread that owns intake, engine, open record, key and journal.
+//!
+//! Everything that happens comes in through one bounded channel, is eaten in order, and is on disk before anybody is
+//! told what was concluded. Whoever wants to read the journal or see the state asks through a second channel, so
+//! nothing is shared and nothing is locked.
+//!
+//! At the limits: the channel of events holds [`EVENTS_MAX`]; when it is full bus tasks wait, and MQTT counts what it
+//! had to drop, which becomes a gap record. What happens when the journal is full stands in `room`.
+
+mod ask;
+pub mod core;
+pub mod replay;
+mod room;
+pub mod start;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use gateway_engine::OpenAlert;
+use gateway_engine::intake::Answer;
+use gateway_journal::Position;
+use gateway_model::{
+    BadCause, CivilTime, CommandBody, EngineTime, Fact, Gap, PointIx, Quality, Raw, StopCause,
+};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::core::Core;
+use crate::clock::Clock;
+
+/// Events waiting for the recorder: about a second of 1,000 blocks, 1 MiB.
+pub const EVENTS_MAX: usize = 1_024;
+/// Questions waiting for the recorder: uplink, page, metrics.
+const ASKS_MAX: usize = 32;
+/// Events eaten before the recorder looks at its timers again.
+const TURN_MAX: usize = 64;
+/// Conclusions announced to the uplink and not yet taken by it. When it is full they travel with the backlog, in order.
+pub const URGENT_MAX: usize = 4_096;
+
+/// What one request or payload brought.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    /// Mid-point of the request, or arrival.
+    pub at: EngineTime,
+    /// Per point.
+    pub items: Vec<(PointIx, Answer)>,
+    /// The bytes as received: evidence, should they decide an alert.
+    pub frame: Option<Arc<[u8]>>,
+}
+
+/// What can happen to a recorder.
+#[derive(Debug)]
+pub enum Event {
+    /// Answers came, or failed to.
+    Answers(Answers),
+    /// Readings were due but never asked for.
+    Missed {
+        /// Of which points.
+        points: Vec<PointIx>,
+        /// How many periods.
+        times: u32,
+        /// As what they count.
+        cause: BadCause,
+    },
+    /// Something happened at a device.
+    Fact(Fact),
+    /// MQTT readings were dropped because the recorder was full.
+    Overrun {
+        /// First loss.
+        from: EngineTime,
+        /// Room again.
+        to: EngineTime,
+        /// How many readings.
+        count: u64,
+    },
+    /// The center told the time.
+    ServerTime {
+        /// What it said.
+        civil: CivilTime,
+        /// Half the time its answer took, ms.
+        error_ms: i64,
+    },
+    /// The center sent an order.
+    Order {
+        /// (center epoch, order seq).
+        order: (u64, u64),
+        /// Who.
+        author: String,
+        /// What.
+        body: CommandBody,
+        /// It arrived after its time: said so, not carried out.
+        expired: bool,
+        /// Told when it is on disk.
+        taken: oneshot::Sender<()>,
+    },
+    /// Records that the center cannot take and that cannot be read any better: a gap record names them.
+    Lost(Gap),
+}
+
+impl Event {
+    /// How many readings it carries.
+    pub fn readings(&self) -> u64 {
+        match self {
+            Self::Answers(answers) => answers.items.len() as u64,
+            Self::Missed { .. }
+            | Self::Fact(_)
+            | Self::Overrun { .. }
+            | Self::ServerTime { .. }
+            | Self::Order { .. }
+            | Self::Lost(_) => 1,
+        }
+    }
+}
+
+/// What can be asked of a recorder.
+pub enum Ask {
+    /// Records from a position on, at most so many bytes (but at least one record).
+    Read {
+        /// First.
+        from: Position,
+        /// Bytes.
+        bytes_max: usize,
+        /// Answer.
+        reply: oneshot::Sender<Vec<(Position, Vec<u8>)>>,
+    },
+    /// One record.
+    Get {
+        /// Which.
+        position: Position,
+        /// Answer.
+        reply: oneshot::Sender<Option<Vec<u8>>>,
+    },
+    /// Which epochs there are: (epoch, first seq, last seq).
+    Epochs(oneshot::Sender<Vec<(u64, u64, u64)>>),
+    /// The state, for pages and metrics.
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// The state of a gateway at a moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Life of the journal.
+    pub epoch: u64,
+    /// Last record.
+    pub last: Option<Position>,
+    /// Engine time.
+    pub now: EngineTime,
+    /// Open alerts.
+    pub alerts: Vec<OpenAlert>,
+    /// Last reading per point.
+    pub points: Vec<Option<(EngineTime, Quality<Raw>)>>,
+    /// Is a cycle running, per module?
+    pub cycles: Vec<bool>,
+    /// Bytes of the ring and the keep set.
+    pub bytes: (u64, u64),
+    /// The journal is full or broken: readings are refused.
+    pub refusing: bool,
+}
+
+/// A conclusion that should travel ahead of readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Urgent {
+    /// The inputs that led to it.
+    pub because: Position,
+    /// The conclusions.
+    pub conclusions: Position,
+}
+
+/// Why an event was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// No room.
+    Full,
+    /// The recorder has ended.
+    Stopped,
+}
+
+/// Where events go in.
+#[derive(Debug, Clone)]
+pub struct Inputs(mpsc::Sender<Event>);
+
+impl Inputs {
+    /// Waits for room.
+    pub async fn send(&self, event: Event) -> Result<(), Refused> {
+        self.0.send(event).await.map_err(|_| Refused::Stopped)
+    }
+
+    /// Does not wait.
+    pub fn try_send(&self, event: Event) -> Result<(), Refused> {
+        self.0.try_send(event).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refused::Full,
+            mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
+        })
+    }
+}
+
+/// Where questions go in.
+#[derive(Debug, Clone)]
+pub struct Asks(mpsc::Sender<Ask>);
+
+impl Asks {
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(ask(reply)).await.map_err(|_| Refused::Stopped)?;
+        answer.await.map_err(|_| Refused::Stopped)
+    }
+
+    /// See [`Ask::Read`].
+    pub async fn read(&self, from: Position, bytes_max: usize) -> Result<Vec<(Position, Vec<u8>)>, Refused> {
+        self.ask(|reply| Ask::Read { from, bytes_max, reply }).await
+    }
+
+    /// See [`Ask::Get`].
+    pub async fn get(&self, position: Position) -> Result<Option<Vec<u8>>, Refused> {
+        self.ask(|reply| Ask::Get { position, reply }).await
+    }
+
+    /// See [`Ask::Epochs`].
+    pub async fn epochs(&self) -> Result<Vec<(u64, u64, u64)>, Refused> {
+        self.ask(Ask::Epochs).await
+    }
+
+    /// See [`Ask::Snapshot`].
+    pub async fn snapshot(&self) -> Result<Snapshot, Refused> {
+        self.ask(Ask::Snapshot).await
+    }
+}
+
+/// What is known of civil time, for whoever translates it: written by the recorder, read by all.
+#[derive(Debug, Clone)]
+pub struct Civil(Arc<AtomicI64>);
+
+/// No offset is that large; it means that civil time is not known.
+const UNKNOWN: i64 = i64::MIN;
+
+impl Default for Civil {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(UNKNOWN)))
+    }
+}
+
+impl Civil {
+    pub(crate) fn set(&self, offset_ms: Option<i64>) {
+        self.0.store(offset_ms.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    /// Civil − engine time, ms.
+    pub fn offset_ms(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|offset| *offset != UNKNOWN)
+    }
+
+    /// Engine time at a civil time.
+    pub fn engine(&self, civil: CivilTime) -> Option<EngineTime> {
+        self.offset_ms().map(|offset| EngineTime(civil.0.saturating_sub(offset)))
+    }
+
+    /// Civil time at an engine time.
+    pub fn civil(&self, at: EngineTime) -> Option<CivilTime> {
+        self.offset_ms().map(|offset| at.civil(offset))
+    }
+}
+
+/// A recorder's doors, for everybody else.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// Events.
+    pub inputs: Inputs,
+    /// Questions.
+    pub asks: Asks,
+    /// The newest record on disk.
+    pub newest: watch::Receiver<Option<Position>>,
+    /// Civil time.
+    pub civil: Civil,
+}
+
+/// The other ends of the doors.
+pub struct Rooms {
+    events: mpsc::Receiver<Event>,
+    asks: mpsc::Receiver<Ask>,
+    newest: watch::Sender<Option<Position>>,
+}
+
+impl Rooms {
+    /// The next event: for tests of whoever sends them.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}
+
+/// Doors and rooms, before the recorder stands between them.
+pub fn doors(civil: Civil) -> (Doors, Rooms) {
+    let (events_in, events) = mpsc::channel(EVENTS_MAX);
+    let (asks_in, asks) = mpsc::channel(ASKS_MAX);
+    let (newest_in, newest) = watch::channel(None);
+    (
+        Doors { inputs: Inputs(events_in), asks: Asks(asks_in), newest, civil },
+        Rooms { events, asks, newest: newest_in },
+    )
+}
+
+enum Turn {
+    Stop,
+    Event(Event),
+    Ask(Ask),
+    Woke,
+}
+
+/// The thread. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken journal.
+pub fn run(
+    mut core: Core,
+    clock: &Clock,
+    mut rooms: Rooms,
+    stop: &CancellationToken,
+    runtime: &Handle,
+) -> anyhow::Result<()> {
+    loop {
+        rooms.newest.send_if_modified(|newest| {
+            let last = core.last();
+            let changed = *newest != last;
+            *newest = last;
+            changed
+        });
+        let wake = clock.instant(core.wake_at());
+        let turn = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Turn::Stop,
+                turn = async {
+                    tokio::select! {
+                        Some(event) = rooms.events.recv() => Turn::Event(event),
+                        Some(ask) = rooms.asks.recv() => Turn::Ask(ask),
+                        () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
+                    }
+                } => turn,
+            }
+        });
+        match turn {
+            Turn::Stop => break,
+            Turn::Woke => {}
+            Turn::Ask(ask) => core.answer(ask),
+            Turn::Event(first) => {
+                core.take(first, clock.now())?;
+                for _ in 1..TURN_MAX {
+                    let Ok(event) = rooms.events.try_recv() else { break };
+                    core.take(event, clock.now())?;
+                }
+            }
+        }
+        core.advance(clock.now())?;
+    }
+    // What was handed over before the stop is still eaten; after it the door is shut.
+    rooms.events.close();
+    while let Ok(event) = rooms.events.try_recv() {
+        core.take(event, clock.now())?;
+    }
+    core.stop(clock.now(), StopCause::Asked)
+}

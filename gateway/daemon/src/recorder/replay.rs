@@ -1,0 +1,138 @@
+//! Records back into an engine: how a gateway resumes, and how `gateway rerun` checks what it concluded.
+//!
+//! The order in which a live recorder works, repeated: of each epoch first start, config and checkpoint (if it was
+//! restored), then `restore`, then the start input; after that each inputs record item by item. What the engine concludes
+//! is compared with what is recorded, or ignored where only its state is wanted.
+
+use gateway_engine::Engine;
+use gateway_model::{
+    Conclusion, ConclusionBody, EngineTime, Input, OrderOutcome, Plan, Seq, StartInput, State,
+};
+use gateway_wire::{Body, Header};
+
+/// Why records cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A config or checkpoint of other semantics, or one that does not fit.
+    #[error("restore the state at {at}: {why}")]
+    Restore {
+        /// Engine time of the record.
+        at: EngineTime,
+        /// What the engine says.
+        why: String,
+    },
+}
+
+/// An engine that is fed records.
+#[derive(Default)]
+pub struct Replayer {
+    engine: Option<Engine>,
+    opening: Option<Opening>,
+    concluded: Vec<(Seq, Conclusion)>,
+    /// The highest order that was taken.
+    pub last_order: Option<(u64, u64)>,
+    /// The last input was a stop.
+    pub stopped: bool,
+}
+
+/// The first records of an epoch, until it is known whether a checkpoint is among them.
+struct Opening {
+    start: StartInput,
+    plan: Option<Plan>,
+    state: Option<State>,
+}
+
+impl Replayer {
+    /// Begins in the middle of an epoch: at a checkpoint under the plan of that epoch.
+    pub fn at_checkpoint(plan: Plan, state: State) -> Result<Self, ReplayError> {
+        let at = state.now;
+        let (engine, _) = Engine::restore(plan, state).map_err(|error| restore_error(at, &error))?;
+        Ok(Self { engine: Some(engine), ..Self::default() })
+    }
+
+    /// Is there an engine, or one about to be made?
+    pub fn is_running(&self) -> bool {
+        self.engine.is_some() || self.opening.is_some()
+    }
+
+    /// Eats one record.
+    pub fn feed(&mut self, header: &Header, body: Body) -> Result<(), ReplayError> {
+        match body {
+            Body::Start(start) => {
+                self.settle()?;
+                self.opening = Some(Opening { start, plan: None, state: None });
+            }
+            Body::Config(config) => {
+                if let Some(opening) = &mut self.opening {
+                    opening.plan = Some(config.plan);
+                }
+            }
+            Body::Checkpoint(state) => {
+                // Later ones in an epoch only repeat what the engine already is.
+                if let Some(opening) = self.opening.as_mut().filter(|_| header.seq == Seq(2)) {
+                    opening.state = Some(*state);
+                }
+            }
+            Body::Inputs(inputs) => {
+                self.settle()?;
+                for input in inputs.items {
+                    if let Input::Command(command) = &input {
+                        self.last_order = self.last_order.max(command.order);
+                    }
+                    self.stopped = matches!(input, Input::Stop { .. });
+                    self.step(header.seq, &input);
+                }
+            }
+            Body::Conclusions(_) | Body::Gap(_) => self.settle()?,
+        }
+        Ok(())
+    }
+
+    /// The engine after everything fed, if there was anything to make one from.
+    pub fn finish(mut self) -> Result<Option<Engine>, ReplayError> {
+        self.settle()?;
+        Ok(self.engine)
+    }
+
+    /// What was concluded since the last call, with the record that led to it.
+    pub fn take(&mut self) -> Result<Vec<(Seq, Conclusion)>, ReplayError> {
+        self.settle()?;
+        Ok(std::mem::take(&mut self.concluded))
+    }
+
+    /// Opens the epoch whose first records have been seen.
+    fn settle(&mut self) -> Result<(), ReplayError> {
+        let Some(Opening { start, plan, state }) = self.opening.take() else { return Ok(()) };
+        // An epoch whose config never reached the disk has nothing else either.
+        let Some(plan) = plan else { return Ok(()) };
+        let engine = match state {
+            Some(state) => {
+                let (engine, concluded) =
+                    Engine::restore(plan, state).map_err(|error| restore_error(start.at, &error))?;
+                self.concluded.extend(concluded.into_iter().map(|conclusion| (Seq(0), conclusion)));
+                engine
+            }
+            None => Engine::new(plan),
+        };
+        self.engine = Some(engine);
+        self.stopped = false;
+        self.step(Seq(0), &Input::Start(start));
+        Ok(())
+    }
+
+    fn step(&mut self, because: Seq, input: &Input) {
+        let Some(engine) = &mut self.engine else { return };
+        let mut out = Vec::new();
+        engine.step(input, &mut out);
+        self.concluded.extend(out.into_iter().map(|conclusion| (because, conclusion)));
+    }
+}
+
+/// Said by the shell, not by the engine: an order that came too late is never eaten.
+pub fn said_by_shell(conclusion: &Conclusion) -> bool {
+    matches!(conclusion.body, ConclusionBody::Order { outcome: OrderOutcome::Expired, .. })
+}
+
+fn restore_error(at: EngineTime, error: &impl std::fmt::Debug) -> ReplayError {
+    ReplayError::Restore { at, why: format!("{error:?}") }
+}

@@ -1,0 +1,324 @@
+//! How a recorder begins: what the disk says, the new epoch, and its first records.
+//!
+//! Newest valid checkpoint, inputs after it replayed under the plan they were recorded with, then the new epoch: start,
+//! config, checkpoint, a gap record for the time nobody watched, and whatever the changed plan or the gap made the
+//! engine conclude, all in one append.
+
+use std::path::PathBuf;
+
+use gateway_engine::Engine;
+use gateway_engine::intake::Intake;
+use gateway_journal::{Class, Journal, Limits, Position, Quarantined};
+use gateway_model::{
+    ClockInput, ClockSource, ClockState, Conclusion, EngineTime, Epoch, Gap, GapCause, Input, Plan,
+    SEMANTICS, Seq, StartCause, StartInput,
+};
+use gateway_wire::{Body, ConfigBody, SigningKey, hash, open};
+
+use super::core::{CONFIG_SEQ, Core, Open, Settings};
+use super::replay::{Replayer, said_by_shell};
+use crate::state::PositionFile;
+
+/// A stop leads to at most so many records of conclusions.
+const STOP_DEPTH: u64 = 8;
+
+/// What a recorder needs to begin.
+pub struct Setup {
+    /// Where records lie.
+    pub journal: PathBuf,
+    /// How much of them.
+    pub limits: Limits,
+    /// Signs them.
+    pub key: SigningKey,
+    /// The plan from now on.
+    pub plan: Plan,
+    /// Epochs are above this, should the journal itself be new.
+    pub epoch_floor: Epoch,
+    /// Begin at this civil time instead of now: a recording's first moment. Only in an empty journal.
+    pub from: Option<gateway_model::CivilTime>,
+    /// Where the newest checkpoint lies: a hint.
+    pub checkpoint: PositionFile,
+    /// The rest.
+    pub settings: Settings,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Engine time at which the recorder resumed.
+    pub at: EngineTime,
+    /// How the epoch before ended.
+    pub cause: StartCause,
+    /// The highest order that had been taken.
+    pub last_order: Option<(u64, u64)>,
+}
+
+/// What the journal says of the past.
+struct Past {
+    engine: Option<Engine>,
+    /// Concluded by the last inputs on disk, but cut off with the conclusions record behind them.
+    owed: Vec<Conclusion>,
+    last: Option<(Position, [u8; 32])>,
+    /// Last sealed engine time.
+    sealed: Option<EngineTime>,
+    cause: StartCause,
+    last_order: Option<(u64, u64)>,
+}
+
+/// Opens the journal and begins an epoch.
+pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
+    let Setup { journal, limits, key, plan, epoch_floor, from, checkpoint, settings } = setup;
+    let (mut journal, opened) = Journal::open(&journal, limits)?;
+    if opened.torn_bytes > 0 {
+        tracing::info!(
+            bytes = opened.torn_bytes,
+            "the last write of the journal was cut short; what it held is lost"
+        );
+    }
+    if !opened.quarantined.is_empty() {
+        tracing::error!(
+            places = opened.quarantined.len(),
+            "the journal was damaged; the rest of it is used. Run `gateway journal stat` and check the storage"
+        );
+    }
+    let past = past(&journal, &key, opened.last, &checkpoint)?;
+    // A recording only ever fills an empty journal.
+    let from = from.filter(|_| past.last.is_none());
+    let state = past.engine.as_ref().map(Engine::save);
+
+    // Engine time resumes where it was sealed last, plus the time the process was away, as far as a clock can say.
+    let known = state.as_ref().map_or(ClockState::default(), |state| state.clock);
+    let civil = from.or_else(|| settings.wall.civil());
+    let downtime_ms = past.sealed.and_then(|sealed| {
+        known.error_ms?;
+        let away = civil?.0 - sealed.civil(known.offset_ms).0;
+        (away >= 0).then_some(away)
+    });
+    let at = match past.sealed {
+        Some(sealed) => sealed.plus(downtime_ms.unwrap_or(0)),
+        // At the very first start engine time is set near civil time.
+        None => EngineTime(civil.map_or(0, |civil| civil.0)),
+    };
+
+    let epoch = journal.begin_epoch_above(epoch_floor.0)?;
+    let start = StartInput {
+        at,
+        epoch: Epoch(epoch),
+        previous: past.last.map(|(last, _)| (Epoch(last.epoch), Seq(last.seq))),
+        previous_hash: past.last.map(|(_, hash)| hash),
+        cause: past.cause,
+        downtime_ms,
+        simulated: settings.wall.simulated(),
+    };
+    let config = ConfigBody { plan: plan.clone(), software: software(), semantics: SEMANTICS };
+    let mut batch =
+        vec![(Class::Keep, Body::Start(start.clone())), (Class::Keep, Body::Config(Box::new(config)))];
+    let intake = Intake::new(&plan);
+    let frames = vec![None; plan.points.len()];
+    let lost = past.sealed.map(|sealed| lost(&plan, sealed, at));
+    let mut concluded = past.owed;
+    let mut engine = match state {
+        Some(state) => {
+            batch.push((Class::Keep, Body::Checkpoint(Box::new(state.clone()))));
+            let (engine, superseded) = Engine::restore(plan, state)
+                .map_err(|error| anyhow::anyhow!("take over the state of the last epoch: {error:?}"))?;
+            concluded.extend(superseded);
+            engine
+        }
+        None => Engine::new(plan),
+    };
+    engine.step(&Input::Start(start), &mut concluded);
+    batch.extend(lost.flatten().map(|gap| (Class::Keep, Body::Gap(gap))));
+    batch.extend(damaged(&opened.quarantined, at).map(|gap| (Class::Keep, Body::Gap(gap))));
+
+    let mut core = Core {
+        intake,
+        gateway: key.gateway_id(),
+        key,
+        epoch: Epoch(epoch),
+        prev: past.last.map_or([0; 32], |(_, hash)| hash),
+        open: Open { items: Vec::new(), readings: 0, text: 0, from: at, first_at: None, last_inputs: Seq(0) },
+        concluded: Vec::new(),
+        frames,
+        last_order: past.last_order,
+        checkpoint_at: at,
+        checkpoint_position: None,
+        checkpoint,
+        // In virtual time there is nothing to compare with.
+        clock_check_at: if from.is_some() { EngineTime(i64::MAX) } else { at },
+        offset: None,
+        refusing: None,
+        settings,
+        engine,
+        journal,
+    };
+    core.conclude(Seq(0), concluded, &mut batch);
+    core.write(batch, at)?;
+    anyhow::ensure!(
+        core.refusing.is_none(),
+        "the journal is full: there is no room for the first records of an epoch"
+    );
+    for place in &opened.quarantined {
+        core.journal.closed(place)?;
+    }
+    core.first_clock(from, known, at);
+    Ok((core, Found { at, cause: past.cause, last_order: past.last_order }))
+}
+
+impl Core {
+    /// What is known of civil time goes first into the first record.
+    fn first_clock(&mut self, from: Option<gateway_model::CivilTime>, known: ClockState, at: EngineTime) {
+        let (source, error_ms) = self.settings.wall.source();
+        let civil = from.or_else(|| self.settings.wall.civil());
+        let unknown = (known.offset_ms, None, ClockSource::Unknown);
+        let (offset_ms, error_ms, source) = civil.map_or(unknown, |civil| (civil.0 - at.0, error_ms, source));
+        let clock = ClockInput { at, offset_ms, error_ms, source, since: None };
+        self.clock(clock);
+    }
+}
+
+/// Name and version, as config records and enrolment hold it.
+pub fn software() -> String {
+    concat!("nonsite-gateway ", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// What was due by plan in the time nobody watched; `None` where that is nothing.
+fn lost(plan: &Plan, from: EngineTime, to: EngineTime) -> Option<Gap> {
+    let span = to.since(from);
+    let due = |every: i64| if every > 0 { (span / every) as u64 } else { 0 };
+    let count = plan.points.iter().map(|point| due(point.every_ms)).sum();
+    (span > 0).then_some(Gap { point: None, from, to, count, cause: GapCause::Crash, records: None })
+}
+
+fn past(
+    journal: &Journal,
+    key: &SigningKey,
+    last: Option<(Position, Vec<u8>)>,
+    hint: &PositionFile,
+) -> anyhow::Result<Past> {
+    let Some((position, bytes)) = last else {
+        return Ok(Past {
+            engine: None,
+            owed: Vec::new(),
+            last: None,
+            sealed: None,
+            cause: StartCause::First,
+            last_order: None,
+        });
+    };
+    let public = key.verifying_key();
+    let read = |position: Position| {
+        let bytes = journal.read(position).ok().flatten()?;
+        let opened = open(&public, &bytes).ok()?;
+        Some((opened.header, opened.body.ok()?))
+    };
+    let sealed = open(&public, &bytes).ok().map(|opened| opened.header.t1);
+
+    let (mut replayer, from) = newest_checkpoint(journal, hint, &read)?;
+    let mut skipped = 0_u64;
+    let mut latest = sealed;
+    // What the newest inputs led to, and how much of it is on disk.
+    let mut derived = Vec::new();
+    let mut recorded = 0;
+    for stored in journal.scan(from) {
+        let Some(opened) = stored.ok().and_then(|stored| open(&public, &stored.bytes).ok()) else {
+            skipped += 1;
+            continue;
+        };
+        latest = latest.max(Some(opened.header.t1));
+        let Ok(body) = opened.body else { continue };
+        match &body {
+            Body::Conclusions(conclusions) => {
+                derived.extend(replayer.take()?);
+                let last = derived.last().map(|(because, _)| *because);
+                if last == Some(conclusions.because) {
+                    recorded += conclusions.list.iter().filter(|one| !said_by_shell(one)).count();
+                }
+            }
+            Body::Inputs(_) | Body::Start(_) => {
+                replayer.take()?;
+                derived.clear();
+                recorded = 0;
+            }
+            Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) => {}
+        }
+        replayer.feed(&opened.header, body)?;
+    }
+    derived.extend(replayer.take()?);
+    let owed = derived.into_iter().skip(recorded).map(|(_, conclusion)| conclusion).collect();
+    if skipped > 0 {
+        tracing::error!(
+            records = skipped,
+            "records that cannot be read were left out when the state was restored"
+        );
+    }
+    let cause = if ended_cleanly(position, &read) { StartCause::Clean } else { StartCause::Unclean };
+    let last_order = replayer.last_order;
+    let engine = replayer.finish()?;
+    Ok(Past { engine, owed, last: Some((position, hash(&bytes))), sealed: latest, cause, last_order })
+}
+
+/// The last records are inputs that end with a stop, what followed from it, and a checkpoint.
+fn ended_cleanly(last: Position, read: &Reader<'_>) -> bool {
+    let at = |back: u64| last.seq.checked_sub(back).and_then(|seq| read(Position { seq, ..last }));
+    if !matches!(at(0), Some((_, Body::Checkpoint(_)))) {
+        return false;
+    }
+    (1..=STOP_DEPTH)
+        .find_map(|back| match at(back) {
+            Some((_, Body::Inputs(inputs))) => Some(matches!(inputs.items.last(), Some(Input::Stop { .. }))),
+            Some((_, Body::Conclusions(_))) => None,
+            Some(_) | None => Some(false),
+        })
+        .unwrap_or(false)
+}
+
+/// One gap per range of numbers that damage on disk took.
+fn damaged(quarantined: &[Quarantined], at: EngineTime) -> impl Iterator<Item = Gap> {
+    quarantined.iter().flat_map(|place| &place.missing).map(move |(epoch, first, last)| Gap {
+        point: None,
+        from: at,
+        to: at,
+        count: 0,
+        cause: GapCause::Corrupt,
+        records: Some((Epoch(*epoch), Seq(*first), Seq(*last))),
+    })
+}
+
+type Reader<'a> = dyn Fn(Position) -> Option<(gateway_wire::Header, Body)> + 'a;
+
+/// An engine at the newest checkpoint that can be used, and where to read on.
+fn newest_checkpoint(
+    journal: &Journal,
+    hint: &PositionFile,
+    read: &Reader<'_>,
+) -> anyhow::Result<(Replayer, Position)> {
+    let mut epochs = journal.epochs();
+    epochs.sort_unstable();
+    let hinted = hint.load();
+    for (epoch, first, last) in epochs.iter().rev().copied() {
+        let plan = match read(Position { epoch, seq: CONFIG_SEQ.0 }) {
+            Some((_, Body::Config(config))) => Some(config.plan),
+            Some(_) | None => None,
+        };
+        // A checkpoint in the middle of an epoch needs that epoch's plan.
+        if let (Some(plan), Some(position)) =
+            (plan, hinted.filter(|at| at.epoch == epoch && at.seq > 2 && at.seq <= last))
+            && let Some((_, Body::Checkpoint(state))) = read(position)
+        {
+            let next = Position { epoch, seq: position.seq + 1 };
+            return Ok((Replayer::at_checkpoint(plan, *state)?, next));
+        }
+        // One at its start is found by reading the epoch from there.
+        let restored = matches!(read(Position { epoch, seq: 2 }), Some((_, Body::Checkpoint(_))));
+        let is_first = matches!(read(Position { epoch, seq: 0 }), Some((_, Body::Start(start))) if start.previous.is_none());
+        if first == 0 && (restored || is_first) {
+            return Ok((Replayer::default(), Position { epoch, seq: 0 }));
+        }
+    }
+    // Nothing to start from: whatever is there is read from its beginning.
+    let first = epochs
+        .first()
+        .map_or(Position { epoch: 0, seq: 0 }, |(epoch, first, _)| Position { epoch: *epoch, seq: *first });
+    Ok((Replayer::default(), first))
+}

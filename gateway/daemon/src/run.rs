@@ -1,0 +1,312 @@
+//! `gateway run`: puts the parts together, and takes them apart again in the right order.
+//!
+//! Promises: one line on stdout when everything is up; if one part ends, all end; after SIGTERM or SIGINT the sources
+//! stop first, then the recorder seals what it has and writes a checkpoint.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gateway_journal::Limits;
+use gateway_model::{ClockSource, EngineTime, Epoch, StartCause};
+use gateway_wire::Enrolment;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::clock::{Clock, Wall};
+use crate::config::{Broker as BrokerPlan, Site};
+use crate::metrics::Metrics;
+use crate::mqtt::{Address, Listener};
+use crate::page::{Facts, Page};
+use crate::recorder::core::{Core, Settings};
+use crate::recorder::start::{Found, Setup, start};
+use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
+use crate::state::{DataDir, Enrolled};
+use crate::{history, mqtt, uplink};
+
+/// How long parts may take to end after they were told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// While a recording is fed, records are sealed at the longest period a site file may set.
+const HISTORY_SEAL_MS: i64 = 300_000;
+
+/// What to run, and how.
+pub struct Options {
+    /// The checked site.
+    pub site: Site,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Where civil time comes from.
+    pub wall: Wall,
+    /// A recording to begin with.
+    pub history: Option<PathBuf>,
+}
+
+/// Where a running gateway can be reached.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Up {
+    /// The status page.
+    pub page: Option<String>,
+    /// The embedded broker.
+    pub mqtt: Option<SocketAddr>,
+    /// The gateway's id.
+    pub gateway: String,
+    /// The epoch that began.
+    pub epoch: u64,
+}
+
+/// Runs until `stop` or until a part ends. `up` is told when everything is up.
+pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)) -> anyhow::Result<()> {
+    let Options { site, data, wall, history } = options;
+    anyhow::ensure!(
+        history.is_none() || wall.simulated(),
+        "--history needs --demo-clock: a past that was fed in must say that it is simulated"
+    );
+    let data = DataDir::open(&data)?;
+    let key = data.key()?;
+    let enrolled = data.enrolled()?;
+    let metrics = Metrics::default();
+    let civil = Civil::default();
+    let (doors, rooms) = recorder::doors(civil.clone());
+    let (urgent_in, urgent) = mpsc::channel(URGENT_MAX);
+
+    let setup =
+        setup(&site, &data, &wall, enrolled.as_ref(), history.as_deref(), &metrics, &civil, urgent_in)?;
+    let begin = {
+        let (site, civil, metrics) = (site.clone(), civil.clone(), metrics.clone());
+        move || begin(setup, &site, history.as_deref(), &civil, &metrics)
+    };
+    let (core, found) = tokio::task::spawn_blocking(begin).await.context("the recorder panicked")??;
+    let clock = Clock::start(wall.clone(), resume_at(&core, &wall, &civil));
+    tracing::info!(epoch = core.epoch().0, cause = ?found.cause, "recording");
+
+    let mut parts = Parts { tasks: JoinSet::new(), stop: stop.child_token() };
+    let mut this =
+        Up { page: None, mqtt: None, gateway: key.gateway_id().to_string(), epoch: core.epoch().0 };
+
+    let address = match &site.broker {
+        BrokerPlan::Embedded { listen } if !site.mqtt.is_empty() => {
+            let broker = mqtt::broker::Broker::bind(*listen, data.root()).await?;
+            let address = broker.address;
+            this.mqtt = Some(address);
+            let stopper = broker.stopper();
+            let stop = parts.stop.clone();
+            parts.spawn("the embedded broker", async move {
+                let run = broker.run();
+                tokio::pin!(run);
+                tokio::select! {
+                    ended = &mut run => ended,
+                    () = stop.cancelled() => {
+                        stopper.shutdown();
+                        run.await
+                    }
+                }
+            });
+            Some(Address { host: address.ip().to_string(), port: address.port(), tls: false })
+        }
+        BrokerPlan::Embedded { .. } => None,
+        BrokerPlan::External { host, port, tls } => {
+            Some(Address { host: host.clone(), port: *port, tls: *tls })
+        }
+    };
+    if let Some(address) = address.filter(|_| !site.mqtt.is_empty()) {
+        let name = format!("nonsite-{}", &this.gateway[..12]);
+        let listener = Listener::new(
+            site.mqtt.clone(),
+            address,
+            name,
+            doors.inputs.clone(),
+            civil.clone(),
+            metrics.clone(),
+        );
+        parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
+    }
+    for (slot, plan) in site.buses.iter().enumerate() {
+        let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
+        let bus = Bus::new(plan.clone(), blocks, wall.speed(), metrics.clone());
+        parts.spawn("a bus", bus.run(clock.clone(), doors.inputs.clone(), parts.stop.clone()));
+    }
+    let mut status = None;
+    if let Some(enrolled) = enrolled {
+        let cursors = (data.position("uplink"), data.position("orders"));
+        let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone())?;
+        let (sender, orders, shown) =
+            uplink::new(client, &doors, &clock, urgent, cursors, found.last_order, &metrics);
+        parts.spawn("the uplink", sender.run(parts.stop.clone()));
+        parts.spawn("the order listener", orders.run(parts.stop.clone()));
+        status = Some(shown);
+    } else if site.center.is_some() {
+        tracing::warn!(
+            "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
+        );
+    }
+    if let Some(plan) = &site.page {
+        let listener =
+            TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;
+        this.page = Some(format!("http://{}", listener.local_addr()?));
+        let facts = Facts {
+            name: site.name.clone(),
+            plan: site.plan.clone(),
+            gateway: key.gateway_id(),
+            simulated: wall.simulated(),
+            doors: doors.clone(),
+            uplink: status,
+            metrics: metrics.clone(),
+        };
+        parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
+    }
+    drop(doors);
+
+    // The recorder outlives its sources: it has a stop of its own.
+    let seal = CancellationToken::new();
+    let runtime = tokio::runtime::Handle::current();
+    let mut recording = {
+        let (clock, seal) = (clock.clone(), seal.clone());
+        tokio::task::spawn_blocking(move || recorder::run(core, &clock, rooms, &seal, &runtime))
+    };
+    up(&this);
+
+    let mut early = None;
+    let first = tokio::select! {
+        // Parts that end because they were told to are no failure.
+        biased;
+        () = stop.cancelled() => Ok(()),
+        ended = parts.tasks.join_next() => ended.map_or(Ok(()), part_ended),
+        ended = &mut recording => {
+            let ended = ended.context("the recorder panicked").and_then(|ended| ended);
+            early = Some(());
+            ended.and_then(|()| Err(anyhow::anyhow!("the recorder ended by itself")))
+        }
+    };
+    parts.stop.cancel();
+    let drained =
+        tokio::time::timeout(STOP_TIMEOUT, async { while parts.tasks.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!("some parts did not end in time and were left behind");
+        parts.tasks.abort_all();
+    }
+    seal.cancel();
+    let sealed = if early.is_some() {
+        Ok(())
+    } else {
+        recording.await.context("the recorder panicked").and_then(|r| r)
+    };
+    first.and(sealed)
+}
+
+/// Cancelled at SIGTERM or SIGINT.
+pub fn stop_at_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: sealing what was read");
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+struct Parts {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    fn spawn(&mut self, name: &'static str, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.tasks.spawn(async move { (name, part.await) });
+    }
+}
+
+fn part_ended(
+    ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>,
+) -> anyhow::Result<()> {
+    let (name, ended) = ended.context("a part panicked")?;
+    ended.with_context(|| format!("{name} failed"))?;
+    anyhow::bail!("{name} ended by itself")
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
+fn setup(
+    site: &Site,
+    data: &DataDir,
+    wall: &Wall,
+    enrolled: Option<&Enrolled>,
+    history: Option<&std::path::Path>,
+    metrics: &Metrics,
+    civil: &Civil,
+    urgent: mpsc::Sender<Urgent>,
+) -> anyhow::Result<Setup> {
+    let floor = match enrolled {
+        Some(enrolled) => {
+            Enrolment::open(&enrolled.center, &enrolled.statement)
+                .context("read the center's statement")?
+                .epoch_floor
+        }
+        None => Epoch(0),
+    };
+    Ok(Setup {
+        journal: site.journal.dir.clone().unwrap_or_else(|| data.journal()),
+        limits: Limits {
+            ring_bytes: site.journal.ring_bytes,
+            keep_bytes: site.journal.keep_bytes,
+            segment_bytes: site.journal.segment_bytes,
+        },
+        key: data.key()?,
+        plan: site.plan.clone(),
+        epoch_floor: floor,
+        from: history.map(history::head).transpose()?.map(|head| gateway_model::CivilTime(head.from)),
+        checkpoint: data.position("checkpoint"),
+        settings: Settings {
+            seal_every_ms: i64::try_from(site.journal.seal_every.as_millis()).unwrap_or(i64::MAX),
+            wall: wall.clone(),
+            civil: civil.clone(),
+            metrics: metrics.clone(),
+            urgent,
+        },
+    })
+}
+
+/// Opens the journal and, in an empty one, feeds the recording.
+fn begin(
+    setup: Setup,
+    site: &Site,
+    recording: Option<&std::path::Path>,
+    civil: &Civil,
+    metrics: &Metrics,
+) -> anyhow::Result<(Core, Found)> {
+    let (mut core, found) = start(setup)?;
+    if let Some(recording) = recording.filter(|_| found.cause == StartCause::First) {
+        let live = core.seal_every_ms(HISTORY_SEAL_MS);
+        let answers = history::feed(&mut core, site, recording, civil, metrics)?;
+        core.seal_every_ms(live);
+        core.go_live();
+        tracing::info!(answers, "the recording is in the journal");
+    }
+    Ok((core, found))
+}
+
+/// Where engine time goes on: where the recorder stands, or where the clock says it is by now.
+fn resume_at(core: &Core, wall: &Wall, civil: &Civil) -> EngineTime {
+    let known = match wall.source().0 {
+        ClockSource::System | ClockSource::Demo => wall.civil().and_then(|now| civil.engine(now)),
+        ClockSource::Center | ClockSource::Unknown => None,
+    };
+    core.now().max(known.unwrap_or(core.now()))
+}
+
+/// The site file, or who started us, may know a newer address than the enrolment; the key stays the same.
+fn with_address(enrolled: Enrolled, site: &Site) -> Enrolled {
+    match &site.center {
+        Some(center) => Enrolled { url: center.url.clone(), ..enrolled },
+        None => enrolled,
+    }
+}
