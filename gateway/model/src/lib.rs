@@ -45,8 +45,8 @@ pub use program::{Op, Program};
 pub use quality::{BadCause, Quality, UncertainCause};
 pub use raw::Raw;
 pub use state::{
-    AlertState, ClockState, CycleState, EventState, ModuleState, OccurrenceState, Phase, PointState, RuleState,
-    State,
+    AlertState, ClockState, CycleState, EventState, ModuleState, OccurrenceState, Phase, PointState,
+    RuleState, State,
 };
 pub use text::Text;
 pub use time::{CivilTime, EngineTime};

@@ -86,7 +86,9 @@ impl Program {
         let mut points: Vec<_> = self
             .0
             .iter()
-            .filter_map(|op| if let Op::Point(point) | Op::TruthPoint(point) = op { Some(*point) } else { None })
+            .filter_map(
+                |op| if let Op::Point(point) | Op::TruthPoint(point) = op { Some(*point) } else { None },
+            )
             .collect();
         points.sort_unstable();
         points.dedup();

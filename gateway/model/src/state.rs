@@ -7,9 +7,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::{
-    AlertId, ClockSource, EngineTime, Epoch, Quality, Raw, Regions,
-};
+use crate::{AlertId, ClockSource, EngineTime, Epoch, Quality, Raw, Regions};
 
 /// Everything the engine remembers.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]

@@ -266,7 +266,9 @@ impl Link {
         if let Some(answered) = self.answered {
             tokio::time::sleep_until((answered + self.gap).into()).await;
         }
-        let outcome = exchange(&mut session, question, request, self.limit).await;
+        let outcome = exchange(&mut session, question, request, self.limit).await.and_then(|answer| {
+            if self.overfull(question, &answer) { Err(BusError::Unasked) } else { Ok(answer) }
+        });
         self.answered = Some(clock::instant());
         if match &outcome {
             Ok(_) => true,
@@ -276,6 +278,20 @@ impl Link {
             self.session = Some(session);
         }
         outcome
+    }
+}
+
+impl Link {
+    /// Did more come than the answer? On TCP nothing may: the rest would be somebody else's answer. On a line behind a
+    /// serial server a stray byte at the turn-around is common, and a second frame is caught by its CRC or as unasked.
+    fn overfull(&self, question: Question, answer: &Answer) -> bool {
+        let count = usize::from(question.count);
+        let data = match question.function {
+            FunctionCode::Coils | FunctionCode::DiscreteInputs => count.div_ceil(8),
+            FunctionCode::HoldingRegisters | FunctionCode::InputRegisters => count * 2,
+        };
+        // Header of seven bytes, function, byte count.
+        self.transport == Transport::Tcp && answer.frame.len() > 9 + data
     }
 }
 

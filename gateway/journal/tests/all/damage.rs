@@ -115,7 +115,8 @@ fn damage_in_an_older_segment_is_told_by_reading_and_by_checking() {
 fn whole_files_may_be_emptied_filled_with_noise_or_missing() {
     for set in ["ring", "keep"] {
         for index in 0..segments(&filled(60), set).len() {
-            for noise in [vec![], vec![0; 5000], (0..9000u32).map(|i| ((i * i) >> 3) as u8).collect::<Vec<_>>()]
+            for noise in
+                [vec![], vec![0; 5000], (0..9000u32).map(|i| ((i * i) >> 3) as u8).collect::<Vec<_>>()]
             {
                 let storage = filled(60);
                 let path = segments(&storage, set).remove(index);

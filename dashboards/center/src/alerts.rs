@@ -1,0 +1,362 @@
+//! From an alert's changes, as the gateway's records tell them, to the row that people see.
+//!
+//! Changes may arrive out of order (conclusions go up ahead of any backlog): a row takes the regions of the
+//! highest event number it has seen, and the facts of its raising whenever these come.
+
+use std::fmt::Write as _;
+
+use gateway_model::{
+    AlertChange, Change, ClearCause, Cycle, EngineTime, First, Plan, PointIx, Priority, ProcessRegion,
+    QualityRegion, RuleKind, RulePlan, Shown, Text,
+};
+use sqlx::SqliteConnection;
+
+use crate::app::App;
+use crate::cases;
+use crate::civil::ClockTable;
+use crate::metrics::Metrics;
+use crate::project::Changes;
+use crate::store::alerts::StoredAlert;
+use crate::store::gateways::Enrolled;
+use crate::store::records::RecordRow;
+use crate::store::{AlertRow, Words, alerts as rows, count_up};
+
+/// What a change is to be read with.
+pub struct Raised<'p> {
+    /// The center.
+    pub app: &'p App,
+    /// Whose record.
+    pub gateway: &'p Enrolled,
+    /// Which record.
+    pub row: &'p RecordRow,
+    /// Its plan.
+    pub plan: &'p Plan,
+    /// What is known of civil time.
+    pub clocks: &'p ClockTable,
+    /// Offset where nothing is.
+    pub fallback: i64,
+    /// Engine time of the conclusion.
+    pub at: EngineTime,
+    /// The cycle concluded just before it.
+    pub cycle: Option<&'p Cycle>,
+}
+
+/// `red`, `orange`, `yellow`, `blue`.
+pub fn priority_code(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Red => "red",
+        Priority::Orange => "orange",
+        Priority::Yellow => "yellow",
+        Priority::Blue => "blue",
+    }
+}
+
+fn first_code(first: First) -> &'static str {
+    match first {
+        First::Institution => "institution",
+        First::Maintainer => "maintainer",
+        First::Collector => "collector",
+        First::Supervisor => "supervisor",
+    }
+}
+
+fn shown_code(shown: Shown) -> &'static str {
+    match shown {
+        Shown::Normal => "normal",
+        Shown::Unacknowledged => "unacknowledged",
+        Shown::Acknowledged => "acknowledged",
+        Shown::ReturnedUnacknowledged => "returned_unacknowledged",
+        Shown::Latched => "latched",
+        Shown::Shelved => "shelved",
+        Shown::SuppressedByDesign => "suppressed_by_design",
+        Shown::OutOfService => "out_of_service",
+    }
+}
+
+fn quality_code(quality: QualityRegion) -> &'static str {
+    match quality {
+        QualityRegion::Good => "good",
+        QualityRegion::Stale => "stale",
+        QualityRegion::Bad => "bad",
+        QualityRegion::Unevaluable => "unevaluable",
+    }
+}
+
+fn cause_code(cause: ClearCause) -> &'static str {
+    match cause {
+        ClearCause::Returned => "returned",
+        ClearCause::Settled => "settled",
+        ClearCause::Lapsed => "lapsed",
+        ClearCause::Superseded => "superseded",
+    }
+}
+
+/// The point whose value a rule shows.
+pub fn shown_point(kind: &RuleKind) -> Option<PointIx> {
+    match kind {
+        RuleKind::Condition { shown, .. } => *shown,
+        RuleKind::Absence { point, .. } => Some(*point),
+        RuleKind::CycleFailed { .. }
+        | RuleKind::DeviceUnevaluable { .. }
+        | RuleKind::BusUnevaluable { .. } => None,
+    }
+}
+
+/// Takes one change of one alert in.
+pub async fn changed(
+    tx: &mut SqliteConnection,
+    with: &Raised<'_>,
+    change: &AlertChange,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let Some(rule) = with.plan.rules.get(usize::from(change.rule.0)) else {
+        Metrics::count(&with.app.metrics.projection_failures);
+        tracing::warn!(
+            gateway = with.row.gateway,
+            rule = change.rule.0,
+            "an alert names a rule that its plan has not"
+        );
+        return Ok(());
+    };
+    let held = rows::find(tx, &with.row.gateway, "gateway", change.alert).await?;
+    let is_raise = change.change == Change::Raised;
+    let new = held.is_none();
+    let mut alert = match held {
+        Some(held) => held,
+        None => fresh(tx, with, rule, change).await?,
+    };
+    if is_raise && !new {
+        // It was known by a later change only.
+        raised(&mut alert, with, rule, change);
+    }
+    if new || change.event > alert.row.event {
+        regions(&mut alert, with, change);
+    }
+    rows::keep(tx, &alert).await?;
+    changes.alerts.insert(alert.row.n);
+    if new {
+        Metrics::count(&with.app.metrics.alerts_raised);
+    }
+    if is_raise && alert.row.case.is_none() {
+        let case = cases::raise(tx, with.app, &alert, rule.priority, changes).await?;
+        alert.row.case = Some(case);
+        rows::keep(tx, &alert).await?;
+    }
+    if alert.row.state == "cleared" && alert.row.case.is_some() {
+        cases::clear(tx, with.app, &alert, changes).await?;
+    }
+    Ok(())
+}
+
+async fn fresh(
+    tx: &mut SqliteConnection,
+    with: &Raised<'_>,
+    rule: &RulePlan,
+    change: &AlertChange,
+) -> sqlx::Result<StoredAlert> {
+    let n = count_up(tx, "alerts").await?;
+    let device = with.plan.devices.get(usize::from(rule.subject.0));
+    let row = AlertRow {
+        n,
+        id: format!("{}/{}", with.row.gateway, change.alert),
+        source: "gateway".to_owned(),
+        gateway: with.row.gateway.clone(),
+        institution: with.gateway.institution.clone(),
+        institution_name: Words::default(),
+        site: with.gateway.site.clone(),
+        device: device.map(|device| device.id.clone()).unwrap_or_default(),
+        device_name: device.map(|device| device.name.clone().into()).unwrap_or_default(),
+        rule: rule.id.clone(),
+        title: Words::default(),
+        sentence: Words::default(),
+        action: Words::default(),
+        norm: Words::default(),
+        priority: priority_code(rule.priority).to_owned(),
+        first: first_code(rule.first).to_owned(),
+        state: "open".to_owned(),
+        shown: String::new(),
+        quality: String::new(),
+        clear_cause: None,
+        chain: "open".to_owned(),
+        point: None,
+        value: None,
+        limit: None,
+        unit: None,
+        since: None,
+        raised_at: 0,
+        cleared_at: None,
+        received_at: with.row.received_at,
+        event: 0,
+        case: None,
+        simulated: with.app.clock.simulated(),
+    };
+    let mut alert =
+        StoredAlert { row, alert: change.alert, record: (0, 0), since: None, raised: 0, cleared: None };
+    raised(&mut alert, with, rule, change);
+    Ok(alert)
+}
+
+/// The facts of the raising.
+fn raised(alert: &mut StoredAlert, with: &Raised<'_>, rule: &RulePlan, change: &AlertChange) {
+    let civil = |at| with.clocks.civil(at, with.fallback).0;
+    let point = shown_point(&rule.kind).and_then(|point| with.plan.points.get(usize::from(point.0)));
+    alert.record = (with.row.epoch, with.row.seq);
+    alert.raised = with.at.0;
+    alert.since = change.since.map(|at| at.0);
+    let row = &mut alert.row;
+    row.raised_at = civil(with.at);
+    row.since = change.since.map(civil);
+    row.point = point.map(|point| point.id.clone());
+    row.unit = point.map(|point| point.unit.symbol().to_owned());
+    row.value = change.value.filter(|value| value.is_finite());
+    row.limit = change.limit.filter(|limit| limit.is_finite());
+    let fill = Fill {
+        value: row.value,
+        limit: row.limit,
+        unit: row.unit.as_deref().unwrap_or_default(),
+        device: &row.device_name,
+        point: point.map(|point| &point.name),
+        cycle: with.cycle,
+        held_ms: change.since.map(|since| with.at.since(since)),
+    };
+    row.title = fill.words(&rule.text.title);
+    row.sentence = fill.words(&rule.text.sentence);
+    row.action = fill.words(&rule.text.action);
+    row.norm = rule.text.norm.clone().into();
+}
+
+/// Where it stands after the change.
+fn regions(alert: &mut StoredAlert, with: &Raised<'_>, change: &AlertChange) {
+    let row = &mut alert.row;
+    row.event = change.event;
+    shown_code(change.regions.shown()).clone_into(&mut row.shown);
+    quality_code(change.regions.quality).clone_into(&mut row.quality);
+    match change.change {
+        Change::Cleared(cause) => {
+            "cleared".clone_into(&mut row.state);
+            row.clear_cause = Some(cause_code(cause).to_owned());
+            row.cleared_at = Some(with.clocks.civil(with.at, with.fallback).0);
+            alert.cleared = Some(with.at.0);
+        }
+        Change::Acknowledged | Change::Quality | Change::Gap | Change::Recurred | Change::Raised => {
+            // A later change of an alert that is over (its acknowledgement) leaves it so.
+            let active = matches!(change.regions.process, ProcessRegion::Active | ProcessRegion::Clearing);
+            if active || row.state.is_empty() {
+                "open".clone_into(&mut row.state);
+            }
+        }
+    }
+}
+
+/// Has nobody received it, by its last known regions?
+pub fn waits(row: &AlertRow) -> bool {
+    let acked = Shown::Acknowledged;
+    row.state == "open" && row.shown != shown_code(acked)
+        || row.shown == shown_code(Shown::ReturnedUnacknowledged)
+}
+
+/// What a rule's texts may hold.
+struct Fill<'f> {
+    value: Option<f64>,
+    limit: Option<f64>,
+    unit: &'f str,
+    device: &'f Words,
+    point: Option<&'f Text>,
+    cycle: Option<&'f Cycle>,
+    held_ms: Option<i64>,
+}
+
+impl Fill<'_> {
+    fn words(&self, text: &Text) -> Words {
+        Words { zh: self.fill(&text.zh, false), en: self.fill(&text.en, true) }
+    }
+
+    fn fill(&self, text: &str, english: bool) -> String {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            filled.push_str(before);
+            let Some((name, tail)) = after.split_once('}') else {
+                filled.push('{');
+                rest = after;
+                continue;
+            };
+            match self.slot(name, english) {
+                Some(value) => filled.push_str(&value),
+                // Unknown to this release: shown as written, so that somebody notices.
+                None => write!(filled, "{{{name}}}").unwrap_or_default(),
+            }
+            rest = tail;
+        }
+        filled.push_str(rest);
+        filled
+    }
+
+    fn slot(&self, name: &str, english: bool) -> Option<String> {
+        let none = || if english { "unknown".to_owned() } else { "未知".to_owned() };
+        let shown = |value: Option<f64>| value.map_or_else(none, number);
+        Some(match name {
+            "value" => shown(self.value),
+            "limit" => shown(self.limit),
+            "unit" => self.unit.to_owned(),
+            "device" => self.device.pick(english).to_owned(),
+            "point" => {
+                self.point.map_or_else(none, |name| if english { name.en.clone() } else { name.zh.clone() })
+            }
+            "peak" => shown(self.cycle.map(|cycle| cycle.peak_c)),
+            "hold" => self.cycle.map_or_else(none, |cycle| duration(cycle.hold_ms, english)),
+            "duration" => self.held_ms.map_or_else(none, |ms| duration(ms, english)),
+            _ => return None,
+        })
+    }
+}
+
+/// At most two digits after the point, none that say nothing.
+fn number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+fn duration(ms: i64, english: bool) -> String {
+    let seconds = ms / 1_000;
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let names = if english { [" h ", " min ", " s"] } else { ["小时", "分钟", "秒"] };
+    let mut text = String::new();
+    if hours > 0 {
+        write!(text, "{hours}{}", names[0]).unwrap_or_default();
+    }
+    if minutes > 0 {
+        write!(text, "{minutes}{}", names[1]).unwrap_or_default();
+    }
+    if hours == 0 && (seconds > 0 || minutes == 0) {
+        write!(text, "{seconds}{}", names[2]).unwrap_or_default();
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_filled_and_unknown_slots_stay() {
+        let device = Words { zh: "1号消毒柜".into(), en: "Cabinet 1".into() };
+        let fill = Fill {
+            value: Some(131.5),
+            limit: Some(125.0),
+            unit: "°C",
+            device: &device,
+            point: None,
+            cycle: None,
+            held_ms: Some(90_000),
+        };
+        let text = Text {
+            zh: "{device}温度{value}{unit},超过{limit}{unit}已{duration}".into(),
+            en: "{device}: {value} {unit}, above {limit} for {duration}; {peak} {later} {".into(),
+        };
+        let words = fill.words(&text);
+        assert_eq!(words.zh, "1号消毒柜温度131.5°C,超过125°C已1分钟30秒");
+        assert_eq!(words.en, "Cabinet 1: 131.5 °C, above 125 for 1 min 30 s; unknown {later} {");
+    }
+}

@@ -1,0 +1,117 @@
+//! What every route shares: store, clock, key, live hub, and the tasks behind them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use gateway_wire::SigningKey;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::keys;
+use crate::live::Hub;
+use crate::metrics::Metrics;
+use crate::plans::Plans;
+use crate::store::Store;
+
+/// What routes take as state.
+pub type AppState = Arc<App>;
+
+/// The center.
+#[derive(Debug)]
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// The one clock.
+    pub clock: Clock,
+    /// Settings.
+    pub config: Config,
+    /// What open pages listen to.
+    pub hub: Hub,
+    /// Signs orders and enrolments.
+    pub key: SigningKey,
+    /// Takes records in.
+    pub ingest: Ingest,
+    /// Plans of config records, decoded once.
+    pub plans: Plans,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Says that an order was made: long polls look again.
+    pub ordered: Notify,
+    /// Says that records came in or a verification began: the verifier looks again.
+    pub arrived: Notify,
+    /// Epoch of this center's orders.
+    pub order_epoch: i64,
+    setup_code: Mutex<Option<String>>,
+}
+
+impl App {
+    /// Opens everything under `config.data` and starts the tasks behind it. Needs a tokio runtime.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<AppState> {
+        let data = config.data.clone();
+        std::fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
+        let key = keys::load_or_make(&data.join("center.key"))?;
+        let store = Store::open(&data.join("center.db")).await?;
+        let setup_code = if store.has_users().await? { None } else { Some(readable_code()) };
+        let live_epoch = store.count_up("live_epoch").await?;
+        let order_epoch = match store.meta("order_epoch").await? {
+            Some(text) => text.parse().context("order epoch in the database")?,
+            None => store.count_up("order_epoch").await?,
+        };
+        let indexed = store.segment_end().await?;
+        let segments = data.join("segments");
+        let writer = crate::segments::Writer::open(&segments, indexed)?;
+        let (ingest, requests) = Ingest::new();
+        let app = Arc::new(Self {
+            plans: Plans::new(segments),
+            store,
+            clock,
+            config,
+            hub: Hub::new(live_epoch),
+            key,
+            ingest,
+            metrics: Metrics::default(),
+            ordered: Notify::new(),
+            arrived: Notify::new(),
+            order_epoch,
+            setup_code: Mutex::new(setup_code),
+        });
+        crate::ingest::spawn(&app, writer, requests);
+        crate::verifier::spawn(&app);
+        crate::watch::spawn(&app);
+        Ok(app)
+    }
+
+    /// The one-time code with which the first account is made, while there is none.
+    pub fn setup_code(&self) -> Option<String> {
+        self.setup_code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Uses the set-up code up, if it is the right one.
+    pub(crate) fn use_setup_code(&self, code: &str) -> bool {
+        let mut held = self.setup_code.lock().unwrap_or_else(PoisonError::into_inner);
+        let right = held.as_ref().is_some_and(|held| keys::same(held, &code.trim().to_ascii_uppercase()));
+        if right {
+            *held = None;
+        }
+        right
+    }
+
+    /// Where evidence segments lie.
+    pub fn segments(&self) -> PathBuf {
+        self.config.data.join("segments")
+    }
+
+    /// Where attachments lie.
+    pub fn attachments(&self) -> PathBuf {
+        self.config.data.join("attachments")
+    }
+}
+
+/// Twelve characters without any that look alike: 60 bits.
+fn readable_code() -> String {
+    const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+    keys::random::<12>().iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
+}

@@ -1,0 +1,78 @@
+//! Settings of the center: a small TOML file, flags on top.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where database, segments, attachments and key lie.
+    pub data: PathBuf,
+    /// Where to listen; port 0 = any free one.
+    pub listen: SocketAddr,
+    /// Plain HTTP beyond loopback: only where a proxy in front ends TLS.
+    pub plain_http_beyond_loopback: bool,
+    /// How gateways address this center, where that differs from the `Host` they send: what their tokens are made for.
+    pub public_url: Option<String>,
+    /// Longest time a gateway may take to seal, ms: verification waits twice that for the end of its window.
+    pub seal_every_ms: i64,
+    /// And this much longer, ms of real time, before missing data count as insufficient.
+    pub verify_grace_ms: i64,
+    /// Records of one request, at most.
+    pub batch_records_max: usize,
+    /// Real time after which a session ends, ms.
+    pub session_ms: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("center-data"),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420),
+            plain_http_beyond_loopback: false,
+            public_url: None,
+            seal_every_ms: 30_000,
+            verify_grace_ms: 60_000,
+            batch_records_max: 256,
+            session_ms: 12 * 3_600_000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file. Relative `data` is relative to it.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        // toml's own message has line, column and caret.
+        let mut config: Self = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        if let (true, Some(directory)) = (config.data.is_relative(), path.parent()) {
+            config.data = directory.join(&config.data);
+        }
+        Ok(config)
+    }
+
+    /// Refuses what must not be started.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.ip().is_loopback() && !self.plain_http_beyond_loopback {
+            bail!(
+                "plain HTTP on {} would carry passwords in the open: listen on loopback behind a proxy that speaks \
+                 TLS, or set plain_http_beyond_loopback = true",
+                self.listen
+            );
+        }
+        if !(1..=1_024).contains(&self.batch_records_max) {
+            bail!("batch_records_max {} is outside 1..=1024", self.batch_records_max);
+        }
+        Ok(())
+    }
+
+    /// How long to wait, in real time, for the end of a verification window after it has passed.
+    pub fn verify_patience(&self) -> Duration {
+        Duration::from_millis((2 * self.seal_every_ms + self.verify_grace_ms).max(0) as u64)
+    }
+}

@@ -1,0 +1,338 @@
+//! The API for people and programs: JSON in, JSON out, every refusal in words.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use center_casebook::Role;
+use gateway_wire::EnrolCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::app::AppState;
+use crate::auth::{LoggedIn, Viewer};
+use crate::cases::{self, CommandRequest};
+use crate::error::{ApiError, words};
+use crate::keys::{hashed, random};
+use crate::store::alerts::AlertFilter;
+use crate::store::cases::CaseFilter;
+use crate::store::{InstitutionRow, PAGE_MAX, Words, accounts, audit};
+use crate::{attachments, metrics as counters, readings as series};
+
+/// An enrolment code is good for this long, real ms.
+const CODE_LIFE_MS: i64 = 15 * 60_000;
+
+/// JSON of a request; what is wrong with it is said in both languages.
+pub(super) struct Asked<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::BytesRejection(rejection))
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+            {
+                Err(ApiError::TooLarge)
+            }
+            Err(error) => Err(ApiError::Malformed(
+                "json",
+                words("请求内容无法解析。", &format!("The request cannot be read: {error}.")),
+            )),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Setup {
+    code: String,
+    user: String,
+    password: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    user: String,
+    password: String,
+}
+
+fn logged_in(status: StatusCode, session: LoggedIn) -> Response {
+    let body = json!({ "csrf": session.csrf, "user": session.user });
+    (status, [(header::SET_COOKIE, session.cookie)], Json(body)).into_response()
+}
+
+pub(super) async fn setup(
+    State(app): State<AppState>,
+    Asked(asked): Asked<Setup>,
+) -> Result<Response, ApiError> {
+    Ok(logged_in(StatusCode::CREATED, app.setup(&asked.code, &asked.user, &asked.password).await?))
+}
+
+pub(super) async fn login(
+    State(app): State<AppState>,
+    Asked(asked): Asked<Login>,
+) -> Result<Response, ApiError> {
+    Ok(logged_in(StatusCode::OK, app.login(&asked.user, &asked.password).await?))
+}
+
+pub(super) async fn logout(State(app): State<AppState>, viewer: Viewer) -> Result<Response, ApiError> {
+    let cookie = app.logout(&viewer).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+pub(super) async fn me(viewer: Viewer) -> Json<Value> {
+    Json(json!({ "user": viewer.user, "csrf": viewer.csrf() }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewUser {
+    user: String,
+    password: String,
+    role: String,
+    institution: Option<String>,
+}
+
+pub(super) async fn add_user(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Asked(asked): Asked<NewUser>,
+) -> Result<Response, ApiError> {
+    let role = Role::parse(&asked.role)
+        .ok_or_else(|| ApiError::invalid("role", "没有该角色。", "There is no such role."))?;
+    let user = app.add_user(&viewer, &asked.user, &asked.password, role, asked.institution).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "user": user }))).into_response())
+}
+
+pub(super) async fn users(State(app): State<AppState>, viewer: Viewer) -> Result<Json<Value>, ApiError> {
+    viewer.admin()?;
+    Ok(Json(json!({ "users": app.store.users().await? })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewToken {
+    name: String,
+}
+
+pub(super) async fn add_token(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Asked(asked): Asked<NewToken>,
+) -> Result<Response, ApiError> {
+    let token = app.add_token(&viewer, &asked.name).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "token": token }))).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewInstitution {
+    id: String,
+    name_zh: String,
+    name_en: String,
+    kind: String,
+}
+
+pub(super) async fn put_institution(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Asked(asked): Asked<NewInstitution>,
+) -> Result<Response, ApiError> {
+    viewer.admin()?;
+    for text in [&asked.id, &asked.name_zh, &asked.name_en, &asked.kind] {
+        if text.trim().is_empty() || text.len() > 200 {
+            return Err(ApiError::invalid(
+                "institution",
+                "各项须为1至200字节。",
+                "Each field has 1 to 200 bytes.",
+            ));
+        }
+    }
+    let row = InstitutionRow {
+        id: asked.id,
+        name: Words { zh: asked.name_zh, en: asked.name_en },
+        kind: asked.kind,
+    };
+    let now = app.clock.civil().0;
+    let mut tx = app.store.write().await?;
+    accounts::put_institution(&mut tx, &row, now).await?;
+    audit::note(&mut tx, now, &viewer.user.id, "put_institution", &row.id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(row)).into_response())
+}
+
+pub(super) async fn institutions(
+    State(app): State<AppState>,
+    viewer: Viewer,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "institutions": app.store.institutions(&viewer.scope()).await? })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewCode {
+    institution: String,
+    site: String,
+}
+
+pub(super) async fn enrolment_code(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Asked(asked): Asked<NewCode>,
+) -> Result<Response, ApiError> {
+    viewer.admin()?;
+    if asked.site.trim().is_empty() || asked.site.len() > 200 {
+        return Err(ApiError::invalid("site", "请填写场所编号。", "Name the site."));
+    }
+    let code = EnrolCode::new(random(), &app.key.verifying_key());
+    let expires = app.clock.real() + CODE_LIFE_MS;
+    let mut tx = app.store.write().await?;
+    if !accounts::has_institution(&mut tx, &asked.institution).await? {
+        return Err(ApiError::invalid("institution", "没有该单位。", "There is no such institution."));
+    }
+    accounts::add_code(&mut tx, &hashed(&code.secret), &asked.institution, &asked.site, expires).await?;
+    let about = format!("{} {}", asked.institution, asked.site);
+    audit::note(&mut tx, app.clock.civil().0, &viewer.user.id, "enrolment_code", &about).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(json!({ "code": code.to_string(), "expires": expires }))).into_response())
+}
+
+pub(super) async fn gateways(State(app): State<AppState>, viewer: Viewer) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "gateways": app.store.gateways(&viewer.scope(), app.clock.real()).await? })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OfGateway {
+    gateway: String,
+}
+
+pub(super) async fn points(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<OfGateway>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "points": app.store.points(&viewer.scope(), &asked.gateway).await? })))
+}
+
+pub(super) async fn cycles(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<OfGateway>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "cycles": app.store.cycles(&viewer.scope(), &asked.gateway).await? })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AlertsAsked {
+    state: Option<String>,
+    after: Option<i64>,
+}
+
+pub(super) async fn alerts(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<AlertsAsked>,
+) -> Result<Json<Value>, ApiError> {
+    let open_only = match asked.state.as_deref() {
+        None | Some("open") => true,
+        Some("all") => false,
+        Some(_) => {
+            return Err(ApiError::invalid("state", "state 须为 open 或 all。", "state is open or all."));
+        }
+    };
+    let filter = AlertFilter { open_only, after: asked.after };
+    let alerts = app.store.alert_list(&viewer.scope(), filter).await?;
+    let more = alerts.len() as i64 == PAGE_MAX;
+    let next = alerts.iter().map(|alert| alert.n).max().filter(|_| more);
+    Ok(Json(json!({ "alerts": alerts, "next": next })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CasesAsked {
+    state: Option<String>,
+}
+
+pub(super) async fn cases(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<CasesAsked>,
+) -> Result<Json<Value>, ApiError> {
+    let filter = CaseFilter::parse(asked.state.as_deref())
+        .ok_or_else(|| ApiError::invalid("state", "没有该状态。", "There is no such state."))?;
+    Ok(Json(json!({ "cases": app.store.case_list(&viewer.scope(), filter).await? })))
+}
+
+pub(super) async fn case(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<i64>,
+) -> Result<Response, ApiError> {
+    Ok(Json(cases::detail(&app, &viewer, id).await?).into_response())
+}
+
+pub(super) async fn command(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<i64>,
+    Asked(asked): Asked<CommandRequest>,
+) -> Result<Response, ApiError> {
+    Ok(Json(cases::command(&app, &viewer, id, asked).await?).into_response())
+}
+
+pub(super) async fn put_attachment(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(sha256): Path<String>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let row = attachments::put(&app, &viewer, Some(&sha256), body).await?;
+    Ok((StatusCode::CREATED, Json(row)).into_response())
+}
+
+pub(super) async fn attachment(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(sha256): Path<String>,
+) -> Result<Response, ApiError> {
+    let (row, bytes) = attachments::get(&app, &viewer.scope(), &sha256).await?;
+    let headers = [
+        (header::CONTENT_TYPE, row.media_type),
+        // Named by its content: it never changes.
+        (header::CACHE_CONTROL, "private, max-age=31536000, immutable".to_owned()),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ReadingsAsked {
+    gateway: String,
+    point: String,
+    from: i64,
+    to: i64,
+}
+
+pub(super) async fn readings(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<ReadingsAsked>,
+) -> Result<Response, ApiError> {
+    let found =
+        series::series(&app, &viewer.scope(), &asked.gateway, &asked.point, asked.from, asked.to).await?;
+    Ok(Json(found).into_response())
+}
+
+/// Counters name no institution; they are for whoever may reach this address.
+pub(super) async fn metrics(State(app): State<AppState>, _headers: HeaderMap) -> Result<Response, ApiError> {
+    let text = counters::text(&app).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+pub(super) async fn healthz(state: State<AppState>) -> Result<Response, ApiError> {
+    super::healthy(state).await
+}

@@ -1,0 +1,231 @@
+//! The gateways' doors: identity, enrolment, records, orders, attachments.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
+use gateway_wire::{EnrolAnswer, EnrolRequest, Enrolment, Token, TokenError, VerifyingKey, hex, pack_orders};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::app::{App, AppState};
+use crate::attachments;
+use crate::error::{ApiError, words};
+use crate::ingest;
+use crate::keys::hashed;
+use crate::metrics::Metrics;
+use crate::project::{Changes, sign_of_life};
+use crate::store::gateways::{self, Enrolled};
+use crate::store::{accounts, audit};
+
+/// How long a poll for orders waits for one, real time.
+const POLL: Duration = Duration::from_secs(30);
+/// Orders of one answer.
+const ORDERS_MAX: i64 = 64;
+const NO_ORDERS: &[Vec<u8>] = &[];
+const CBOR: &str = "application/cbor";
+const CBOR_SEQ: &str = "application/cbor-seq";
+
+/// A gateway that showed a token of its key.
+pub(super) struct Known(Enrolled);
+
+/// Why a token was not accepted. The center's time is told, so that a gateway without a clock can set its own.
+fn refuse(app: &App, code: &'static str) -> Response {
+    Metrics::count(&app.metrics.tokens_refused);
+    let body = json!({ "code": code, "server_time": app.clock.civil().0 });
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Nonsite")], Json(body)).into_response()
+}
+
+impl FromRequestParts<AppState> for Known {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Response> {
+        let text = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.strip_prefix("Nonsite "))
+            .ok_or_else(|| refuse(app, "token_missing"))?;
+        let claimed = Token::claimed(text).map_err(|_| refuse(app, "token_malformed"))?;
+        let enrolled = app
+            .store
+            .enrolled(&claimed.to_string())
+            .await
+            .map_err(|error| ApiError::from(error).into_response())?
+            .ok_or_else(|| refuse(app, "gateway_unknown"))?;
+        let key =
+            VerifyingKey::from_bytes(&enrolled.public_key).map_err(|_| refuse(app, "gateway_unknown"))?;
+        check(app, &key, text, &parts.headers).map_err(|code| refuse(app, code))?;
+        Ok(Self(enrolled))
+    }
+}
+
+/// A token is good for this center's key or for the address it was sent to.
+fn check(app: &App, key: &VerifyingKey, text: &str, headers: &HeaderMap) -> Result<(), &'static str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let own = hex(&app.key.verifying_key().fingerprint());
+    let audiences = [
+        Some(own),
+        app.config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
+        (!host.is_empty()).then(|| format!("http://{host}")),
+    ];
+    let mut refusal = "token_audience";
+    for audience in audiences.into_iter().flatten() {
+        // Civil time, or real time for a gateway whose own clock is the system's.
+        for now in [app.clock.civil(), CivilTime(app.clock.real())] {
+            match Token::check(key, text, now, &audience) {
+                Ok(_) => return Ok(()),
+                // Virtual time runs ahead or behind while history is played in. Nothing there is evidence.
+                Err(TokenError::Stale { .. }) if app.clock.simulated() => return Ok(()),
+                Err(TokenError::Stale { .. }) => refusal = "token_stale",
+                Err(TokenError::Audience(_)) => {}
+                Err(TokenError::Record(_) | TokenError::Text) => return Err("token_signature"),
+            }
+        }
+    }
+    Err(refusal)
+}
+
+fn cbor(media_type: &'static str, bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, media_type)], bytes).into_response()
+}
+
+/// The center's public key, 32 bytes.
+pub(super) async fn identity(State(app): State<AppState>) -> Response {
+    cbor("application/octet-stream", app.key.verifying_key().to_bytes().to_vec())
+}
+
+/// First contact: a code, once and in time, against the center's signed statement.
+pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Response, ApiError> {
+    let request = EnrolRequest::open(&body).map_err(|error| {
+        ApiError::Malformed(
+            "malformed",
+            words("注册请求无法解析。", &format!("The enrolment request cannot be read: {error}.")),
+        )
+    })?;
+    let key = VerifyingKey::from_bytes(&request.gateway_key)
+        .map_err(|_| ApiError::invalid("key", "网关公钥无效。", "The gateway's key is not usable."))?;
+    let id = key.gateway_id().to_string();
+    let now = app.clock.civil();
+    let mut tx = app.store.write().await?;
+    // Codes live in real time; a gateway whose answer was lost may ask again with the same code.
+    let used =
+        accounts::use_code(&mut tx, &hashed(&request.secret.to_ascii_uppercase()), &id, app.clock.real())
+            .await?;
+    let (institution, site) = used.ok_or_else(|| {
+        ApiError::Conflict(
+            "code",
+            words("注册码无效、已使用或已过期。", "The enrolment code is wrong, used or expired."),
+        )
+    })?;
+    let held = gateways::enrolled(&mut tx, &id).await?;
+    let enrolled = held.unwrap_or_else(|| Enrolled {
+        id: id.clone(),
+        public_key: request.gateway_key,
+        institution: institution.clone(),
+        site: site.clone(),
+        epoch_floor: 0,
+    });
+    gateways::add(&mut tx, &enrolled, now.0).await?;
+    audit::note(&mut tx, now.0, &id, "enrol", &format!("{} {}", enrolled.institution, enrolled.site)).await?;
+    tx.commit().await?;
+    let statement = Enrolment {
+        gateway_key: request.gateway_key,
+        institution: InstitutionId(enrolled.institution),
+        site: SiteId(enrolled.site),
+        epoch_floor: Epoch(enrolled.epoch_floor),
+        tls_keys: Vec::new(),
+        issued: now,
+    };
+    tracing::info!(gateway = id, "a gateway has joined");
+    let answer =
+        EnrolAnswer { center_key: app.key.verifying_key().to_bytes(), statement: statement.seal(&app.key) };
+    Ok(cbor(CBOR, answer.encode()))
+}
+
+/// Records in, receipt out.
+pub(super) async fn records(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if media_type != Some(CBOR_SEQ) {
+        return Err(ApiError::invalid(
+            "media_type",
+            "媒体类型须为 application/cbor-seq。",
+            "Send application/cbor-seq.",
+        ));
+    }
+    let receipt = ingest::take(&app, gateway, body).await?;
+    Ok(cbor(CBOR, receipt.encode()))
+}
+
+/// Where a gateway stands in its orders.
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    after: Option<String>,
+}
+
+impl After {
+    /// `E/S`; nothing = from the beginning.
+    fn parse(&self) -> Option<(i64, i64)> {
+        let Some(text) = self.after.as_deref().filter(|text| !text.is_empty()) else { return Some((0, 0)) };
+        let (epoch, seq) = text.split_once('/')?;
+        Some((epoch.parse().ok()?, seq.parse().ok()?))
+    }
+}
+
+/// Orders after the last one carried out; waits for one. Asking is the sign of life.
+pub(super) async fn orders(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    Query(after): Query<After>,
+) -> Result<Response, ApiError> {
+    let (epoch, seq) = after
+        .parse()
+        .ok_or_else(|| ApiError::invalid("after", "after 格式为 E/S。", "after is written E/S."))?;
+    alive(&app, &gateway).await?;
+    let until = tokio::time::Instant::now() + POLL;
+    loop {
+        let ordered = app.ordered.notified();
+        tokio::pin!(ordered);
+        // Listens before it looks, so that an order made in between wakes it.
+        ordered.as_mut().enable();
+        let now = app.clock.civil().0;
+        let orders = app.store.orders_after(&gateway.id, epoch, seq, now, ORDERS_MAX).await?;
+        if !orders.is_empty() {
+            return Ok(cbor(CBOR, pack_orders(&orders)));
+        }
+        if tokio::time::timeout_at(until, ordered).await.is_err() {
+            alive(&app, &gateway).await?;
+            return Ok(cbor(CBOR, pack_orders(NO_ORDERS)));
+        }
+    }
+}
+
+async fn alive(app: &App, gateway: &Enrolled) -> Result<(), ApiError> {
+    let mut changes = Changes::default();
+    let mut tx = app.store.write().await?;
+    sign_of_life(&mut tx, app, &gateway.id, &mut changes).await?;
+    tx.commit().await?;
+    changes.publish(app).await;
+    Ok(())
+}
+
+/// A picture or pack that a record names.
+pub(super) async fn attachment(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    Path(sha256): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, ApiError> {
+    attachments::keep(&app, &gateway.id, Some(&gateway.institution), Some(&sha256), body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

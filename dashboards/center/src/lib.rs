@@ -1,0 +1,31 @@
+//! The supervision center: takes signed records in, follows every alert to its end, shows people what needs them.
+//!
+//! `ingest` makes records durable (`segments`), indexes them and lets `project` derive what follows; `cases` is the
+//! shell of `center-casebook`; `verifier` judges rectifications from data; `live` tells open pages. All SQL stands in
+//! `store`, the one clock in `clock`, the doors in `http`, what people see in `pages`.
+//! Leaves out: deciding about alerts (the gateways' engine) and cases (the casebook).
+
+pub mod alerts;
+pub mod app;
+pub mod attachments;
+pub mod auth;
+pub mod case_view;
+pub mod cases;
+pub mod civil;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod ingest;
+pub mod inputs;
+pub mod keys;
+pub mod live;
+pub mod metrics;
+pub mod pages;
+pub mod plans;
+pub mod project;
+pub mod readings;
+pub mod segments;
+pub mod store;
+pub mod verifier;
+pub mod watch;

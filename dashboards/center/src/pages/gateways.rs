@@ -1,0 +1,79 @@
+//! The gateways: who is in contact, and how far their data reach.
+
+use askama::Template;
+
+use super::format::ago;
+use super::texts::{Texts, fill};
+use super::view::{Moment, Shell};
+use crate::store::GatewayRow;
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "gateways.html")]
+pub(crate) struct GatewaysPage {
+    s: Shell,
+    t: &'static Texts,
+    count: String,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: String,
+    short_id: String,
+    unit: String,
+    site: String,
+    state: &'static str,
+    state_text: String,
+    abnormal: bool,
+    last_seen: String,
+    data_until: Option<Moment>,
+    position: String,
+    records: String,
+    quarantined: Option<String>,
+    software: String,
+    open_alerts: i64,
+}
+
+impl GatewaysPage {
+    pub(crate) fn new(s: Shell, gateways: &[GatewayRow]) -> Self {
+        let (ctx, t) = (s.ctx, s.ctx.texts());
+        let rows: Vec<Row> = gateways
+            .iter()
+            .map(|gateway| {
+                let (state, text, abnormal) = match gateway.state.as_str() {
+                    "live" => ("live", &t.gw_live, false),
+                    "delayed" => ("delayed", &t.gw_delayed, true),
+                    "silent" => ("silent", &t.gw_silent, true),
+                    _ => ("never", &t.gw_never, false),
+                };
+                Row {
+                    short_id: gateway.id.chars().take(8).collect(),
+                    id: gateway.id.clone(),
+                    unit: ctx.words(&gateway.institution_name),
+                    site: gateway.site.clone(),
+                    state,
+                    state_text: text.clone(),
+                    abnormal,
+                    last_seen: gateway
+                        .last_seen
+                        .map_or_else(|| t.never.clone(), |at| ago(at, ctx.real, ctx.lang)),
+                    data_until: gateway.data_until.map(|at| ctx.moment(at)),
+                    position: match (gateway.epoch, gateway.through) {
+                        (Some(epoch), Some(through)) => format!("{epoch}/{through}"),
+                        (Some(epoch), None) => format!("{epoch}/—"),
+                        (None, _) => "—".to_owned(),
+                    },
+                    records: gateway.records.to_string(),
+                    quarantined: (gateway.quarantined > 0)
+                        .then(|| fill(&t.quarantined, &[("n", &gateway.quarantined.to_string())])),
+                    software: gateway.software.clone().unwrap_or_else(|| "—".to_owned()),
+                    open_alerts: gateway.open_alerts,
+                }
+            })
+            .collect();
+        let live = gateways.iter().filter(|gateway| gateway.state == "live").count().to_string();
+        let count = fill(&t.gateways_count, &[("n", &rows.len().to_string()), ("live", &live)]);
+        Self { s, t, count, rows }
+    }
+}

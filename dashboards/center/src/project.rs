@@ -1,0 +1,539 @@
+//! What follows from a record: points' last values, clocks, gaps, cycles, alerts, and commands to the casebook.
+//!
+//! A function of the record and the config it names, so that every derived table can be rebuilt from segments. A
+//! record whose config is not here yet waits, and is projected when the config comes (the receipt asks for it).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gateway_model::{
+    AlertId, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan, OrderOutcome,
+    Plan, Priority, Quality, Raw, StartInput,
+};
+use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
+use sqlx::SqliteConnection;
+
+use crate::alerts::{self, Raised};
+use crate::app::App;
+use crate::civil::ClockTable;
+use crate::live::Change;
+use crate::metrics::Metrics;
+use crate::store::alerts::{StoredAlert, StoredCycle};
+use crate::store::gateways::{self, Enrolled};
+use crate::store::records::{self, ClockRow, RecordRow};
+use crate::store::{AlertRow, CycleRow, PointRow, Scope, Words, alerts as alert_rows, count_up};
+
+/// What a transaction changed, told to open pages once it is committed.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Numbers of alerts.
+    pub alerts: BTreeSet<i64>,
+    /// Numbers of cases.
+    pub cases: BTreeSet<i64>,
+    /// (gateway, epoch) in which records turned out to be gone.
+    pub gone: BTreeSet<(String, i64)>,
+    /// (gateway, epoch, through before, through after).
+    pub chains: BTreeSet<(String, i64, i64, i64)>,
+    /// Gateways whose civil times change from an engine time on.
+    pub redated: BTreeMap<String, i64>,
+}
+
+impl Changes {
+    /// Tells every open page. Rows are read afresh, so pages get what is committed.
+    pub async fn publish(self, app: &App) {
+        let told = async {
+            let mut alerts = self.alerts;
+            for (gateway, epoch, before, after) in &self.chains {
+                if after > before {
+                    alerts.extend(app.store.alerts_between(gateway, *epoch, before + 1, *after).await?);
+                }
+            }
+            for n in alerts {
+                if let Some(row) = app.store.alert(n).await? {
+                    app.hub.publish(Change::Alert(Box::new(row)));
+                }
+            }
+            for id in self.cases {
+                if let Some(row) = app.store.case_row(&Scope::All, id).await? {
+                    app.hub.publish(Change::Case(Box::new(row)));
+                }
+            }
+            Ok::<(), sqlx::Error>(())
+        };
+        if let Err(error) = told.await {
+            tracing::error!(%error, "open pages were not told of a change; they learn of it with their next snapshot");
+        }
+    }
+}
+
+/// Derives what follows from one record that has just been indexed.
+pub async fn record(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    row: &RecordRow,
+    body: &Body,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    match body {
+        Body::Start(start) => started(tx, app, gateway, start, changes).await?,
+        Body::Config(config) => {
+            configured(tx, app, gateway, row, config).await?;
+            records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
+            return catch_up(tx, app, gateway, row, changes).await;
+        }
+        Body::Inputs(inputs) => {
+            clocks(tx, row, inputs, changes).await?;
+            let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
+            last_values(tx, row, inputs, &plan).await?;
+        }
+        Body::Conclusions(conclusions) => {
+            let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
+            concluded(tx, app, gateway, row, conclusions, &plan, changes).await?;
+        }
+        Body::Gap(gap) => gone(tx, row, gap, changes).await?,
+        Body::Checkpoint(_) => {}
+    }
+    records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
+    Ok(())
+}
+
+/// Records that waited for this config.
+async fn catch_up(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    config: &RecordRow,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    for row in records::waiting(tx, &config.gateway, config.epoch, config.seq).await? {
+        match app.plans.body(&row, gateway.public_key).await {
+            Ok(body) => Box::pin(record(tx, app, gateway, &row, &body, changes)).await?,
+            Err(error) => {
+                Metrics::count(&app.metrics.projection_failures);
+                tracing::error!(error = format!("{error:#}"), "a stored record could not be read again");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The plan to read the record with; `None` = its config is not here yet.
+async fn plan(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    row: &RecordRow,
+) -> anyhow::Result<Option<Arc<Plan>>> {
+    if let Some(plan) = app.plans.known(&row.gateway, row.epoch, row.config) {
+        return Ok(Some(plan));
+    }
+    let Some(config) = records::find(tx, &row.gateway, row.epoch, row.config).await? else { return Ok(None) };
+    if config.kind != "config" || config.state != "stored" {
+        // It names a record that is no config: nothing can be derived, ever.
+        Metrics::count(&app.metrics.projection_failures);
+        tracing::warn!(
+            gateway = row.gateway,
+            epoch = row.epoch,
+            seq = row.seq,
+            "a record names a config that is none"
+        );
+        records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
+        return Ok(None);
+    }
+    Ok(Some(app.plans.of(&config, gateway.public_key).await?))
+}
+
+async fn started(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    start: &StartInput,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    gateways::set_simulated(tx, &gateway.id, start.simulated).await?;
+    let held = records::epochs(tx, &gateway.id).await?;
+    let claimed = start.previous.map(|(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
+    let newest = held.iter().rfind(|row| row.epoch < start.epoch.0 as i64);
+    // The center holds more than the gateway found on its disk: its storage lost what it had signed.
+    let lost = newest.filter(|row| claimed.is_none_or(|claimed| (row.epoch, row.last) > claimed));
+    if let Some(lost) = lost {
+        let about = format!("{}/{}", lost.epoch, lost.last);
+        center_alert(tx, app, gateway, TAIL_LOST, &about, changes).await?;
+    }
+    Ok(())
+}
+
+async fn configured(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    row: &RecordRow,
+    config: &ConfigBody,
+) -> sqlx::Result<()> {
+    app.plans.keep(&row.gateway, row.epoch, row.seq, Arc::new(config.plan.clone()));
+    records::add_config(tx, &row.gateway, row.epoch, row.seq, &config.software, config.semantics).await?;
+    gateways::set_software(tx, &gateway.id, &config.software).await?;
+    for (slot, point) in config.plan.points.iter().enumerate() {
+        let device = config.plan.devices.get(usize::from(point.device.0));
+        let known = PointRow {
+            gateway: row.gateway.clone(),
+            id: point.id.clone(),
+            device: device.map(|device| device.id.clone()).unwrap_or_default(),
+            name: point.name.clone().into(),
+            unit: point.unit.symbol().to_owned(),
+            truth: point.truth,
+            at: None,
+            quality: "none".to_owned(),
+            cause: None,
+            value: None,
+        };
+        gateways::put_point(tx, &known, slot as u16).await?;
+    }
+    Ok(())
+}
+
+async fn clocks(
+    tx: &mut SqliteConnection,
+    row: &RecordRow,
+    inputs: &InputsBody,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    for (item, input) in inputs.items.iter().enumerate() {
+        let Input::Clock(clock) = input else { continue };
+        let since = match clock.since {
+            Some(seq) => {
+                records::began(tx, &row.gateway, row.epoch, seq.0 as i64).await?.unwrap_or(clock.at.0)
+            }
+            None => clock.at.0,
+        };
+        let known = clock.error_ms.is_some();
+        let before = ClockTable::new(records::clocks(tx, &row.gateway).await?);
+        let said = ClockRow {
+            epoch: row.epoch,
+            seq: row.seq,
+            item: item as i64,
+            since,
+            offset_ms: clock.offset_ms,
+            known,
+        };
+        records::add_clock(tx, &row.gateway, &said).await?;
+        let moves = before.offset_at(gateway_model::EngineTime(since)) != Some(clock.offset_ms);
+        if known && moves {
+            // The first word also dates everything before it.
+            let from = if before.offset_now().is_none() { i64::MIN } else { since };
+            let held = changes.redated.entry(row.gateway.clone()).or_insert(from);
+            *held = from.min(*held);
+        }
+    }
+    Ok(())
+}
+
+/// Value, quality and cause of a reading, as the API says them.
+pub fn said(value: &Quality<Raw>, gain: f64, offset: f64) -> (&'static str, Option<String>, Option<f64>) {
+    let number = |raw: &Raw| raw.value(gain, offset);
+    match value {
+        Quality::Good(raw) => ("good", None, number(raw)),
+        Quality::Uncertain(raw, cause) => ("uncertain", Some(code(cause)), number(raw)),
+        Quality::Bad(cause) => ("bad", Some(code(cause)), None),
+    }
+}
+
+/// `NoCommunication` as `no_communication`.
+pub fn code(value: &impl std::fmt::Debug) -> String {
+    let mut text = String::new();
+    for c in format!("{value:?}").chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
+async fn last_values(
+    tx: &mut SqliteConnection,
+    row: &RecordRow,
+    inputs: &InputsBody,
+    plan: &Plan,
+) -> sqlx::Result<()> {
+    let mut newest = BTreeMap::new();
+    for input in &inputs.items {
+        if let Input::Reading(reading) = input {
+            let held = newest.entry(reading.point).or_insert(reading);
+            if reading.at >= held.at {
+                *held = reading;
+            }
+        }
+    }
+    for (slot, reading) in newest {
+        let Some(point) = plan.points.get(usize::from(slot.0)) else { continue };
+        let (quality, cause, value) = said(&reading.value, point.gain, point.offset);
+        let last = PointRow {
+            gateway: row.gateway.clone(),
+            id: point.id.clone(),
+            device: String::new(),
+            name: Words::default(),
+            unit: String::new(),
+            truth: point.truth,
+            // Engine time: the row is told in civil time by the clock that holds when it is read.
+            at: Some(reading.at.0),
+            quality: quality.to_owned(),
+            cause,
+            value,
+        };
+        gateways::put_value(tx, &last).await?;
+    }
+    Ok(())
+}
+
+async fn gone(
+    tx: &mut SqliteConnection,
+    row: &RecordRow,
+    gap: &Gap,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    if let Some((epoch, first, last)) = gap.records {
+        records::add_gone(tx, &row.gateway, epoch.0 as i64, first.0 as i64, last.0 as i64).await?;
+        changes.gone.insert((row.gateway.clone(), epoch.0 as i64));
+    }
+    Ok(())
+}
+
+async fn concluded(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    row: &RecordRow,
+    conclusions: &ConclusionsBody,
+    plan: &Plan,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let clocks = ClockTable::new(records::clocks(tx, &row.gateway).await?);
+    let fallback = row.received_at - row.t1;
+    let mut last_cycle: Option<&Cycle> = None;
+    for conclusion in &conclusions.list {
+        match &conclusion.body {
+            ConclusionBody::Alert(change) => {
+                let raised = Raised {
+                    app,
+                    gateway,
+                    row,
+                    plan,
+                    clocks: &clocks,
+                    fallback,
+                    at: conclusion.at,
+                    cycle: last_cycle,
+                };
+                alerts::changed(tx, &raised, change, changes).await?;
+            }
+            ConclusionBody::Cycle(cycle) => {
+                last_cycle = Some(cycle);
+                let Some(stored) = cycle_row(row, plan, cycle, conclusion.at.0, &clocks, fallback) else {
+                    continue;
+                };
+                alert_rows::keep_cycle(tx, &stored).await?;
+            }
+            ConclusionBody::Order { order, outcome } => {
+                let outcome = match outcome {
+                    OrderOutcome::Done => "done".to_owned(),
+                    OrderOutcome::Refused(code) => format!("refused: {code}"),
+                    OrderOutcome::Expired => "expired".to_owned(),
+                };
+                gateways::end_order(tx, &row.gateway, (order.0 as i64, order.1 as i64), &outcome).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cycle_row(
+    row: &RecordRow,
+    plan: &Plan,
+    cycle: &Cycle,
+    ended: i64,
+    clocks: &ClockTable,
+    fallback: i64,
+) -> Option<StoredCycle> {
+    let ModulePlan::HeatCycle(module) = plan.modules.get(usize::from(cycle.module.0))?;
+    let device = plan.devices.get(usize::from(module.device.0))?;
+    let civil = |at| clocks.civil(at, fallback).0;
+    let outcome = match cycle.outcome {
+        CycleOutcome::Judged(verdict) => match verdict {
+            CycleVerdict::Passed => "passed",
+            CycleVerdict::TooCool => "too_cool",
+            CycleVerdict::TooShort => "too_short",
+            CycleVerdict::DoorOpened => "door_opened",
+            CycleVerdict::TooHot => "too_hot",
+        },
+        CycleOutcome::Drying => "drying",
+        CycleOutcome::NotMeasured => "not_measured",
+    };
+    let shown = CycleRow {
+        gateway: row.gateway.clone(),
+        device: device.id.clone(),
+        device_name: device.name.clone().into(),
+        n: i64::from(cycle.n),
+        started_at: civil(cycle.started),
+        hold_started_at: cycle.hold_started.map(civil),
+        ended_at: civil(gateway_model::EngineTime(ended)),
+        hold_ms: cycle.hold_ms,
+        peak_c: cycle.peak_c,
+        hold_min_c: cycle.hold_min_c,
+        hold_max_c: cycle.hold_max_c,
+        door_opened: cycle.door_opened,
+        unseen_ms: cycle.unseen_ms,
+        outcome: outcome.to_owned(),
+        program: module.program.id.clone(),
+    };
+    Some(StoredCycle {
+        row: shown,
+        epoch: row.epoch,
+        started: cycle.started.0,
+        hold_started: cycle.hold_started.map(|at| at.0),
+        ended,
+    })
+}
+
+/// Applies a later clock input to civil times that were derived before it (design §5: no record is touched).
+pub async fn redate(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &str,
+    since: i64,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    let clocks = ClockTable::new(records::clocks(tx, gateway).await?);
+    let fallback = app.clock.civil().0;
+    let civil = |at: i64| clocks.civil(gateway_model::EngineTime(at), fallback - at).0;
+    for mut alert in alert_rows::since(tx, gateway, since).await? {
+        let before = alert.row.clone();
+        alert.row.raised_at = civil(alert.raised);
+        alert.row.since = alert.since.map(civil);
+        alert.row.cleared_at = alert.cleared.map(civil);
+        if alert.row != before {
+            alert_rows::keep(tx, &alert).await?;
+            changes.alerts.insert(alert.row.n);
+        }
+    }
+    for mut cycle in alert_rows::cycles_since(tx, gateway, since).await? {
+        let before = cycle.row.clone();
+        cycle.row.started_at = civil(cycle.started);
+        cycle.row.hold_started_at = cycle.hold_started.map(civil);
+        cycle.row.ended_at = civil(cycle.ended);
+        if cycle.row != before {
+            alert_rows::keep_cycle(tx, &cycle).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A sign of life of a gateway: what said it was silent is over.
+pub async fn sign_of_life(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &str,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    if let Some(n) = gateways::seen(tx, gateway, app.clock.real(), app.clock.civil().0).await?
+        && let Some(mut alert) = alert_rows::by_number(tx, n).await?
+        && alert.row.state == "open"
+    {
+        "cleared".clone_into(&mut alert.row.state);
+        alert.row.clear_cause = Some("returned".to_owned());
+        alert.row.cleared_at = Some(app.clock.civil().0);
+        alert.row.event += 1;
+        alert_rows::keep(tx, &alert).await?;
+        changes.alerts.insert(n);
+    }
+    Ok(())
+}
+
+/// What the center raises itself: rule id, priority, title in both languages.
+pub type CenterRule = (&'static str, Priority, &'static str, &'static str);
+
+/// Same number, other bytes.
+pub const EQUIVOCATION: CenterRule = (
+    "center/equivocation",
+    Priority::Red,
+    "网关同一编号出现不同记录",
+    "Gateway sent two records under one number",
+);
+/// A link that does not hold.
+pub const CHAIN_BROKEN: CenterRule = (
+    "center/chain-broken",
+    Priority::Red,
+    "网关记录链不连续",
+    "Chain of the gateway's records does not close",
+);
+/// The gateway's disk holds less than the center.
+pub const TAIL_LOST: CenterRule = (
+    "center/tail-lost",
+    Priority::Orange,
+    "网关存储丢失了已上传的记录",
+    "Gateway's storage lost records it had sent",
+);
+/// No sign of life.
+pub const SILENT: CenterRule =
+    ("center/gateway-silent", Priority::Yellow, "网关失联", "Gateway not in contact");
+
+/// Raises an alert of the center itself, unless one of the same rule about this gateway is open. Opens no case.
+pub async fn center_alert(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    (rule, priority, zh, en): CenterRule,
+    about: &str,
+    changes: &mut Changes,
+) -> sqlx::Result<i64> {
+    if let Some(open) = alert_rows::open_of_center(tx, &gateway.id, rule).await? {
+        return Ok(open.row.n);
+    }
+    let n = count_up(tx, "alerts").await?;
+    let number = count_up(tx, "center_alerts").await?;
+    let now = app.clock.civil().0;
+    let epoch = Epoch(app.order_epoch as u64);
+    let alert = AlertId { epoch, n: number as u32 };
+    let row = AlertRow {
+        n,
+        id: format!("center/{alert}"),
+        source: "center".to_owned(),
+        gateway: gateway.id.clone(),
+        institution: gateway.institution.clone(),
+        institution_name: Words::default(),
+        site: gateway.site.clone(),
+        device: String::new(),
+        device_name: Words::default(),
+        rule: rule.to_owned(),
+        title: Words { zh: zh.to_owned(), en: en.to_owned() },
+        sentence: Words { zh: format!("{zh}({about})。"), en: format!("{en} ({about}).") },
+        action: Words::default(),
+        norm: Words::default(),
+        priority: alerts::priority_code(priority).to_owned(),
+        first: if rule == SILENT.0 { "maintainer" } else { "supervisor" }.to_owned(),
+        state: "open".to_owned(),
+        shown: "unacknowledged".to_owned(),
+        quality: "good".to_owned(),
+        clear_cause: None,
+        chain: "closed".to_owned(),
+        point: None,
+        value: None,
+        limit: None,
+        unit: None,
+        since: None,
+        raised_at: now,
+        cleared_at: None,
+        received_at: now,
+        event: 1,
+        case: None,
+        simulated: app.clock.simulated(),
+    };
+    alert_rows::keep(
+        tx,
+        &StoredAlert { row, alert, record: (0, 0), since: None, raised: now, cleared: None },
+    )
+    .await?;
+    Metrics::count(&app.metrics.alerts_raised);
+    changes.alerts.insert(n);
+    Ok(n)
+}

@@ -1,0 +1,363 @@
+//! Gateways, their points, and the orders that wait for them.
+
+use gateway_model::EngineTime;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::civil::ClockTable;
+
+use super::{GatewayRow, PAGE_MAX, PointRow, Scope, Store, Words};
+
+/// A sign of life is this old: delayed, ms.
+pub const DELAYED_MS: i64 = 90_000;
+/// A sign of life is this old: silent, ms.
+pub const SILENT_MS: i64 = 300_000;
+
+/// What ingest needs to know of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// 32 hex digits.
+    pub id: String,
+    /// Ed25519.
+    pub public_key: [u8; 32],
+    /// Whose.
+    pub institution: String,
+    /// Where.
+    pub site: String,
+    /// No epoch below this is taken.
+    pub epoch_floor: u64,
+}
+
+fn state(last_seen: Option<i64>, now: i64) -> &'static str {
+    match last_seen {
+        None => "never",
+        Some(at) if now - at >= SILENT_MS => "silent",
+        Some(at) if now - at >= DELAYED_MS => "delayed",
+        Some(_) => "live",
+    }
+}
+
+fn point(row: &SqliteRow) -> sqlx::Result<PointRow> {
+    Ok(PointRow {
+        gateway: row.try_get(0)?,
+        id: row.try_get(1)?,
+        device: row.try_get(2)?,
+        name: Words { zh: row.try_get(3)?, en: row.try_get(4)? },
+        unit: row.try_get(5)?,
+        truth: row.try_get(6)?,
+        at: row.try_get(7)?,
+        quality: row.try_get(8)?,
+        cause: row.try_get(9)?,
+        value: row.try_get(10)?,
+    })
+}
+
+impl Store {
+    /// Gateways, by institution and site; at most [`PAGE_MAX`]. `now` is real time: signs of life are.
+    pub async fn gateways(&self, scope: &Scope, now: i64) -> sqlx::Result<Vec<GatewayRow>> {
+        sqlx::query(
+            "SELECT g.id, g.institution, i.name_zh, i.name_en, g.site, g.enrolled_at, g.last_seen, e.epoch, e.through,
+                 (SELECT count(*) FROM records r WHERE r.gateway = g.id),
+                 (SELECT count(*) FROM records r WHERE r.gateway = g.id AND r.state = 'quarantined'),
+                 g.refused, (SELECT max(r.t1) FROM records r WHERE r.gateway = g.id), g.software,
+                 (SELECT count(*) FROM alerts a WHERE a.gateway = g.id AND a.state = 'open'), g.simulated,
+                 (SELECT c.offset_ms FROM clocks c WHERE c.gateway = g.id AND c.known = TRUE
+                  ORDER BY c.epoch DESC, c.seq DESC, c.item DESC LIMIT 1), g.seen_civil
+             FROM gateways g JOIN institutions i ON i.id = g.institution
+             LEFT JOIN epochs e ON e.gateway = g.id
+                 AND e.epoch = (SELECT max(e2.epoch) FROM epochs e2 WHERE e2.gateway = g.id)
+             WHERE ($1 IS NULL OR g.institution = $1) ORDER BY g.institution, g.site, g.id LIMIT $2",
+        )
+        .bind(scope.institution())
+        .bind(PAGE_MAX)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| {
+            let last_seen: Option<i64> = row.try_get(6)?;
+            let through: Option<i64> = row.try_get(8)?;
+            let until: Option<i64> = row.try_get(12)?;
+            let offset: Option<i64> = row.try_get(16)?;
+            Ok(GatewayRow {
+                id: row.try_get(0)?,
+                institution: row.try_get(1)?,
+                institution_name: Words { zh: row.try_get(2)?, en: row.try_get(3)? },
+                site: row.try_get(4)?,
+                enrolled_at: row.try_get(5)?,
+                last_seen: row.try_get(17)?,
+                state: state(last_seen, now).to_owned(),
+                epoch: row.try_get(7)?,
+                through: through.filter(|seq| *seq >= 0),
+                records: row.try_get(9)?,
+                quarantined: row.try_get(10)?,
+                refused: row.try_get(11)?,
+                data_until: until.zip(offset).map(|(at, offset)| at + offset),
+                software: row.try_get(13)?,
+                open_alerts: row.try_get(14)?,
+                simulated: row.try_get(15)?,
+            })
+        })
+        .collect()
+    }
+
+    /// What ingest needs to know of a gateway.
+    pub async fn enrolled(&self, id: &str) -> sqlx::Result<Option<Enrolled>> {
+        let mut connection = self.read().acquire().await?;
+        enrolled(&mut connection, id).await
+    }
+
+    /// Points of a gateway with their last values, by id.
+    pub async fn points(&self, scope: &Scope, gateway: &str) -> sqlx::Result<Vec<PointRow>> {
+        let clocks = ClockTable::new(self.clocks(gateway).await?);
+        let rows = sqlx::query(
+            "SELECT p.gateway, p.id, p.device, p.name_zh, p.name_en, p.unit, p.truth, p.at, p.quality, p.cause, p.value
+             FROM points p JOIN gateways g ON g.id = p.gateway
+             WHERE p.gateway = $1 AND ($2 IS NULL OR g.institution = $2) ORDER BY p.slot",
+        )
+        .bind(gateway)
+        .bind(scope.institution())
+        .fetch_all(self.read())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let mut row = point(row)?;
+                // Stored in engine time; without any known clock there is no civil time to tell.
+                row.at = row.at.and_then(|at| Some(at + clocks.offset_at(EngineTime(at))?));
+                Ok(row)
+            })
+            .collect()
+    }
+
+    /// Gateways whose last sign of life is older than `before`, with no silence alert open.
+    pub async fn newly_silent(&self, before: i64) -> sqlx::Result<Vec<(Enrolled, i64)>> {
+        sqlx::query(
+            "SELECT id, public_key, institution, site, epoch_floor, last_seen FROM gateways
+             WHERE last_seen <= $1 AND silent_alert IS NULL",
+        )
+        .bind(before)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| Ok((gateway(row)?, row.try_get(5)?)))
+        .collect()
+    }
+
+    /// Signed orders of a gateway after (epoch, seq) that have not expired, in order; at most `limit`.
+    pub async fn orders_after(
+        &self,
+        gateway: &str,
+        epoch: i64,
+        seq: i64,
+        now: i64,
+        limit: i64,
+    ) -> sqlx::Result<Vec<Vec<u8>>> {
+        sqlx::query(
+            "SELECT bytes FROM orders WHERE gateway = $1 AND (epoch > $2 OR (epoch = $2 AND seq > $3))
+                 AND outcome IS NULL AND expires > $4
+             ORDER BY epoch, seq LIMIT $5",
+        )
+        .bind(gateway)
+        .bind(epoch)
+        .bind(seq)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect()
+    }
+}
+
+fn gateway(row: &SqliteRow) -> sqlx::Result<Enrolled> {
+    let key: Vec<u8> = row.try_get(1)?;
+    let public_key =
+        key.try_into().map_err(|_| sqlx::Error::Decode("public key of a gateway is not 32 bytes".into()))?;
+    Ok(Enrolled {
+        id: row.try_get(0)?,
+        public_key,
+        institution: row.try_get(2)?,
+        site: row.try_get(3)?,
+        epoch_floor: row.try_get::<i64, _>(4)? as u64,
+    })
+}
+
+/// What ingest needs to know of a gateway.
+pub async fn enrolled(connection: &mut SqliteConnection, id: &str) -> sqlx::Result<Option<Enrolled>> {
+    sqlx::query("SELECT id, public_key, institution, site, epoch_floor FROM gateways WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(gateway)
+        .transpose()
+}
+
+/// Adds a gateway; one that is known keeps what it has.
+pub async fn add(connection: &mut SqliteConnection, gateway: &Enrolled, at: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO gateways (id, public_key, institution, site, enrolled_at, epoch_floor, last_seen, software,
+             simulated, refused, silent_alert)
+         VALUES ($1, $2, $3, $4, $5, $6, NULL, NULL, FALSE, 0, NULL) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&gateway.id)
+    .bind(gateway.public_key.as_slice())
+    .bind(&gateway.institution)
+    .bind(&gateway.site)
+    .bind(at)
+    .bind(gateway.epoch_floor as i64)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A sign of life, in real and in civil time. Answers with the number of the silence alert that it ends.
+pub async fn seen(
+    connection: &mut SqliteConnection,
+    id: &str,
+    at: i64,
+    civil: i64,
+) -> sqlx::Result<Option<i64>> {
+    let row = sqlx::query("SELECT silent_alert FROM gateways WHERE id = $1")
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE gateways SET last_seen = $2, seen_civil = $3, silent_alert = NULL WHERE id = $1")
+        .bind(id)
+        .bind(at)
+        .bind(civil)
+        .execute(connection)
+        .await?;
+    row.map_or(Ok(None), |row| row.try_get(0))
+}
+
+/// Remembers which alert says that the gateway is silent.
+pub async fn set_silent(connection: &mut SqliteConnection, id: &str, alert: i64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE gateways SET silent_alert = $2 WHERE id = $1")
+        .bind(id)
+        .bind(alert)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Counts refused records.
+pub async fn count_refused(connection: &mut SqliteConnection, id: &str, n: i64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE gateways SET refused = refused + $2 WHERE id = $1")
+        .bind(id)
+        .bind(n)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Says that the gateway runs under the demo clock.
+pub async fn set_simulated(connection: &mut SqliteConnection, id: &str, simulated: bool) -> sqlx::Result<()> {
+    sqlx::query("UPDATE gateways SET simulated = $2 WHERE id = $1")
+        .bind(id)
+        .bind(simulated)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Says what software the newest config names.
+pub async fn set_software(connection: &mut SqliteConnection, id: &str, software: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE gateways SET software = $2 WHERE id = $1")
+        .bind(id)
+        .bind(software)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Keeps what a point is; its last value stays.
+pub async fn put_point(connection: &mut SqliteConnection, row: &PointRow, slot: u16) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO points (gateway, id, slot, device, name_zh, name_en, unit, truth, at, quality, cause, value)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, 'none', NULL, NULL)
+         ON CONFLICT (gateway, id) DO UPDATE SET slot = excluded.slot, device = excluded.device,
+             name_zh = excluded.name_zh, name_en = excluded.name_en, unit = excluded.unit, truth = excluded.truth",
+    )
+    .bind(&row.gateway)
+    .bind(&row.id)
+    .bind(i64::from(slot))
+    .bind(&row.device)
+    .bind(&row.name.zh)
+    .bind(&row.name.en)
+    .bind(&row.unit)
+    .bind(row.truth)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Keeps a point's value where it is newer than the one known.
+pub async fn put_value(connection: &mut SqliteConnection, row: &PointRow) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE points SET at = $3, quality = $4, cause = $5, value = $6
+         WHERE gateway = $1 AND id = $2 AND (at IS NULL OR at <= $3)",
+    )
+    .bind(&row.gateway)
+    .bind(&row.id)
+    .bind(row.at)
+    .bind(&row.quality)
+    .bind(&row.cause)
+    .bind(row.value)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// An order as signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOrder {
+    /// (center epoch, seq).
+    pub order: (i64, i64),
+    /// For whom.
+    pub gateway: String,
+    /// Civil time.
+    pub issued: i64,
+    /// Civil time.
+    pub expires: i64,
+    /// (epoch, n) of the alert it is about.
+    pub alert: (i64, i64),
+    /// As signed.
+    pub bytes: Vec<u8>,
+}
+
+/// Keeps an order until its outcome is recorded.
+pub async fn add_order(connection: &mut SqliteConnection, order: &StoredOrder) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO orders (seq, epoch, gateway, issued, expires, alert_epoch, alert_number, outcome, bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)",
+    )
+    .bind(order.order.1)
+    .bind(order.order.0)
+    .bind(&order.gateway)
+    .bind(order.issued)
+    .bind(order.expires)
+    .bind(order.alert.0)
+    .bind(order.alert.1)
+    .bind(&order.bytes)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What became of an order.
+pub async fn end_order(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    order: (i64, i64),
+    outcome: &str,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE orders SET outcome = $4 WHERE gateway = $1 AND epoch = $2 AND seq = $3")
+        .bind(gateway)
+        .bind(order.0)
+        .bind(order.1)
+        .bind(outcome)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

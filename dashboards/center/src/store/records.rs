@@ -1,0 +1,562 @@
+//! Index rows of records: one per record as received, never one per reading.
+
+use gateway_wire::hex;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::Store;
+
+/// Where a record's bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the segment.
+    pub segment: i64,
+    /// First byte of the record in it.
+    pub start: i64,
+    /// Bytes.
+    pub length: i64,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRow {
+    /// Gateway id.
+    pub gateway: String,
+    /// Its epoch.
+    pub epoch: i64,
+    /// Its seq.
+    pub seq: i64,
+    /// Where its bytes lie.
+    pub place: Place,
+    /// SHA-256 of the bytes.
+    pub hash: [u8; 32],
+    /// SHA-256 of the record before, as it says.
+    pub prev: [u8; 32],
+    /// `start`, `config`, `inputs`, `conclusions`, `checkpoint`, `gap`, `unknown`.
+    pub kind: String,
+    /// Seq of its config record.
+    pub config: i64,
+    /// Engine time of its first item.
+    pub t0: i64,
+    /// Engine time of its last item.
+    pub t1: i64,
+    /// `stored` or `quarantined`.
+    pub state: String,
+    /// Everything that follows from it is in the derived tables.
+    pub projected: bool,
+    /// Civil time.
+    pub received_at: i64,
+}
+
+/// Records looked at in one go while moving `through`; the next batch goes on from there.
+const ADVANCE_MAX: i64 = 4_096;
+
+const COLUMNS: &str = "gateway, epoch, seq, segment, start, length, hash, prev, kind, config, t0, t1, state, projected, received_at";
+
+fn bytes32(row: &SqliteRow, column: usize) -> sqlx::Result<[u8; 32]> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| sqlx::Error::Decode(format!("hash {} is not 32 bytes", hex(bytes)).into()))
+}
+
+fn record(row: &SqliteRow) -> sqlx::Result<RecordRow> {
+    Ok(RecordRow {
+        gateway: row.try_get(0)?,
+        epoch: row.try_get(1)?,
+        seq: row.try_get(2)?,
+        place: Place { segment: row.try_get(3)?, start: row.try_get(4)?, length: row.try_get(5)? },
+        hash: bytes32(row, 6)?,
+        prev: bytes32(row, 7)?,
+        kind: row.try_get(8)?,
+        config: row.try_get(9)?,
+        t0: row.try_get(10)?,
+        t1: row.try_get(11)?,
+        state: row.try_get(12)?,
+        projected: row.try_get(13)?,
+        received_at: row.try_get(14)?,
+    })
+}
+
+/// What a gateway said of civil time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockRow {
+    /// Record and item that said so.
+    pub epoch: i64,
+    /// Record and item that said so.
+    pub seq: i64,
+    /// Record and item that said so.
+    pub item: i64,
+    /// Engine time from which it holds.
+    pub since: i64,
+    /// Civil − engine, ms.
+    pub offset_ms: i64,
+    /// False where the gateway did not know.
+    pub known: bool,
+}
+
+/// How far an epoch is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochRow {
+    /// Which.
+    pub epoch: i64,
+    /// Everything up to this seq; −1 = nothing.
+    pub through: i64,
+    /// The highest seq that is here.
+    pub last: i64,
+    /// First seq whose link to the record before does not hold.
+    pub broken: Option<i64>,
+}
+
+impl Store {
+    /// The index row of one record.
+    pub async fn record(&self, gateway: &str, epoch: i64, seq: i64) -> sqlx::Result<Option<RecordRow>> {
+        let mut connection = self.read().acquire().await?;
+        find(&mut connection, gateway, epoch, seq).await
+    }
+
+    /// Records of a gateway that touch the span of engine time, in order; at most `limit`.
+    pub async fn records_in(
+        &self,
+        gateway: &str,
+        kinds: [&str; 2],
+        from: i64,
+        to: i64,
+        limit: i64,
+    ) -> sqlx::Result<Vec<RecordRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t1 >= $2 AND t0 <= $3 AND kind IN ($4, $5)
+               AND state = 'stored' ORDER BY epoch, seq LIMIT $6"
+        )))
+        .bind(gateway)
+        .bind(from)
+        .bind(to)
+        .bind(kinds[0])
+        .bind(kinds[1])
+        .bind(limit)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// Records of inputs that end before the span, newest first; at most `limit`: where the value at its beginning comes from.
+    pub async fn records_before(&self, gateway: &str, from: i64, limit: i64) -> sqlx::Result<Vec<RecordRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t1 < $2 AND kind = 'inputs' AND state = 'stored'
+             ORDER BY t1 DESC, epoch DESC, seq DESC LIMIT $3"
+        )))
+        .bind(gateway)
+        .bind(from)
+        .bind(limit)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// Engine time up to which everything of the gateway's newest epoch is here, without a hole.
+    pub async fn covered_until(&self, gateway: &str) -> sqlx::Result<Option<i64>> {
+        sqlx::query(
+            "SELECT max(r.t1) FROM records r JOIN epochs e ON e.gateway = r.gateway AND e.epoch = r.epoch
+             WHERE r.gateway = $1 AND r.epoch = (SELECT max(epoch) FROM epochs WHERE gateway = $1) AND r.seq <= e.through",
+        )
+        .bind(gateway)
+        .fetch_one(self.read())
+        .await?
+        .try_get(0)
+    }
+
+    /// Newest engine time of any record of the gateway.
+    pub async fn newest(&self, gateway: &str) -> sqlx::Result<Option<i64>> {
+        sqlx::query("SELECT max(t1) FROM records WHERE gateway = $1")
+            .bind(gateway)
+            .fetch_one(self.read())
+            .await?
+            .try_get(0)
+    }
+
+    /// The newest config record at or before this engine time.
+    pub async fn config_at(&self, gateway: &str, at: i64) -> sqlx::Result<Option<RecordRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND kind = 'config' AND state = 'stored' AND t0 <= $2
+             ORDER BY epoch DESC, seq DESC LIMIT 1"
+        )))
+        .bind(gateway)
+        .bind(at)
+        .fetch_optional(self.read())
+        .await?
+        .as_ref()
+        .map(record)
+        .transpose()
+    }
+
+    /// What a gateway said of civil time, in the order it said it.
+    pub async fn clocks(&self, gateway: &str) -> sqlx::Result<Vec<ClockRow>> {
+        let mut connection = self.read().acquire().await?;
+        clocks(&mut connection, gateway).await
+    }
+
+    /// How far each epoch of the gateway is here, oldest first.
+    pub async fn epochs(&self, gateway: &str) -> sqlx::Result<Vec<EpochRow>> {
+        let mut connection = self.read().acquire().await?;
+        epochs(&mut connection, gateway).await
+    }
+
+    /// Runs of seqs above `above` that are here, at most `limit`.
+    pub async fn runs_above(
+        &self,
+        gateway: &str,
+        epoch: i64,
+        above: i64,
+        limit: usize,
+    ) -> sqlx::Result<Vec<(i64, i64)>> {
+        // A run keeps `seq − its rank` constant.
+        sqlx::query(
+            "SELECT min(seq), max(seq) FROM (
+                 SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM records
+                 WHERE gateway = $1 AND epoch = $2 AND seq > $3) AS numbered
+             GROUP BY run ORDER BY min(seq) LIMIT $4",
+        )
+        .bind(gateway)
+        .bind(epoch)
+        .bind(above)
+        .bind(limit as i64)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+    }
+
+    /// Config records that stored records name and that are not here: (epoch, seq).
+    pub async fn wanted_configs(&self, gateway: &str, limit: i64) -> sqlx::Result<Vec<(i64, i64)>> {
+        sqlx::query(
+            "SELECT DISTINCT epoch, config FROM records WHERE gateway = $1 AND projected = FALSE ORDER BY epoch, config LIMIT $2",
+        )
+        .bind(gateway)
+        .bind(limit)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+    }
+
+    /// Newest segment and the end of what is indexed in it: bytes behind that were never receipted.
+    pub async fn segment_end(&self) -> sqlx::Result<Option<(i64, i64)>> {
+        let row = sqlx::query(
+            "SELECT segment, start + length FROM records ORDER BY segment DESC, start DESC LIMIT 1",
+        )
+        .fetch_optional(self.read())
+        .await?;
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    }
+
+    /// (records, bytes, quarantined) over all gateways.
+    pub async fn record_totals(&self) -> sqlx::Result<(i64, i64, i64)> {
+        let row = sqlx::query(
+            "SELECT count(*), coalesce(sum(length), 0), coalesce(sum(CASE WHEN state = 'quarantined' THEN 1 ELSE 0 END), 0)
+             FROM records",
+        )
+        .fetch_one(self.read())
+        .await?;
+        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    }
+}
+
+/// The index row of one record.
+pub async fn find(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+) -> sqlx::Result<Option<RecordRow>> {
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND epoch = $2 AND seq = $3"
+    )))
+    .bind(gateway)
+    .bind(epoch)
+    .bind(seq)
+    .fetch_optional(connection)
+    .await?
+    .as_ref()
+    .map(record)
+    .transpose()
+}
+
+/// Adds the index row of a record whose bytes are durable.
+pub async fn add(connection: &mut SqliteConnection, row: &RecordRow) -> sqlx::Result<()> {
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "INSERT INTO records ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    )))
+    .bind(&row.gateway)
+    .bind(row.epoch)
+    .bind(row.seq)
+    .bind(row.place.segment)
+    .bind(row.place.start)
+    .bind(row.place.length)
+    .bind(row.hash.as_slice())
+    .bind(row.prev.as_slice())
+    .bind(&row.kind)
+    .bind(row.config)
+    .bind(row.t0)
+    .bind(row.t1)
+    .bind(&row.state)
+    .bind(row.projected)
+    .bind(row.received_at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Says that everything that follows from the record is derived.
+pub async fn set_projected(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE records SET projected = TRUE WHERE gateway = $1 AND epoch = $2 AND seq = $3")
+        .bind(gateway)
+        .bind(epoch)
+        .bind(seq)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Records that waited for this config record, in order.
+pub async fn waiting(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    config: i64,
+) -> sqlx::Result<Vec<RecordRow>> {
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND epoch = $2 AND config = $3 AND projected = FALSE ORDER BY seq"
+    )))
+    .bind(gateway)
+    .bind(epoch)
+    .bind(config)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(record)
+    .collect()
+}
+
+/// What a gateway said of civil time, in the order it said it.
+pub async fn clocks(connection: &mut SqliteConnection, gateway: &str) -> sqlx::Result<Vec<ClockRow>> {
+    sqlx::query(
+        "SELECT epoch, seq, item, since, offset_ms, known FROM clocks WHERE gateway = $1 ORDER BY epoch, seq, item",
+    )
+    .bind(gateway)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(ClockRow {
+            epoch: row.try_get(0)?,
+            seq: row.try_get(1)?,
+            item: row.try_get(2)?,
+            since: row.try_get(3)?,
+            offset_ms: row.try_get(4)?,
+            known: row.try_get(5)?,
+        })
+    })
+    .collect()
+}
+
+/// Adds what a gateway said of civil time.
+pub async fn add_clock(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    clock: &ClockRow,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO clocks (gateway, epoch, seq, item, since, offset_ms, known) VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (gateway, epoch, seq, item) DO NOTHING",
+    )
+    .bind(gateway)
+    .bind(clock.epoch)
+    .bind(clock.seq)
+    .bind(clock.item)
+    .bind(clock.since)
+    .bind(clock.offset_ms)
+    .bind(clock.known)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Engine time at which a record of the epoch begins.
+pub async fn began(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+) -> sqlx::Result<Option<i64>> {
+    let row = sqlx::query("SELECT t0 FROM records WHERE gateway = $1 AND epoch = $2 AND seq = $3")
+        .bind(gateway)
+        .bind(epoch)
+        .bind(seq)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+/// Adds the seqs that a gap record says are gone.
+pub async fn add_gone(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    first: i64,
+    last: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO gone (gateway, epoch, first, last) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(gateway)
+    .bind(epoch)
+    .bind(first)
+    .bind(last)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Adds a config record's own facts.
+pub async fn add_config(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+    software: &str,
+    semantics: u16,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO configs (gateway, epoch, seq, software, semantics) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+    )
+    .bind(gateway)
+    .bind(epoch)
+    .bind(seq)
+    .bind(software)
+    .bind(i64::from(semantics))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How far each epoch is here, oldest first.
+pub async fn epochs(connection: &mut SqliteConnection, gateway: &str) -> sqlx::Result<Vec<EpochRow>> {
+    sqlx::query("SELECT epoch, through, last, broken FROM epochs WHERE gateway = $1 ORDER BY epoch")
+        .bind(gateway)
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(EpochRow {
+                epoch: row.try_get(0)?,
+                through: row.try_get(1)?,
+                last: row.try_get(2)?,
+                broken: row.try_get(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Moves `through` of an epoch over everything stored, quarantined or gone, checking each link on the way.
+/// Answers with the row before and after.
+pub async fn advance(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+) -> sqlx::Result<(EpochRow, EpochRow)> {
+    let before = epochs(&mut *connection, gateway).await?.into_iter().find(|row| row.epoch == epoch);
+    let before = before.unwrap_or(EpochRow { epoch, through: -1, last: -1, broken: None });
+    let mut after = before;
+    let gone = sqlx::query("SELECT first, last FROM gone WHERE gateway = $1 AND epoch = $2 ORDER BY first")
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_all(&mut *connection)
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?)))
+        .collect::<sqlx::Result<Vec<_>>>()?;
+    let rows = sqlx::query("SELECT seq, hash, prev FROM records WHERE gateway = $1 AND epoch = $2 AND seq >= $3 ORDER BY seq LIMIT $4")
+        .bind(gateway)
+        .bind(epoch)
+        .bind(before.through)
+        .bind(ADVANCE_MAX)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut hash_before: Option<(i64, [u8; 32])> = None;
+    let mut rows = rows.iter();
+    loop {
+        let next = after.through + 1;
+        if let Some((_, last)) = gone.iter().find(|(first, last)| (*first..=*last).contains(&next)) {
+            after.through = *last;
+            continue;
+        }
+        let Some(row) = rows.next() else { break };
+        let seq: i64 = row.try_get(0)?;
+        let (hash, prev) = (bytes32(row, 1)?, bytes32(row, 2)?);
+        after.last = after.last.max(seq);
+        if seq < next {
+            hash_before = Some((seq, hash));
+            continue;
+        }
+        if seq > next {
+            break;
+        }
+        let links = hash_before.is_none_or(|(before, held)| before + 1 != seq || held == prev);
+        if !links && after.broken.is_none() {
+            after.broken = Some(seq);
+        }
+        hash_before = Some((seq, hash));
+        after.through = seq;
+    }
+    let last = sqlx::query("SELECT coalesce(max(seq), -1) FROM records WHERE gateway = $1 AND epoch = $2")
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_one(&mut *connection)
+        .await?;
+    after.last = last.try_get(0)?;
+    sqlx::query(
+        "INSERT INTO epochs (gateway, epoch, through, last, broken) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (gateway, epoch) DO UPDATE SET through = excluded.through, last = excluded.last, broken = excluded.broken",
+    )
+    .bind(gateway)
+    .bind(epoch)
+    .bind(after.through)
+    .bind(after.last)
+    .bind(after.broken)
+    .execute(connection)
+    .await?;
+    Ok((before, after))
+}
+
+/// Remembers that an epoch ran under the demo clock: none of it is taken.
+pub async fn add_simulated(connection: &mut SqliteConnection, gateway: &str, epoch: i64) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO simulated_epochs (gateway, epoch) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(gateway)
+        .bind(epoch)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Did this epoch run under the demo clock?
+pub async fn is_simulated(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+) -> sqlx::Result<bool> {
+    let found = sqlx::query("SELECT 1 FROM simulated_epochs WHERE gateway = $1 AND epoch = $2")
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
+}
