@@ -1,2 +1,38 @@
-//! Stub.
-fn main() {}
+//! The project's own commands, in the project's own language: `cargo xtask ci`, `cargo xtask demo` (also
+//! `cargo demo`).
+//!
+//! Data goes to stdout, talk to stderr. Kept to few dependencies on purpose: it is the first thing that a
+//! fresh clone compiles. Leaves out: benchmarks and what runs for hours.
+
+mod ci;
+mod demo;
+mod ground;
+mod packages;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Commands for people who work on Nonsite.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Everything that must be green: packages, fmt, clippy, build, example sites, tests, end-to-end tests.
+    Ci(ci::Options),
+    /// Three simulated institutions, three gateways and a center on loopback.
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Ci(options) => ci::run(&options),
+        Command::Demo(options) => demo::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

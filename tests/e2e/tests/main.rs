@@ -1,0 +1,13 @@
+//! Everything end to end, in one binary: one link, shared programs.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests")]
+
+mod bad_input;
+mod browser;
+mod cases;
+mod journey;
+mod locks;
+mod mqtt;
+mod outage;
+mod rerun;
+mod sites;
+mod workspace;

@@ -1,0 +1,95 @@
+//! Site files of the tests.
+
+use e2e::center::INSTITUTION;
+
+/// Head of every site file: who, where records go, a page and a broker anywhere, records sealed every `seal`.
+pub(crate) fn head(id: &str, center: Option<&str>, seal: &str) -> String {
+    let center = center.map(|url| format!("[center]\nurl = \"{url}\"\n")).unwrap_or_default();
+    format!(
+        r#"[site]
+id = "{id}"
+institution = "{INSTITUTION}"
+name = {{ zh = "测试场所", en = "Test site" }}
+utc_offset_min = 480
+
+{center}
+[journal]
+seal_every = "{seal}"
+
+[page]
+listen = "127.0.0.1:0"
+"#
+    )
+}
+
+/// A bus.
+pub(crate) fn bus(name: &str, transport: &str, address: &str) -> String {
+    format!(
+        r#"
+[[bus]]
+name = "{name}"
+transport = "{transport}"
+address = "{address}"
+timeout = "500ms"
+"#
+    )
+}
+
+/// A fridge whose probe is channel 1 of an MB8ART, unit 1.
+pub(crate) fn fridge(id: &str, bus: &str, every: &str) -> String {
+    format!(
+        r#"
+[[device]]
+id = "{id}"
+kind = "fridge"
+name = {{ zh = "药品冰箱 {id}", en = "Medicine {id}" }}
+[[device.read]]
+bus = "{bus}"
+unit = 1
+profile = "mb8art"
+map = {{ temperature = "channel-1" }}
+every = "{every}"
+"#
+    )
+}
+
+/// A disinfection cabinet: channel 1 of unit 1, door at input 1 of unit 2.
+pub(crate) fn cabinet(id: &str, bus: &str, every: &str) -> String {
+    format!(
+        r#"
+[[device]]
+id = "{id}"
+kind = "disinfection-cabinet"
+name = {{ zh = "消毒柜", en = "Cabinet" }}
+program = "catering-100/10"
+[[device.read]]
+bus = "{bus}"
+unit = 1
+profile = "mb8art"
+map = {{ temperature = "channel-1" }}
+every = "{every}"
+[[device.read]]
+bus = "{bus}"
+unit = 2
+profile = "waveshare-8di"
+map = {{ door = "di-1" }}
+every = "{every}"
+"#
+    )
+}
+
+/// A device that only listens, by MQTT.
+pub(crate) fn listener(id: &str, kind: &str, topic: &str, profile: &str, rest: &str) -> String {
+    format!(
+        r#"
+[[device]]
+id = "{id}"
+kind = "{kind}"
+name = {{ zh = "{id}", en = "{id}" }}
+[[device.mqtt]]
+topic = "{topic}"
+profile = "{profile}"
+{rest}
+"#
+    )
+}

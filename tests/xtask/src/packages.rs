@@ -1,0 +1,138 @@
+//! What the tests need besides Rust and a C compiler: Debian packages, and pymodbus in an environment of its own.
+//!
+//! Nothing is installed that is there already, and every installation is announced. Leaves the machine's services as they
+//! were: a broker that an installation starts is stopped again, because the tests start their own.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::ground::Ground;
+
+/// Debian package, and why.
+const DEBIAN: &[(&str, &str)] = &[
+    ("gcc", "compiles the libmodbus peer"),
+    ("libc6-dev", "compiles the libmodbus peer"),
+    ("libmodbus-dev", "independent Modbus server in C"),
+    ("mosquitto", "independent MQTT broker"),
+    ("mosquitto-clients", "independent MQTT publisher"),
+    ("chromium", "the pages in a real browser"),
+    ("chromium-driver", "steers the browser"),
+    ("fonts-noto-cjk", "Chinese text in screenshots"),
+    ("python3-venv", "environment for pymodbus"),
+];
+
+/// Services that Debian starts when it installs one of the packages.
+const SERVICES: &[(&str, &str)] = &[("mosquitto", "mosquitto")];
+
+/// Exactly this version: the peer in `tests/e2e/peers` is written against its server interface.
+const PYMODBUS: &str = "pymodbus==3.11.4";
+
+/// Installs the Debian packages that are missing.
+pub(crate) fn debian(_: &Ground) -> Result<()> {
+    if !has("dpkg-query") {
+        eprintln!("not a Debian system: install by hand what is missing of");
+        for (package, why) in DEBIAN {
+            eprintln!("  {package:18} {why}");
+        }
+        return Ok(());
+    }
+    let missing: Vec<_> = DEBIAN.iter().filter(|(package, _)| !installed(package)).collect();
+    if missing.is_empty() {
+        eprintln!("all {} packages are there", DEBIAN.len());
+        return Ok(());
+    }
+    for (package, why) in &missing {
+        eprintln!("missing: {package:18} {why}");
+    }
+    let names: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
+    ensure!(
+        is_root()?,
+        "packages are missing and this is not root; run: sudo apt-get install --no-install-recommends {}",
+        names.join(" ")
+    );
+    apt(&["update"])?;
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(&names);
+    apt(&install)?;
+    for (package, service) in SERVICES {
+        if names.contains(package) {
+            stop(service);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the Python environment, or finds it made for the same pin.
+pub(crate) fn venv(ground: &Ground) -> Result<()> {
+    let folder = ground.target.join("venv");
+    let stamp = folder.join("pinned");
+    if std::fs::read_to_string(&stamp).is_ok_and(|pin| pin == PYMODBUS) && folder.join("bin/python").exists()
+    {
+        eprintln!("{PYMODBUS} is there");
+        return Ok(());
+    }
+    eprintln!("installing {PYMODBUS} into {}", folder.display());
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(Command::new(folder.join("bin/python")).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        PYMODBUS,
+    ]))?;
+    std::fs::write(&stamp, PYMODBUS).with_context(|| format!("write {}", stamp.display()))
+}
+
+fn installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.status.success() && output.stdout == b"installed")
+}
+
+fn is_root() -> Result<bool> {
+    let output = Command::new("id").arg("-u").output().context("run id -u")?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}
+
+fn apt(args: &[&str]) -> Result<()> {
+    eprintln!("$ apt-get {}", args.join(" "));
+    run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()))
+}
+
+/// The installation has just started it; whoever wants it can start it again.
+fn stop(service: &str) {
+    let systemd = Path::new("/run/systemd/system").exists();
+    let mut command = if systemd {
+        let mut command = Command::new("systemctl");
+        command.args(["disable", "--now", service]);
+        command
+    } else {
+        let mut command = Command::new("service");
+        command.args([service, "stop"]);
+        command
+    };
+    match command.stdout(Stdio::null()).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => {
+            eprintln!("stopped the service `{service}` that the installation started");
+        }
+        Ok(_) | Err(_) => eprintln!("the service `{service}` was not running"),
+    }
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let line = format!("{command:?}");
+    let status = command.status().with_context(|| format!("run {line}"))?;
+    if !status.success() {
+        bail!("{line}: {status}");
+    }
+    Ok(())
+}
