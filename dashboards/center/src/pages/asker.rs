@@ -61,7 +61,6 @@ impl FromRequestParts<AppState> for Asker {
                 lang: language(query, &parts.headers),
                 zone: Zone::BEIJING,
                 now: app.clock.civil().0,
-                real: app.clock.real(),
                 simulated: app.clock.simulated(),
             },
             viewer,

@@ -57,7 +57,7 @@ impl GatewaysPage {
                     abnormal,
                     last_seen: gateway
                         .last_seen
-                        .map_or_else(|| t.never.clone(), |at| ago(at, ctx.real, ctx.lang)),
+                        .map_or_else(|| t.never.clone(), |at| ago(at, ctx.now, ctx.lang)),
                     data_until: gateway.data_until.map(|at| ctx.moment(at)),
                     position: match (gateway.epoch, gateway.through) {
                         (Some(epoch), Some(through)) => format!("{epoch}/{through}"),

@@ -29,7 +29,7 @@ fn words(zh: &str, en: &str) -> Words {
 }
 
 fn shell(lang: Lang, here: &'static str, unit: bool) -> Shell {
-    let ctx = Ctx { lang, zone: Zone::BEIJING, now: NOW, real: NOW, simulated: here == "alerts" };
+    let ctx = Ctx { lang, zone: Zone::BEIJING, now: NOW, simulated: here == "alerts" };
     let t = lang.texts();
     let (name, role) =
         if unit { ("guanjia", &t.role_institution) } else { ("wangmin", &t.role_duty_officer) };

@@ -186,7 +186,7 @@ fn why_empty(gateways: &[GatewayRow], ctx: Ctx) -> Empty {
     let silent = heard.iter().filter(|gateway| gateway.state == "silent").count();
     if silent == heard.len() {
         let seen = heard.iter().filter_map(|gateway| gateway.last_seen).max();
-        let last = seen.map_or_else(|| t.never.clone(), |at| ago(at, ctx.real, ctx.lang));
+        let last = seen.map_or_else(|| t.never.clone(), |at| ago(at, ctx.now, ctx.lang));
         let sub = fill(&t.empty_down_sub, &[("ago", &last)]);
         return Empty { kind: "down", text: t.empty_down.clone(), sub };
     }

@@ -108,7 +108,7 @@ fn headline(todo: usize, gateways: &[GatewayRow], ctx: Ctx) -> Headline {
         .filter(|gateway| gateway.state == "silent")
         .filter_map(|gateway| gateway.last_seen)
         .min();
-    let last = seen.map_or_else(|| t.never.clone(), |at| ago(at, ctx.real, ctx.lang));
+    let last = seen.map_or_else(|| t.never.clone(), |at| ago(at, ctx.now, ctx.lang));
     if todo > 0 {
         let sub = if heard.is_empty() {
             t.unit_not_connected.clone()

@@ -15,8 +15,6 @@ pub(crate) struct Ctx {
     pub(crate) zone: Zone,
     /// Civil time, ms.
     pub(crate) now: i64,
-    /// Real time, ms: signs of life are in it.
-    pub(crate) real: i64,
     /// The center runs under the demo clock.
     pub(crate) simulated: bool,
 }
