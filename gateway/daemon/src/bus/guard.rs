@@ -17,6 +17,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use gateway_model::BadCause;
+use gateway_wire::FRAME_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -35,8 +36,6 @@ const BITS_MAX: u16 = 2000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A fresh RTU connection after a failure is listened to for the time-out of a request, but no longer than this.
 const LISTEN_MAX: Duration = Duration::from_millis(300);
-/// Of an answer's bytes this much is kept as evidence: the longest frame is 260 bytes.
-const FRAME_MAX: usize = 1024;
 
 /// One question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, EngineTime, Fact, PointIx};
+use gateway_wire::FRAME_MAX;
 use rumqttc::{
     AckMode, AsyncClient, Event as MqttEvent, MqttOptions, Packet, Publish, QoS, SubscribeFilter, Transport,
 };
@@ -38,8 +39,6 @@ const CONNECT_FIRST: Duration = Duration::from_millis(250);
 const CONNECT_LAST: Duration = Duration::from_secs(30);
 /// A reason is logged at most this often.
 const LOG_EVERY: Duration = Duration::from_mins(1);
-/// Of a payload this much is kept as evidence of an alert.
-const FRAME_MAX: usize = 1024;
 
 /// Where the broker is.
 #[derive(Debug, Clone, PartialEq, Eq)]

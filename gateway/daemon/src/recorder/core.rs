@@ -32,8 +32,6 @@ const TEXT_MAX: usize = 256 * 1024;
 const CONCLUSIONS_MAX: usize = 500;
 /// Frames kept with the conclusions of one record.
 const FRAMES_MAX: usize = 64;
-/// Bytes of one frame.
-const FRAME_MAX: usize = 1024;
 /// Nothing for so long: a heartbeat says that we were there.
 const HEARTBEAT_MS: i64 = 300_000;
 /// A checkpoint at least so often.
@@ -298,8 +296,7 @@ impl Core {
             .into_iter()
             .filter_map(|point| {
                 let (at, bytes) = self.frames.get(usize::from(point.0))?.as_ref()?;
-                let bytes = bytes[..bytes.len().min(FRAME_MAX)].to_vec();
-                Some(Frame { point, at: *at, bytes })
+                Some(Frame::new(point, *at, bytes))
             })
             .take(FRAMES_MAX)
             .collect()
