@@ -342,6 +342,8 @@ async fn concluded(
                 };
                 gateways::end_order(tx, &row.gateway, (order.0 as i64, order.1 as i64), &outcome).await?;
             }
+            // In the record, and in the regions of every alert that it touches; it has no row of its own.
+            ConclusionBody::Suppression(_) => (),
         }
     }
     Ok(())
@@ -355,7 +357,7 @@ fn cycle_row(
     clocks: &ClockTable,
     fallback: i64,
 ) -> Option<StoredCycle> {
-    let ModulePlan::HeatCycle(module) = plan.modules.get(usize::from(cycle.module.0))?;
+    let ModulePlan::HeatCycle(module) = plan.modules.get(usize::from(cycle.module.0))? else { return None };
     let device = plan.devices.get(usize::from(module.device.0))?;
     let civil = |at| clocks.civil(at, fallback).0;
     let outcome = match cycle.outcome {
@@ -365,6 +367,9 @@ fn cycle_row(
             CycleVerdict::TooShort => "too_short",
             CycleVerdict::DoorOpened => "door_opened",
             CycleVerdict::TooHot => "too_hot",
+            CycleVerdict::TooWeak => "too_weak",
+            CycleVerdict::Uneven => "uneven",
+            CycleVerdict::NotSaturated => "not_saturated",
         },
         CycleOutcome::Drying => "drying",
         CycleOutcome::NotMeasured => "not_measured",

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::PointIx;
+use crate::{HoursQuestion, ModuleIx, PointIx, WindowFunction};
 
 /// A condition in reverse Polish notation. Evaluated on a stack of known or unknown values with Kleene's
 /// three-valued logic; a unit-checked program always leaves exactly one truth value.
@@ -78,6 +78,35 @@ pub enum Op {
     /// `max(a, b)`
     #[n(20)]
     Maximum,
+    /// `c ? a : b`; with an unknown c unknown, unless a and b are the same.
+    #[n(21)]
+    Select,
+    /// Asks a window of a point.
+    #[n(22)]
+    Window {
+        /// Slot in [`crate::Judging::windows`].
+        #[n(0)]
+        window: u16,
+        /// Its point.
+        #[n(1)]
+        point: PointIx,
+        /// What is asked.
+        #[n(2)]
+        function: WindowFunction,
+    },
+    /// Asks the institution's calendar; pushes a truth value.
+    #[n(23)]
+    Hours(#[n(0)] HoursQuestion),
+    /// Pushes an output of a module.
+    #[n(24)]
+    Output {
+        /// Which module.
+        #[n(0)]
+        module: ModuleIx,
+        /// Which of its outputs: the constants of its plan.
+        #[n(1)]
+        output: u8,
+    },
 }
 
 impl Program {
@@ -86,9 +115,13 @@ impl Program {
         let mut points: Vec<_> = self
             .0
             .iter()
-            .filter_map(
-                |op| if let Op::Point(point) | Op::TruthPoint(point) = op { Some(*point) } else { None },
-            )
+            .filter_map(|op| {
+                if let Op::Point(point) | Op::TruthPoint(point) | Op::Window { point, .. } = op {
+                    Some(*point)
+                } else {
+                    None
+                }
+            })
             .collect();
         points.sort_unstable();
         points.dedup();

@@ -233,6 +233,7 @@ fn heat_cycle(pack: &Pack, subject: &Subject<'_>) -> Option<HeatCyclePlan> {
         temperature: point(&cycle.temperature)?,
         door: cycle.door.as_ref().and_then(point),
         program: program.program.clone(),
+        probes: None,
     })
 }
 
@@ -362,5 +363,6 @@ fn plan(id: String, pack: u16, subject: &Subject<'_>, rule: &PackRule, kind: Rul
         latching: rule.latching,
         text: rule.text.clone(),
         verify: VerifyPlan { window_ms: verify_window.0, ..rule.verify },
+        handling: None,
     }
 }

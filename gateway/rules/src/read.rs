@@ -213,6 +213,7 @@ fn program(table: Table<'_>) -> Option<PackProgram> {
         end_ms: end_ms?,
         dry_c: dry_c?,
         unseen_ms: unseen_ms?,
+        criteria: None,
     };
     Some(PackProgram { program, norm: norm?.value, mark: mark? })
 }

@@ -124,7 +124,7 @@ fn a_reading_handed_over_after_its_timer_comes_out_the_same_again() {
         .iter()
         .filter_map(|one| match &one.body {
             ConclusionBody::Alert(change) => Some((one.at.since(at(0)), change.change)),
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => None,
+            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } | ConclusionBody::Suppression(_) => None,
         })
         .collect();
     assert_eq!(
@@ -220,6 +220,7 @@ fn absence_plan() -> Plan {
             span: None,
             sentinels: Vec::new(),
             truth: false,
+            calibration: None,
         }],
         rules: vec![RulePlan {
             id: "dental-clinic/silent".into(),
@@ -238,6 +239,7 @@ fn absence_plan() -> Plan {
                 mark: "P".into(),
             },
             verify: VerifyPlan { window_ms: HOUR_MS, coverage_permille: 900 },
+            handling: None,
         }],
         buses: vec!["mqtt".into()],
         utc_offset_min: 480,

@@ -232,6 +232,7 @@ pub fn plan() -> Plan {
             span: None,
             sentinels: vec![],
             truth: false,
+            calibration: None,
         }],
         rules: vec![RulePlan {
             id: "cold-chain/too-warm".into(),
@@ -260,11 +261,13 @@ pub fn plan() -> Plan {
                 mark: "V".into(),
             },
             verify: VerifyPlan { window_ms: 2_000, coverage_permille: 900 },
+            handling: None,
         }],
         modules: vec![],
         packs: vec![],
         buses: vec!["steam".into()],
         utc_offset_min: 480,
+        judging: None,
     }
 }
 
@@ -360,12 +363,13 @@ impl Gateway {
         let change = AlertChange {
             alert: AlertId { epoch: Epoch(self.epoch), n },
             event,
-            rule: RuleIx(0),
+            rule: Some(RuleIx(0)),
             change,
             regions,
             value: Some(9.5),
             limit: Some(8.0),
             since: Some(EngineTime(at)),
+            detail: None,
         };
         let list = vec![Conclusion { at: EngineTime(at), body: ConclusionBody::Alert(change) }];
         let body = ConclusionsBody { because: Seq(self.seq - 1), list, frames: vec![] };

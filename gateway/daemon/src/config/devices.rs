@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gateway_model::{
-    DeviceIx, DevicePlan, InstitutionId, ModuleIx, ModulePlan, PackRef, Plan, PointIx, SiteId, Text, Unit,
+    DeviceIx, DevicePlan, InstitutionId, ModuleIx, PackRef, Plan, PointIx, SiteId, Text, Unit,
 };
 use gateway_rules::{
     At, File, Millis, Pack, PackSubject, Settings, Source, Subject, Table, bind, bind_unevaluable,
@@ -382,9 +382,8 @@ impl<'f, 'l> Reader<'f, 'l> {
 
     fn finish(&mut self) {
         for module in &self.out.plan.modules {
-            let ModulePlan::HeatCycle(cycle) = module;
             // What is integrated or timed needs every answer: a value left out would be a hole in the curve.
-            for point in [Some(cycle.temperature), cycle.door].into_iter().flatten() {
+            for point in module.points() {
                 self.out.plan.points[usize::from(point.0)].deadband = 0.0;
             }
         }

@@ -149,5 +149,6 @@ fn point_plan(name: &str, device: DeviceIx, unit: Unit, every_ms: i64) -> PointP
         span: None,
         sentinels: Vec::new(),
         truth: unit == Unit::Truth,
+        calibration: None,
     }
 }

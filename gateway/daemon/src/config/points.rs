@@ -249,6 +249,7 @@ impl<'f> Reader<'f, '_> {
             span: making.span.map(|(low, high)| (scaled(low), scaled(high))),
             sentinels: making.sentinels.to_vec(),
             truth,
+            calibration: None,
         });
         draft.points.insert(name.value.clone(), (point, unit));
         Some(point)

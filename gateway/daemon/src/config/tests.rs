@@ -62,7 +62,7 @@ fn the_hotel_reads_two_cabinets_with_four_requests() {
     assert_eq!(power.source, "meters/1 input 0x000C f32");
     let temperature = &site.plan.points[usize::from(point(&site, "cabinet-2/temperature").0)];
     assert_eq!((temperature.deadband, temperature.sentinels.as_slice()), (0.0, [30_000, -30_000].as_slice()));
-    let ModulePlan::HeatCycle(cycle) = &site.plan.modules[1];
+    let ModulePlan::HeatCycle(cycle) = &site.plan.modules[1] else { panic!() };
     assert_eq!((cycle.program.id.as_str(), cycle.program.hold_ms), ("accommodation-ir-125/30", 1_800_000));
 }
 
@@ -160,7 +160,9 @@ fn settings_reach_the_rules_the_nearest_first() {
             RuleKind::Absence { .. }
             | RuleKind::CycleFailed { .. }
             | RuleKind::DeviceUnevaluable { .. }
-            | RuleKind::BusUnevaluable { .. } => panic!(),
+            | RuleKind::BusUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. }
+            | RuleKind::Event { .. } => panic!(),
         })
     };
     assert_eq!(limit("cold-chain/too-warm"), Some((9.0, 10_000)));

@@ -84,6 +84,7 @@ fn program(id: &str) -> HeatProgram {
         end_ms: 60_000,
         dry_c: 80.0,
         unseen_ms: 60_000,
+        criteria: None,
     }
 }
 
@@ -103,6 +104,7 @@ fn config() -> Body {
         span: Some((-50.0, 300.0)),
         sentinels: vec![32_767],
         truth,
+        calibration: None,
     };
     let rule = |id: &str, kind| RulePlan {
         id: id.into(),
@@ -121,6 +123,7 @@ fn config() -> Body {
             mark: "C".into(),
         },
         verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900 },
+        handling: None,
     };
     let too_hot = RuleKind::Condition {
         when: Program(vec![
@@ -165,6 +168,7 @@ fn config() -> Body {
             temperature: PointIx(0),
             door: Some(PointIx(1)),
             program: program("catering-100/10"),
+            probes: None,
         })],
         packs: vec![PackRef {
             name: "disinfection-cabinet".into(),
@@ -173,6 +177,7 @@ fn config() -> Body {
         }],
         buses: vec!["cabinets".into()],
         utc_offset_min: 480,
+        judging: None,
     };
     Body::Config(Box::new(ConfigBody { plan, software: "0.1.0".into(), semantics: 1 }))
 }
@@ -283,12 +288,13 @@ fn conclusions() -> Body {
         ConclusionBody::Alert(AlertChange {
             alert: AlertId { epoch: Epoch(3), n: 1 },
             event,
-            rule: RuleIx(0),
+            rule: Some(RuleIx(0)),
             change,
             regions,
             value: Some(126.5),
             limit: Some(125.0),
             since: Some(T),
+            detail: None,
         })
     };
     let cycle = ConclusionBody::Cycle(Cycle {
@@ -303,6 +309,7 @@ fn conclusions() -> Body {
         door_opened: true,
         unseen_ms: 0,
         outcome: CycleOutcome::Judged(CycleVerdict::TooShort),
+        measured: None,
     });
     let order = |seq, outcome| ConclusionBody::Order { order: (1, seq), outcome };
     let bodies = [
@@ -345,6 +352,7 @@ fn checkpoint() -> Body {
             alert: AlertState { regions, since: T, due: None, occurrence: None, fleeting: 1, chatter: 0 },
             events: vec![EventState { occurrence, regions, lapses: T.plus(7_200_000) }],
             unacked: vec![occurrence],
+            handling: None,
         }],
         modules: vec![ModuleState::HeatCycle {
             device: "cabinet-1".into(),
@@ -362,9 +370,11 @@ fn checkpoint() -> Body {
                 seen_at: T.plus(20_000),
                 unseen_ms: 0,
                 dip: None,
+                measures: None,
             }),
             program: "catering-100/10".into(),
         }],
+        judging: None,
     }))
 }
 
