@@ -57,7 +57,9 @@ impl Engine {
         let age_ms = self.now.since(since).max(0);
         let band_ms = if age_ms > 0 { 1_i64 << age_ms.ilog2() } else { 0 };
         let step_ms = (band_ms / LOOKS).max(least_ms);
-        since.plus((age_ms / step_ms).saturating_add(1).saturating_mul(step_ms))
+        let next = since.plus((age_ms / step_ms).saturating_add(1).saturating_mul(step_ms));
+        // At the end of time there is no later moment to look at.
+        if next > self.now { next } else { EngineTime(i64::MAX) }
     }
 
     /// At a start: after a long break nobody has watched.

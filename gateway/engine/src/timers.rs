@@ -57,13 +57,13 @@ impl Timers {
         }
     }
 
-    /// The timer fires at `due`, but not before `now`; `None` stops it.
+    /// The timer fires at `due`, but not before `now`; `None` stops it, and so does the end of time.
     pub(crate) fn set(&mut self, timer: Timer, due: Option<EngineTime>, now: EngineTime) {
         let slot = self.slot(timer);
         let (Some(wanted), Some(queued)) = (self.due.get_mut(slot), self.queued.get_mut(slot)) else {
             return;
         };
-        *wanted = due.map(|due| due.max(now));
+        *wanted = due.filter(|due| due.0 < i64::MAX).map(|due| due.max(now));
         let Some(due) = *wanted else { return };
         match *queued {
             Some(earlier) if earlier <= due => return,

@@ -110,6 +110,17 @@ pub enum Op {
 }
 
 impl Program {
+    /// Gives its windows other slots: slot `n` becomes `slots[n]`. A slot that is not in the list stays.
+    pub fn move_windows(&mut self, slots: &[u16]) {
+        for op in &mut self.0 {
+            if let Op::Window { window, .. } = op
+                && let Some(slot) = slots.get(usize::from(*window))
+            {
+                *window = *slot;
+            }
+        }
+    }
+
     /// The points it reads, each once, in ascending order.
     pub fn points(&self) -> Vec<PointIx> {
         let mut points: Vec<_> = self

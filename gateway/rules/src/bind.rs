@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gateway_model::{
-    DeviceIx, HeatCyclePlan, ModuleIx, ModulePlan, PointIx, RuleKind, RulePlan, Unit, VerifyPlan,
+    Calibration, DeviceIx, HeatCyclePlan, ModuleIx, ModulePlan, Plan, PointIx, Program, RuleKind, RulePlan,
+    Unit, VerifyPlan, WindowPlan,
 };
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::document::{At, File, FromToml};
-use crate::expression::{Scope, Symbol, compile};
+use crate::expression::{Compiled, Scope, Symbol, compile};
+use crate::handling::{adopt, calibrations};
 use crate::pack::{Pack, PackRule, Watch, is_truth};
 use crate::quantity::{Millis, Quantity, convert};
 use crate::read::say;
@@ -63,6 +65,8 @@ pub struct Subject<'a> {
     pub span: Range<usize>,
     /// Settings, the nearest first: the device's, then the site's.
     pub settings: [&'a Settings; 2],
+    /// Calibrations of its points, by slot.
+    pub calibrations: &'a BTreeMap<PointIx, Calibration>,
 }
 
 /// What a pack makes of a device.
@@ -72,8 +76,39 @@ pub struct Bound {
     pub rules: Vec<RulePlan>,
     /// Its module.
     pub module: Option<ModulePlan>,
+    /// The windows that its rules look through; their slots count in this list.
+    pub windows: Vec<WindowPlan>,
     /// Rules left out because the device has no such optional point: (rule id, point).
     pub left_out: Vec<(String, String)>,
+}
+
+impl Bound {
+    /// Becomes a part of the plan: rules and module at the end, windows merged with those that are there.
+    pub fn add_to(self, plan: &mut Plan) {
+        let mut rules = self.rules;
+        if !self.windows.is_empty() {
+            let judging = plan.judging.get_or_insert_default();
+            adopt(&mut judging.windows, &self.windows, rules.iter_mut().flat_map(programs));
+        }
+        plan.rules.extend(rules);
+        plan.modules.extend(self.module);
+    }
+}
+
+/// Every program of a rule.
+fn programs(rule: &mut RulePlan) -> Vec<&mut Program> {
+    let mut programs = Vec::new();
+    if let RuleKind::Condition { when, returned, .. } = &mut rule.kind {
+        programs.push(when);
+        programs.extend(returned);
+    }
+    if let Some(handling) = &mut rule.handling {
+        programs.extend(handling.steps.iter_mut().map(|step| &mut step.when));
+        programs.extend(handling.provable.as_mut().map(|provable| &mut provable.when));
+        programs.extend(&mut handling.suppressed);
+        programs.extend(handling.shown.as_mut().map(|shown| &mut shown.value));
+    }
+    programs
 }
 
 /// Applies `pack`, slot `pack_slot` of the plan, to a device. A module it makes will have slot `module`.
@@ -104,8 +139,26 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
             }
             continue;
         }
-        if let Some(kind) = rule_kind(pack, rule, subject, module) {
-            bound.rules.push(plan(id, pack_slot, subject, rule, kind));
+        let mut compiled = None;
+        if let Some(kind) = rule_kind(pack, rule, subject, module, &mut compiled) {
+            let (kind, main) = (kind, compiled.as_ref());
+            let mut plan = plan(id.clone(), pack_slot, subject, rule, kind);
+            let used = main.map_or_else(Vec::new, |(compiled, _): &(Compiled, _)| compiled.when.points());
+            let (_, until) = calibrations(subject.calibrations, &used);
+            let scope = scope(pack, rule, subject, &id);
+            let main = main.map(|(compiled, windows): &(Compiled, Vec<WindowPlan>)| {
+                let mut compiled = compiled.clone();
+                let value = compiled.value.as_mut().map(|(value, _)| value);
+                let programs = compiled.provable.as_mut().into_iter().chain(value);
+                adopt(&mut bound.windows, windows, programs);
+                compiled
+            });
+            let own = main.as_ref().map(|compiled| (compiled, until));
+            plan.handling = Some(rule.handling.bind(&scope, plan.self_fix_ms, own, &mut bound.windows));
+            if let (RuleKind::Condition { when, returned, .. }, Some(main)) = (&mut plan.kind, &main) {
+                adopt(&mut bound.windows, &main.windows, core::iter::once(when).chain(returned));
+            }
+            bound.rules.push(plan);
         }
     }
     bound.module = made.map(ModulePlan::HeatCycle);
@@ -123,6 +176,7 @@ pub fn bind_unevaluable(
 ) -> Vec<RulePlan> {
     let none = Settings::new();
     let no_points = BTreeMap::new();
+    let uncalibrated = BTreeMap::new();
     let mut rules = Vec::new();
     for rule in &pack.rules {
         let id = format!("{}/{}", pack.name, rule.name);
@@ -134,6 +188,7 @@ pub fn bind_unevaluable(
             file,
             span: 0..0,
             settings: [&none, settings],
+            calibrations: &uncalibrated,
         };
         match rule.watch {
             Watch::DeviceUnevaluable { after } => {
@@ -237,14 +292,23 @@ fn heat_cycle(pack: &Pack, subject: &Subject<'_>) -> Option<HeatCyclePlan> {
     })
 }
 
-fn rule_kind(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, module: ModuleIx) -> Option<RuleKind> {
+/// What the rule watches for on this device. What its condition compiled to is left in `compiled`.
+fn rule_kind(
+    pack: &Pack,
+    rule: &PackRule,
+    subject: &Subject<'_>,
+    module: ModuleIx,
+    condition: &mut Option<(Compiled, Vec<WindowPlan>)>,
+) -> Option<RuleKind> {
     let id = format!("{}/{}", pack.name, rule.name);
     match &rule.watch {
         Watch::Condition { when, expression, hold, clear_for, deadband } => {
             let on_delay_ms = duration(&id, "for", *hold, subject).0;
             let off_delay_ms = duration(&id, "clear_for", *clear_for, subject).0;
             let scope = scope(pack, rule, subject, &id);
-            let compiled = match compile(expression, &scope, *deadband) {
+            let slots: Vec<PointIx> = subject.points.values().map(|(point, _)| *point).collect();
+            let (uncertainty, _) = calibrations(subject.calibrations, &slots);
+            let compiled = match compile(expression, &scope, *deadband, &uncertainty) {
                 Ok(compiled) => compiled,
                 Err(troubles) => {
                     // The pack was checked with its own units: only a point in the wrong unit comes here, and that was said.
@@ -253,6 +317,7 @@ fn rule_kind(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, module: Module
                     return None;
                 }
             };
+            *condition = Some((compiled.clone(), compiled.windows.clone()));
             Some(RuleKind::Condition {
                 when: compiled.when,
                 returned: compiled.returned,

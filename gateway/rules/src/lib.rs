@@ -11,6 +11,7 @@
 mod bind;
 mod document;
 mod expression;
+mod handling;
 mod pack;
 mod packs;
 mod problem;
@@ -25,6 +26,7 @@ pub use expression::{
     Binary, Compiled, Expression, Function, Kind, LENGTH_MAX, NESTING_MAX, Scope, Symbol, Trouble, Unary,
     compile, parse as parse_expression,
 };
+pub use handling::{PackHandling, PackStep};
 pub use pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
 pub use packs::embedded_packs;
 pub use problem::{Problem, Severity, Source, render};

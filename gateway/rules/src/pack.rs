@@ -6,6 +6,7 @@ use gateway_model::{Dimension, First, HeatProgram, Priority, RuleText, Text, Uni
 
 use crate::document::At;
 use crate::expression::Expression;
+use crate::handling::PackHandling;
 use crate::problem::Source;
 use crate::quantity::{Millis, Quantity};
 use crate::series::PackTest;
@@ -98,6 +99,8 @@ pub struct PackRule {
     pub verify: VerifyPlan,
     /// Numbers a site may change.
     pub parameters: BTreeMap<String, PackParameter>,
+    /// What becomes of its alerts while they are open.
+    pub handling: PackHandling,
 }
 
 /// What a rule watches for.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gateway_model::{First, HeatProgram, PointIx, Priority, RuleText, Text, Unit, VerifyPlan};
+use gateway_model::{First, HeatProgram, PointIx, RuleText, Text, Unit, VerifyPlan};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::document::{At, File, FromToml, Table};
-use crate::expression::{Scope, Symbol, Trouble, compile, parse};
+use crate::expression::{Expression, Function, Scope, Symbol, Trouble, compile, parse};
+use crate::handling::{self, PackHandling};
 use crate::pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
 use crate::problem::{Problem, Source};
 use crate::quantity::{Millis, Quantity, convert};
@@ -79,7 +80,8 @@ fn name(table: &Table<'_>) -> Option<String> {
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !["true", "false", "abs", "min", "max"].contains(&name)
+        && !["true", "false"].contains(&name)
+        && !Function::ALL.iter().any(|function| function.name() == name)
 }
 
 fn check_identifier(file: &File<'_>, name: &At<String>) {
@@ -236,16 +238,12 @@ impl RuleReader<'_> {
         let name = name(&table);
         let parameters = self.parameters(&table);
         let watch = self.watch(&table, &parameters);
-        let priority = one_of(
-            &table,
-            "priority",
-            &[
-                ("red", Priority::Red),
-                ("orange", Priority::Orange),
-                ("yellow", Priority::Yellow),
-                ("blue", Priority::Blue),
-            ],
-        );
+        let priority = handling::priority(&table);
+        let handling = handling::read(&table, priority);
+        handling.check(table.file(), &self.scope(&parameters));
+        for (text, expression) in handling.conditions() {
+            self.one_kind(table.file(), text, expression);
+        }
         let first = one_of(
             &table,
             "first",
@@ -263,6 +261,9 @@ impl RuleReader<'_> {
         let mark = mark(&table);
         let verify = verify(&table);
         let span = table.key_span("name");
+        if let Some(watch) = &watch {
+            Self::all_used(table.file(), &parameters, watch, &handling);
+        }
         table.finish();
         let rule = PackRule {
             name: name?,
@@ -274,6 +275,7 @@ impl RuleReader<'_> {
             text: RuleText { title: title?, sentence: sentence?, action: action?, norm: norm?, mark: mark? },
             verify: verify?,
             parameters,
+            handling,
         };
         Some((rule, span))
     }
@@ -377,33 +379,10 @@ impl RuleReader<'_> {
                 return None;
             }
         };
-        let mut scope: Scope = self
-            .points
-            .iter()
-            .zip(0..)
-            .map(|((name, point), slot)| {
-                (name.clone(), Symbol::Point { point: PointIx(slot), unit: point.unit })
-            })
-            .collect();
-        scope.extend(
-            parameters.iter().map(|(name, parameter)| (name.clone(), Symbol::Constant(parameter.default))),
-        );
-        let used = expression.names();
-        let mut kinds: Vec<_> =
-            used.iter().filter_map(|(name, _)| self.points.get(*name)?.kind.as_deref()).collect();
-        kinds.dedup();
-        if kinds.len() > 1 {
-            file.error(
-                when.span.clone(),
-                format!("these points belong to different devices: {}", kinds.join(", ")),
-                None,
-            );
-        }
-        for name in parameters.keys().filter(|name| !used.iter().any(|(used, _)| used == name)) {
-            file.error(when.span.clone(), format!("the parameter `{name}` is not used"), None);
-        }
+        let scope = self.scope(parameters);
+        self.one_kind(file, &when, &expression);
         let deadband = deadband.map(|deadband| deadband.value);
-        if let Err(troubles) = compile(&expression, &scope, deadband) {
+        if let Err(troubles) = compile(&expression, &scope, deadband, &BTreeMap::new()) {
             say(file, &when, troubles);
             return None;
         }
@@ -415,6 +394,52 @@ impl RuleReader<'_> {
             clear_for: clear_for.unwrap_or(zero),
             deadband,
         })
+    }
+}
+
+impl RuleReader<'_> {
+    /// The names a rule's conditions may use, as far as a pack alone can say.
+    fn scope(&self, parameters: &BTreeMap<String, PackParameter>) -> Scope {
+        let points = self.points.iter().zip(0..).map(|((name, point), slot)| {
+            (name.clone(), Symbol::Point { point: PointIx(slot), unit: point.unit })
+        });
+        let constants =
+            parameters.iter().map(|(name, parameter)| (name.clone(), Symbol::Constant(parameter.default)));
+        points.chain(constants).collect()
+    }
+
+    fn one_kind(&self, file: &File<'_>, text: &At<String>, expression: &Expression) {
+        let used = expression.names();
+        let mut kinds: Vec<_> =
+            used.iter().filter_map(|(name, _)| self.points.get(*name)?.kind.as_deref()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if kinds.len() > 1 {
+            file.error(
+                text.span.clone(),
+                format!("these points belong to different devices: {}", kinds.join(", ")),
+                None,
+            );
+        }
+    }
+
+    /// A parameter that no condition of the rule uses is a slip.
+    fn all_used(
+        file: &File<'_>,
+        parameters: &BTreeMap<String, PackParameter>,
+        watch: &Watch,
+        handling: &PackHandling,
+    ) {
+        let Watch::Condition { when, expression, .. } = watch else { return };
+        let conditions = handling.conditions().map(|(_, expression)| expression);
+        let used: Vec<&str> = core::iter::once(expression)
+            .chain(conditions)
+            .flat_map(|expression| expression.names())
+            .map(|(name, _)| name)
+            .collect();
+        for name in parameters.keys().filter(|name| !used.contains(&name.as_str())) {
+            file.error(when.span.clone(), format!("the parameter `{name}` is not used"), None);
+        }
     }
 }
 
@@ -472,7 +497,7 @@ fn verify(table: &Table<'_>) -> Option<VerifyPlan> {
     Some(VerifyPlan { window_ms: window?.value.0, coverage_permille })
 }
 
-fn one_of<T: Copy>(table: &Table<'_>, key: &'static str, known: &[(&str, T)]) -> Option<T> {
+pub(crate) fn one_of<T: Copy>(table: &Table<'_>, key: &'static str, known: &[(&str, T)]) -> Option<T> {
     let word = table.need::<String>(key)?;
     let found = known.iter().find(|(name, _)| *name == word.value);
     if found.is_none() {

@@ -34,7 +34,7 @@ fn shown(text: &str, trouble: &Trouble) -> String {
 fn refused(text: &str, wanted: &str) {
     let troubles = match parse_expression(text) {
         Err(trouble) => vec![trouble],
-        Ok(expression) => compile(&expression, &scope(), None).expect_err(text),
+        Ok(expression) => compile(&expression, &scope(), None, &BTreeMap::new()).expect_err(text),
     };
     assert_eq!(shown(text, &troubles[0]), wanted, "{text}");
 }
@@ -69,7 +69,7 @@ fn what_a_condition_cannot_be_is_said_at_its_place() {
 #[test]
 fn all_type_errors_of_a_condition_are_said_at_once() {
     let expression = parse_expression("temperature > high || door > limit || nosuch").unwrap();
-    assert_eq!(compile(&expression, &scope(), None).unwrap_err().len(), 3);
+    assert_eq!(compile(&expression, &scope(), None, &BTreeMap::new()).unwrap_err().len(), 3);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn depth_and_length_are_limited() {
 
 fn compiled(text: &str, deadband: Option<&str>) -> (Vec<Op>, Option<Vec<Op>>) {
     let deadband = deadband.map(|text| Quantity::parse(text).unwrap());
-    let compiled = compile(&parse_expression(text).unwrap(), &scope(), deadband).unwrap();
+    let compiled = compile(&parse_expression(text).unwrap(), &scope(), deadband, &BTreeMap::new()).unwrap();
     (compiled.when.0, compiled.returned.map(|program| program.0))
 }
 
@@ -139,7 +139,7 @@ fn a_deadband_moves_every_limit_towards_normal() {
 #[test]
 fn the_first_point_with_a_limit_is_shown() {
     let shown = |text: &str| {
-        let compiled = compile(&parse_expression(text).unwrap(), &scope(), None).unwrap();
+        let compiled = compile(&parse_expression(text).unwrap(), &scope(), None, &BTreeMap::new()).unwrap();
         (compiled.shown, compiled.limit)
     };
     assert_eq!(shown("door && temperature > limit"), (Some(PointIx(0)), Some(8.0)));
@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "[a-z0-9!()<>=&|+*/., °-]{0,60}") {
         if let Ok(expression) = parse_expression(&text) {
-            let _compiled_or_not = compile(&expression, &scope(), None).is_ok();
+            let _compiled_or_not = compile(&expression, &scope(), None, &BTreeMap::new()).is_ok();
         }
     }
 }

@@ -353,11 +353,12 @@ impl<'f, 'l> Reader<'f, 'l> {
                 file: self.file,
                 span: span.clone(),
                 settings: [own, self.settings],
+                calibrations: &BTreeMap::new(),
             };
             let bound = bind(pack, slot, &subject, ModuleIx(self.out.plan.modules.len() as u16));
-            self.out.plan.rules.extend(bound.rules);
-            self.out.plan.modules.extend(bound.module);
-            let left_out = bound.left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));
+            let left_out = bound.left_out.clone();
+            bound.add_to(&mut self.out.plan);
+            let left_out = left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));
             self.out.left_out.extend(left_out);
         }
         if self.out.plan.rules.len() > before {
