@@ -11,6 +11,7 @@ pub mod config;
 pub mod history;
 pub mod metrics;
 pub mod mqtt;
+pub mod packtest;
 pub mod page;
 pub mod pause;
 pub mod recorder;

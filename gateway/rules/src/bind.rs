@@ -196,7 +196,7 @@ pub fn bind_unevaluable(
                     let subject = subject(*device);
                     let kind =
                         RuleKind::DeviceUnevaluable { after_ms: duration(&id, "for", after, &subject).0 };
-                    rules.push(plan(id.clone(), pack_slot, &subject, rule, kind));
+                    rules.push(handled(plan(id.clone(), pack_slot, &subject, rule, kind), rule));
                 }
             }
             Watch::BusUnevaluable { after } => {
@@ -207,19 +207,21 @@ pub fn bind_unevaluable(
                 for (bus, devices) in buses.into_iter().filter(|(_, devices)| devices.len() >= 2) {
                     let subject = subject(devices[0]);
                     let after_ms = duration(&id, "for", after, &subject).0;
-                    rules.push(plan(
-                        id.clone(),
-                        pack_slot,
-                        &subject,
-                        rule,
-                        RuleKind::BusUnevaluable { bus, after_ms },
-                    ));
+                    let kind = RuleKind::BusUnevaluable { bus, after_ms };
+                    rules.push(handled(plan(id.clone(), pack_slot, &subject, rule, kind), rule));
                 }
             }
             Watch::Condition { .. } | Watch::Absence { .. } | Watch::CycleFailed { .. } => (),
         }
     }
     rules
+}
+
+/// A rule without points of its own: its handling has no conditions.
+fn handled(mut plan: RulePlan, rule: &PackRule) -> RulePlan {
+    let handling = rule.handling.bind(&Scope::new(), plan.self_fix_ms, None, &mut Vec::new());
+    plan.handling = Some(handling);
+    plan
 }
 
 /// Every setting a site may make for these packs, for hints.

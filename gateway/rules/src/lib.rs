@@ -12,6 +12,7 @@ mod bind;
 mod document;
 mod expression;
 mod handling;
+mod hours;
 mod pack;
 mod packs;
 mod problem;
@@ -27,6 +28,7 @@ pub use expression::{
     compile, parse as parse_expression,
 };
 pub use handling::{PackHandling, PackStep};
+pub use hours::read_hours;
 pub use pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
 pub use packs::embedded_packs;
 pub use problem::{Problem, Severity, Source, render};

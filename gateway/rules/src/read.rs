@@ -561,6 +561,11 @@ fn test(
         .into_iter()
         .filter_map(|table| expectation(table, rules))
         .collect();
+    let exactly = table
+        .tables("exactly", "an exact set")
+        .into_iter()
+        .filter_map(|table| exactly(table, rules))
+        .collect();
     let span = table.span();
     table.finish();
     Some(PackTest {
@@ -570,22 +575,34 @@ fn test(
         program,
         points: samples,
         expect,
+        exactly,
         span,
     })
+}
+
+/// `{ at = "5 min", raised = ["too-warm"] }`: these rules are raised then, and no other.
+fn exactly(table: Table<'_>, rules: &[(PackRule, Range<usize>)]) -> Option<(Millis, Vec<String>)> {
+    let at = table.need::<Millis>("at");
+    let raised = table.need::<Vec<At<String>>>("raised");
+    for name in raised.iter().flat_map(|raised| &raised.value) {
+        check_rule(table.file(), name, rules);
+    }
+    table.finish();
+    Some((at?.value, raised?.value.into_iter().map(|name| name.value).collect()))
+}
+
+fn check_rule(file: &File<'_>, name: &At<String>, rules: &[(PackRule, Range<usize>)]) {
+    if !rules.iter().any(|(known, _)| known.name == name.value) {
+        file.error(name.span.clone(), format!("there is no rule `{}` in this pack", name.value), None);
+    }
 }
 
 fn expectation(table: Table<'_>, rules: &[(PackRule, Range<usize>)]) -> Option<Expectation> {
     let at = table.need::<Millis>("at");
     let rule = table.need::<String>("rule");
     let state = one_of(&table, "state", &ExpectedState::ALL);
-    if let Some(rule) = &rule
-        && !rules.iter().any(|(known, _)| known.name == rule.value)
-    {
-        table.file().error(
-            rule.span.clone(),
-            format!("there is no rule `{}` in this pack", rule.value),
-            None,
-        );
+    if let Some(rule) = &rule {
+        check_rule(table.file(), rule, rules);
     }
     table.finish();
     Some(Expectation { at: at?.value, rule: rule?.value, state: state? })

@@ -4,6 +4,7 @@
 
 mod journal;
 mod rerun;
+mod rules;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -97,9 +98,23 @@ enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Works on rule packs.
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Runs the inputs of a journal through the engine again and compares every conclusion.
     Rerun {
         /// The data directory (with the key) of a gateway.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum RulesCommand {
+    /// Runs the tests that packs carry. A rule with fewer than four is an error.
+    Test {
+        /// A directory of packs, or one pack.
         dir: PathBuf,
     },
 }
@@ -161,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Enrol { url, code, site, data } => enrol(&url, &code, &site, data),
         Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
         Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
+        Command::Rules { command: RulesCommand::Test { dir } } => rules::test(&dir),
         Command::Rerun { dir } => rerun::rerun(&dir),
     };
     match ended {

@@ -73,6 +73,11 @@ pub(super) fn read(
     devices.plan.site = SiteId(head.id.clone());
     devices.plan.institution = InstitutionId(head.institution.clone());
     devices.plan.utc_offset_min = head.utc_offset_min;
+    if head.calendar.is_some() || head.trial {
+        let judging = devices.plan.judging.get_or_insert_default();
+        judging.calendar.clone_from(&head.calendar);
+        judging.trial = head.trial;
+    }
     Some(devices)
 }
 

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway_model::Text;
-use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean};
+use gateway_model::{CalendarPlan, Text};
+use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean, read_hours};
 
 use super::checks;
 use super::devices::Devices;
@@ -17,6 +17,10 @@ pub(super) struct Head {
     pub(super) institution: String,
     pub(super) name: Text,
     pub(super) utc_offset_min: i16,
+    /// When the institution is open; `None` = the file does not say.
+    pub(super) calendar: Option<CalendarPlan>,
+    /// Trial run: alerts open no cases.
+    pub(super) trial: bool,
     buses: Vec<BusPlan>,
     broker: Broker,
     center: Option<CenterPlan>,
@@ -61,8 +65,22 @@ fn head(root: &Table<'_>, buses: Vec<BusPlan>) -> Option<Head> {
     let journal = journal(root.table("journal", "[journal]"));
     let page = root.table("page", "[page]").and_then(page);
     let broker = root.table("broker", "[broker]").map_or_else(|| Some(default_broker()), broker);
-    let (id, institution, name, utc_offset_min) = site??;
-    Some(Head { id, institution, name, utc_offset_min, buses, broker: broker?, center, journal, page })
+    let hours = root.table("hours", "[hours]");
+    let (id, institution, name, utc_offset_min, trial) = site??;
+    let calendar = hours.map(|hours| read_hours(hours, utc_offset_min));
+    Some(Head {
+        id,
+        institution,
+        name,
+        utc_offset_min,
+        calendar,
+        trial,
+        buses,
+        broker: broker?,
+        center,
+        journal,
+        page,
+    })
 }
 
 impl Head {
@@ -91,12 +109,13 @@ pub(super) fn settings(table: &Table<'_>) -> Settings {
     entries.map(|(key, value)| (key.value, Placed { key: key.span, value })).collect()
 }
 
-fn site(table: Table<'_>) -> Option<(String, String, Text, i16)> {
+fn site(table: Table<'_>) -> Option<(String, String, Text, i16, bool)> {
     let file = table.file();
     let id = table.need::<String>("id").and_then(|id| plain_id(file, id));
     let institution = table.need::<String>("institution");
     let name = table.need::<Text>("name");
     let offset = table.get::<i64>("utc_offset_min");
+    let trial = table.get::<bool>("trial_run").is_some_and(|trial| trial.value);
     table.finish();
     if let Some(institution) = &institution
         && !checks::is_credit_code(&institution.value)
@@ -117,7 +136,7 @@ fn site(table: Table<'_>) -> Option<(String, String, Text, i16)> {
             Some("China: 480".into()),
         );
     }
-    Some((id?, institution?.value, name?.value, offset_min as i16))
+    Some((id?, institution?.value, name?.value, offset_min as i16, trial))
 }
 
 /// Ids travel in records and URLs: small letters, digits, `-`, at most 64.

@@ -146,6 +146,4 @@ fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
 }
 
 #[cfg(test)]
-mod pack_tests;
-#[cfg(test)]
 mod tests;
