@@ -179,7 +179,6 @@ impl Stack {
     }
 
     /// `c ? a : b`. An unknown c decides nothing, unless both give the same.
-    #[expect(clippy::float_cmp, reason = "the same number, not a near one")]
     fn select(&mut self) -> Option<()> {
         let (b, a, c) = (self.pop()?, self.pop()?, self.pop()?);
         self.push(match c {

@@ -256,12 +256,11 @@ impl Life {
             return;
         }
         remember(&mut self.handling.escalated, alert);
-        match event {
-            Some(event) => self.say_event(event, Change::Escalated(cause), face, desk),
-            None => {
-                self.handling.detail.escalated = true;
-                self.say(Change::Escalated(cause), face, desk);
-            }
+        if let Some(event) = event {
+            self.say_event(event, Change::Escalated(cause), face, desk);
+        } else {
+            self.handling.detail.escalated = true;
+            self.say(Change::Escalated(cause), face, desk);
         }
     }
 

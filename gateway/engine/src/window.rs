@@ -93,16 +93,10 @@ impl Window {
         self.count_up_to(now);
         self.hold(now, Some(value));
         let rise = match self.counter.replace(value) {
-            None => 0.0,
             Some(before) if value >= before => value - before,
             // It began anew: what it shows is what it has risen by since.
-            Some(_) => {
-                if value > 0.0 {
-                    value
-                } else {
-                    0.0
-                }
-            }
+            Some(_) if value > 0.0 => value,
+            Some(_) | None => 0.0,
         };
         let bucket = self.bucket(now);
         bucket.count = bucket.count.saturating_add(1);
@@ -113,7 +107,7 @@ impl Window {
     /// When the answer may be another although nothing was received; `None` = it stays.
     pub(crate) fn next_look(&self, now: EngineTime) -> Option<EngineTime> {
         let content = self.content(now);
-        let same = content.span.is_none_or(|(low, high)| !(low < high));
+        let same = content.span.is_none_or(|(low, high)| low >= high);
         let idle =
             self.value.is_some() && content.count == 0 && content.known_ms == content.length_ms && same;
         let empty = content.count == 0 && content.known_ms == 0 && self.value.is_none();

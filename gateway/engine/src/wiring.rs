@@ -138,16 +138,15 @@ impl Wiring {
             note(&mut self.conditions, usize::from(point.0), slot);
         }
         for op in &program.0 {
-            match op {
-                Op::Window { window, function, .. } => {
-                    note(&mut self.window_rules, usize::from(*window), slot);
-                    if *function == WindowFunction::Age {
-                        self.aged.push(usize::from(*window));
-                    }
+            if let Op::Window { window, function, .. } = op {
+                note(&mut self.window_rules, usize::from(*window), slot);
+                if *function == WindowFunction::Age {
+                    self.aged.push(usize::from(*window));
                 }
-                Op::Output { module, .. } => note(&mut self.outputs, usize::from(module.0), slot),
-                Op::Hours(_) if !self.hours.contains(&slot) => self.hours.push(slot),
-                _ => (),
+            } else if let Op::Output { module, .. } = op {
+                note(&mut self.outputs, usize::from(module.0), slot);
+            } else if let (Op::Hours(_), false) = (op, self.hours.contains(&slot)) {
+                self.hours.push(slot);
             }
         }
     }

@@ -161,16 +161,14 @@ impl Checker<'_> {
 
     /// A bare point that is a number: what a window can be over.
     fn point(&mut self, expression: &Expression) -> Option<Unit> {
-        match bare_point(self.scope, expression) {
-            Some((_, unit)) => Some(unit),
-            None => {
-                // An unknown name is said as such.
-                self.check(expression)?;
-                let hint = "write it as avg(temperature, window)".to_owned();
-                self.say(&expression.span, "a window is over a point that is a number".into(), Some(hint));
-                None
-            }
+        if let Some((_, unit)) = bare_point(self.scope, expression) {
+            return Some(unit);
         }
+        // An unknown name is said as such.
+        self.check(expression)?;
+        let hint = "write it as avg(temperature, window)".to_owned();
+        self.say(&expression.span, "a window is over a point that is a number".into(), Some(hint));
+        None
     }
 
     fn span(&mut self, expression: &Expression) -> Option<()> {
@@ -195,8 +193,7 @@ impl Checker<'_> {
 
     fn name(&mut self, name: &str, span: &Range<usize>) -> Option<Type> {
         let unit = match self.scope.get(name) {
-            Some(Symbol::Point { unit, .. }) => *unit,
-            Some(Symbol::Output { unit, .. }) => *unit,
+            Some(Symbol::Point { unit, .. } | Symbol::Output { unit, .. }) => *unit,
             Some(Symbol::Constant(quantity)) => quantity.unit,
             None => {
                 let known = || self.scope.keys().map(String::as_str);

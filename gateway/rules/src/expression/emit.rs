@@ -161,12 +161,11 @@ impl<'s> Emitter<'s> {
     fn constant(&self, expression: &Expression, target: Unit) -> Option<f64> {
         match &expression.kind {
             Kind::Number(number) => Some(*number),
-            Kind::Truth(_) | Kind::Unary(Unary::Not, _) => None,
+            Kind::Truth(_) | Kind::Unary(Unary::Not, _) | Kind::Choice(..) => None,
             Kind::Name(name) => match self.symbol(name) {
                 Symbol::Constant(quantity) => convert(quantity.value, quantity.unit, target),
                 Symbol::Point { .. } | Symbol::Output { .. } => None,
             },
-            Kind::Choice(..) => None,
             Kind::Unary(Unary::Negate, inner) => self.constant(inner, target).map(|value| -value),
             Kind::Binary(operator, left, right) => {
                 let (left_unit, right_unit) = self.sides(*operator, left, right, target);
