@@ -101,7 +101,8 @@ async fn serve(config: Config, clock: Clock, json: bool) -> anyhow::Result<()> {
     let app = App::start(config, clock).await?;
     let listener =
         tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
-    let console = format!("http://{}", listener.local_addr().context("own address")?);
+    let scheme = if app.tls.is_some() { "https" } else { "http" };
+    let console = format!("{scheme}://{}", listener.local_addr().context("own address")?);
     let setup_code = app.setup_code();
     tracing::info!(console, simulated = app.clock.simulated(), "the center is up");
     if let Some(code) = &setup_code {
@@ -113,9 +114,13 @@ async fn serve(config: Config, clock: Clock, json: bool) -> anyhow::Result<()> {
         writeln!(out, "{line}").and_then(|()| out.flush()).context("write to stdout")?;
     }
     let router = center::http::router(std::sync::Arc::clone(&app));
+    let serving = match &app.tls {
+        Some(tls) => axum::serve(tls.listen(listener).context("listen")?, router).into_future(),
+        None => axum::serve(listener, router).into_future(),
+    };
     // Open streams and long polls would hold a graceful end for half a minute; they come back by themselves.
     tokio::select! {
-        ended = axum::serve(listener, router) => ended.context("serve")?,
+        ended = serving => ended.context("serve")?,
         signal = stopped() => signal?,
         () = app.ingest.ended() => anyhow::bail!("the task that stores records has ended"),
     }

@@ -28,7 +28,7 @@ pub use body::{
     Body, CONTENT_MAX, ConclusionsBody, ConfigBody, FRAME_MAX, Frame, InputsBody, Kind, NotUnderstood,
 };
 pub use columns::ITEMS_MAX;
-pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint};
+pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint, Identity};
 pub use error::{RecordError, hex, unhex};
 pub use key::{SigningKey, VerifyingKey};
 pub use order::{Order, pack_orders, unpack_orders};

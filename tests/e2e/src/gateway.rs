@@ -62,12 +62,16 @@ impl Gateway {
             let table: toml::Table = site.parse().expect("a site file is TOML");
             let id = table["site"]["id"].as_str().expect("a site has an id");
             let code = center.enrolment_code(id).await;
-            let mut args =
-                vec!["enrol".to_owned(), center.url.clone(), code, "--site".into(), text(&gateway.site)];
-            args.extend(["--data".to_owned(), text(&gateway.data)]);
-            run(&program("gateway"), args).good();
+            gateway.enrol(&[&center.url, &code]).good();
         }
         gateway
+    }
+
+    /// `gateway enrol` with these arguments before its site and data.
+    pub fn enrol(&self, how: &[&str]) -> Finished {
+        let mut args: Vec<String> = std::iter::once(&"enrol").chain(how).map(ToString::to_string).collect();
+        args.extend(["--site".to_owned(), text(&self.site), "--data".to_owned(), text(&self.data)]);
+        run(&program("gateway"), args)
     }
 
     /// More arguments for `gateway run`.

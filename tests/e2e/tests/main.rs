@@ -10,4 +10,5 @@ mod mqtt;
 mod outage;
 mod rerun;
 mod sites;
+mod tls;
 mod workspace;

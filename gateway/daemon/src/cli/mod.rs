@@ -81,10 +81,10 @@ enum Command {
     },
     /// Joins a supervision center with a code from its console.
     Enrol {
-        /// The center's address.
+        /// The center's address; or what its QR code says, which has the code in it.
         url: String,
         /// `XXXXXXXX-` and 16 hex digits.
-        code: String,
+        code: Option<String>,
         /// The site file: its data directory gets key and enrolment.
         #[arg(long)]
         site: PathBuf,
@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
             run_site(&site, overrides, demo_clock.as_deref(), history)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
-        Command::Enrol { url, code, site, data } => enrol(&url, &code, &site, data),
+        Command::Enrol { url, code, site, data } => enrol(&url, code.as_deref(), &site, data),
         Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
         Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
         Command::Rerun { dir } => rerun::rerun(&dir),
@@ -328,7 +328,21 @@ fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
     Ok(if failed == 0 { GOOD } else { WRONG })
 }
 
-fn enrol(url: &str, code: &str, site: &Path, data: Option<PathBuf>) -> Ended {
+fn enrol(url: &str, code: Option<&str>, site: &Path, data: Option<PathBuf>) -> Ended {
+    let (url, code) = match (url.split_once("/enrol#"), code) {
+        (Some((url, code)), None) => (url, code),
+        (None, Some(code)) => (url, code),
+        (Some(_), Some(_)) => {
+            eprintln!("error: the address has a code in it already: give one code only");
+            return Ok(2);
+        }
+        (None, None) => {
+            eprintln!(
+                "error: give the code that the center shows beside its address, or the text of its QR code"
+            );
+            return Ok(2);
+        }
+    };
     let Some(code) = EnrolCode::parse(code) else {
         eprintln!("error: {code} is no enrolment code: eight letters and digits, a dash, 16 hex digits");
         return Ok(2);

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod ledger;
+pub mod tls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

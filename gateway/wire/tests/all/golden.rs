@@ -16,7 +16,7 @@ use gateway_model::{
 };
 use gateway_wire::{
     Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
-    InputsBody, Order, Receipt, Refused, SigningKey, Token, open, seal,
+    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Token, open, seal,
 };
 
 use crate::key;
@@ -448,6 +448,9 @@ fn released_messages_are_understood_for_ever() {
         epoch: Some(Epoch(3)),
     };
     check("enrol-request-v1", &request.seal(&key()));
+    let tls_keys = vec![Fingerprint([3; 32])];
+    let identity = Identity { center_key: center().verifying_key().to_bytes(), tls_keys };
+    check("identity-v1", &identity.seal(&center()));
     let enrolment = Enrolment {
         gateway_key,
         institution: InstitutionId("91110105MA0123456X".into()),
