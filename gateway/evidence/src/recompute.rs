@@ -10,9 +10,7 @@
 use std::collections::VecDeque;
 
 use gateway_engine::Engine;
-use gateway_model::{
-    Conclusion, ConclusionBody, Cursor, Epoch, Input, OrderOutcome, Plan, SEMANTICS, Seq, StartInput, State,
-};
+use gateway_model::{Conclusion, Cursor, Epoch, GapCause, Input, Plan, SEMANTICS, Seq, StartInput, State};
 use gateway_wire::{Body, Header, Record};
 
 /// Reasons for "incomplete" kept, at most; the rest is in [`Recomputed::unchecked`].
@@ -178,6 +176,12 @@ impl Run {
                     self.compare(at, conclusions.because, recorded);
                 }
             }
+            // Inputs were eaten that are not in any record: nothing is known until the checkpoint that follows.
+            Body::Gap(gap) if gap.cause == GapCause::Full => {
+                self.incomplete(Incomplete::Missing(at, at));
+                (self.engine, self.opening) = (None, None);
+                self.derived.clear();
+            }
             Body::Gap(_) => {}
         }
     }
@@ -295,7 +299,7 @@ impl Run {
     }
 
     fn compare(&mut self, at: Cursor, because: Seq, recorded: Conclusion) {
-        if said_by_shell(&recorded) || self.found.first_difference.is_some() {
+        if recorded.body.said_by_recorder() || self.found.first_difference.is_some() {
             return;
         }
         let Some((cause, follows)) = self.derived.pop_front() else {
@@ -344,9 +348,4 @@ impl Run {
         self.found.pending = self.derived.into_iter().map(|(_, conclusion)| conclusion).collect();
         self.found
     }
-}
-
-/// An order that came too late is never eaten.
-fn said_by_shell(conclusion: &Conclusion) -> bool {
-    matches!(conclusion.body, ConclusionBody::Order { outcome: OrderOutcome::Expired, .. })
 }
