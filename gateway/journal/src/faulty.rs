@@ -116,6 +116,19 @@ impl Faulty {
         world.fail = None;
     }
 
+    /// The same bytes on a disk of their own, with no lock held and nothing failing.
+    pub fn copy(&self) -> Self {
+        let world = self.world();
+        let copy = World {
+            files: world.files.clone(),
+            names: world.names.clone(),
+            durable_names: world.durable_names.clone(),
+            folders: world.folders.clone(),
+            ..World::default()
+        };
+        Self { world: Arc::new(Mutex::new(copy)) }
+    }
+
     /// Names of all files under `dir`.
     pub fn paths(&self, dir: &Path) -> Vec<PathBuf> {
         self.world().names.keys().filter(|path| path.starts_with(dir)).cloned().collect()

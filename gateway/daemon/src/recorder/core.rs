@@ -123,6 +123,11 @@ impl Core {
         self.epoch
     }
 
+    /// What was said last of the room there is.
+    pub fn storage(&self) -> StorageState {
+        self.storage
+    }
+
     /// Where engine time stands.
     pub fn now(&self) -> EngineTime {
         self.engine.now()

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bus;
+mod full;
 mod guard;
 mod recorder;
 mod rig;

@@ -318,6 +318,7 @@ fn tear_off(journal: &Path, cut: Position) {
     for set in ["ring", "keep"] {
         let mut files: Vec<_> =
             std::fs::read_dir(journal.join(set)).unwrap().map(|f| f.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
         files.sort();
         let Some(path) = files.pop() else { continue };
         let bytes = std::fs::read(&path).unwrap();
