@@ -445,3 +445,64 @@ fn damage_in_an_old_segment_is_found_while_running_and_said() {
     rig.nothing_is_missing_unsaid();
     rig.evidence();
 }
+
+#[test]
+fn a_clock_that_jumps_moves_no_delay_and_is_written_down() {
+    // Back an hour, ten years ahead, 1970: each while an alert waits for its minute above the limit (F13).
+    let mut raised_at = Vec::new();
+    for jump in [0, -60 * MINUTE, 10 * 365 * 24 * 60 * MINUTE, -BEGIN] {
+        let mut rig = Rig::new();
+        let mut life = rig.start();
+        rig.poll(&mut life, 5, noise);
+        let (temperature, door) = (rig.point("cabinet-1/temperature"), rig.point("cabinet-1/door"));
+        for poll in 0..12 {
+            let at = EngineTime(rig.now);
+            rig.civil.store(rig.now + if poll >= 3 { jump } else { 0 }, Ordering::Relaxed);
+            advance(&mut life.core, at).unwrap();
+            let items = vec![(temperature, Answer::Raw(Raw::Int(2_000))), (door, Answer::Raw(Raw::Int(0)))];
+            life.core.take(Event::Answers(Answers { at, items, frame: None }), at).unwrap();
+            rig.now += POLL;
+        }
+        drop(life);
+        let records = rig.records().into_iter();
+        let lists = records
+            .filter_map(|(.., body)| if let Body::Conclusions(c) = body { Some(c.list) } else { None });
+        let raised = lists.flatten().find(
+            |one| matches!(&one.body, ConclusionBody::Alert(change) if change.change == Change::Raised),
+        );
+        raised_at.push(raised.unwrap().at.since(EngineTime(BEGIN)));
+        let said = rig.records().into_iter().any(|(.., body)| {
+            matches!(body, Body::Inputs(inputs) if inputs.items.iter().any(
+                |input| matches!(input, Input::Clock(clock) if (clock.offset_ms - jump).abs() < 1_000)))
+        });
+        assert!(said, "a jump of {jump} ms is in no record");
+        rig.evidence();
+    }
+    assert!(raised_at.windows(2).all(|pair| pair[0] == pair[1]), "{raised_at:?}");
+}
+
+#[test]
+fn emptied_or_garbled_hints_cost_nothing() {
+    // F3: everything beside the segments may be lost.
+    for garbage in ["", "nonsense\n", "99 99 00000000\n"] {
+        let mut rig = Rig::new();
+        let mut life = rig.start();
+        rig.poll(&mut life, 20, |_| 200.0);
+        let alerts = life.core.snapshot().alerts;
+        assert!(!alerts.is_empty());
+        drop(life);
+        let before = rig.records().len();
+        rig.disk.damage(Path::new("/j/epoch"), |bytes| *bytes = garbage.as_bytes().to_vec());
+        let cursors = rig.data.root().join("cursors");
+        for entry in std::fs::read_dir(cursors).unwrap() {
+            std::fs::write(entry.unwrap().path(), garbage).unwrap();
+        }
+        let life = rig.start();
+        assert_eq!(life.core.epoch(), Epoch(2));
+        assert_eq!(life.core.snapshot().alerts, alerts);
+        drop(life);
+        assert!(rig.records().len() > before);
+        rig.nothing_is_missing_unsaid();
+        rig.evidence();
+    }
+}

@@ -5,6 +5,7 @@
 mod bus;
 mod full;
 mod guard;
+mod journal;
 mod recorder;
 mod rig;
 mod running;
