@@ -154,6 +154,9 @@ async fn one(
     ]
     .concat();
     let mut gateway = Gateway::prepare(place, &name, &site, Some(center), Some(clock)).await;
+    // Commissioned while there is room: a journal that was never made cannot be made on a full disk.
+    gateway.run().await;
+    gateway.stop();
     let mut told = Vec::new();
     let mut kills_full = 0;
     for _ in 0..kills {
