@@ -117,6 +117,7 @@ impl Faulty {
     }
 
     /// The same bytes on a disk of their own, with no lock held and nothing failing.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let world = self.world();
         let copy = World {

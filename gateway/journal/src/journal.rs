@@ -212,10 +212,12 @@ impl Journal {
         let segment_bytes = self.limits.segment_bytes;
         let last = self.set(class).segments.back().filter(|last| !last.full);
         let in_reserve = last.is_some_and(|last| last.allocated > 0);
-        let fits = last.is_some_and(|last| match in_reserve {
-            // Its room is for what has to be written.
-            true => purse == Purse::Reserve && last.end + size <= last.allocated,
-            false => last.end + size <= segment_bytes || last.contents.spans.is_empty(),
+        let fits = last.is_some_and(|last| {
+            if in_reserve {
+                // Its room is for what has to be written.
+                return purse == Purse::Reserve && last.end + size <= last.allocated;
+            }
+            last.end + size <= segment_bytes || last.contents.spans.is_empty()
         });
         let (limit, full) = match (class, purse) {
             (Class::Ring, _) => (self.limits.ring_bytes, JournalError::RingFull),

@@ -137,7 +137,7 @@ impl Journal {
             Ok(()) | Err(_) => {}
         }
         let handle = self.storage.create(path)?;
-        let zeros = [0; CHUNK];
+        let zeros = vec![0; CHUNK];
         let mut at = 0;
         while at < size {
             let n = CHUNK.min((size - at) as usize);
@@ -156,9 +156,9 @@ impl Journal {
     /// Makes the reserve the last segment of the keep set, if `size` bytes of entries fit into it.
     pub(crate) fn open_reserve(&mut self, size: u64, first: Position) -> Result<(), JournalError> {
         let path = self.places.reserve();
-        let handle = self.storage.open(&path, true).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => JournalError::KeepFull,
-            _ => JournalError::io("open", &path)(error),
+        let handle = self.storage.open(&path, true).map_err(|error| {
+            let none = error.kind() == std::io::ErrorKind::NotFound;
+            if none { JournalError::KeepFull } else { JournalError::io("open", &path)(error) }
         })?;
         let allocated = handle.length().map_err(JournalError::io("measure", &path))?;
         if SEGMENT_HEAD + size > allocated {

@@ -69,16 +69,12 @@ pub(super) fn fsck(dir: &Path, as_json: bool) -> Ended {
 }
 
 fn link(bytes: &[u8], key: Option<&VerifyingKey>) -> Result<Link, String> {
-    match key {
-        Some(key) => {
-            let opened = open(key, bytes).map_err(|error| error.to_string())?;
-            Ok(Link::new(opened.header, bytes, opened.body.as_ref().ok()))
-        }
-        None => {
-            let (header, _) = peek(bytes).map_err(|error| error.to_string())?;
-            Ok(Link::new(header, bytes, None))
-        }
-    }
+    let Some(key) = key else {
+        let (header, _) = peek(bytes).map_err(|error| error.to_string())?;
+        return Ok(Link::new(header, bytes, None));
+    };
+    let opened = open(key, bytes).map_err(|error| error.to_string())?;
+    Ok(Link::new(opened.header, bytes, opened.body.as_ref().ok()))
 }
 
 impl Report {

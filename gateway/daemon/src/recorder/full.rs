@@ -123,7 +123,8 @@ impl Core {
         if let Some(Pending { mut rest, .. }) = self.put(batch, true)? {
             rest.pop();
             self.enter(now);
-            return self.keep_in_mind(rest, now);
+            self.keep_in_mind(rest, now);
+            return Ok(());
         }
         if self.free(lack)? {
             return Ok(());
@@ -142,11 +143,11 @@ impl Core {
     }
 
     /// The reserve did not take these either.
-    fn keep_in_mind(&mut self, rest: Vec<(Class, Body)>, now: EngineTime) -> anyhow::Result<()> {
+    fn keep_in_mind(&mut self, rest: Vec<(Class, Body)>, now: EngineTime) {
         let from = self.open.from;
         let state = Box::new(self.engine.save());
         let storage = self.storage_now(StorageState::Full);
-        let Some(full) = &mut self.full else { return Ok(()) };
+        let Some(full) = &mut self.full else { return };
         for (_, body) in rest {
             match body {
                 Body::Inputs(inputs) => full.let_go(&inputs.counts, from),
@@ -159,7 +160,6 @@ impl Core {
         full.owed.push(Conclusion { at: now, body: ConclusionBody::Storage(storage) });
         self.storage = StorageState::Full;
         self.open.begin_at(self.engine.now());
-        Ok(())
     }
 
     /// What a seal is while there is no room.

@@ -41,11 +41,20 @@ pub(super) struct Pending {
 impl Pending {
     /// An error that no room would cure ends the recorder.
     pub(super) fn new(rest: Vec<(Class, Body)>, error: JournalError) -> anyhow::Result<Self> {
-        let lack = match &error {
+        if !error.is_full() {
+            return Err(anyhow::Error::new(error).context("write to the journal"));
+        }
+        let lack = match error {
             JournalError::RingFull => Lack::Ring,
             JournalError::KeepFull => Lack::Keep,
-            _ if error.is_full() => Lack::Disk,
-            _ => return Err(anyhow::Error::new(error).context("write to the journal")),
+            JournalError::Io { .. }
+            | JournalError::Locked(_)
+            | JournalError::NoEpoch
+            | JournalError::TooLarge(_)
+            | JournalError::Broken
+            | JournalError::Version { .. }
+            | JournalError::NotOldest(_)
+            | JournalError::Damaged { .. } => Lack::Disk,
         };
         Ok(Self { rest, lack })
     }
@@ -223,13 +232,12 @@ impl Core {
         }
         let unsent = self.journal.bytes_after(Class::Ring, self.receipted);
         let permille = unsent * 1000 / self.journal.limits().ring_bytes.max(1);
-        match self.storage {
-            StorageState::Enough if permille >= THIN_FROM => {
-                self.tell_storage(StorageState::Thinning, now)?
-            }
-            StorageState::Thinning if permille < THIN_TO => self.tell_storage(StorageState::Enough, now)?,
-            StorageState::Enough | StorageState::Thinning | StorageState::Full => {}
-        }
+        let state = match self.storage {
+            StorageState::Enough if permille >= THIN_FROM => StorageState::Thinning,
+            StorageState::Thinning if permille < THIN_TO => StorageState::Enough,
+            state @ (StorageState::Enough | StorageState::Thinning | StorageState::Full) => state,
+        };
+        self.tell_storage(state, now)?;
         self.spare_the_busy();
         Ok(())
     }
