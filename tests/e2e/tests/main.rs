@@ -4,7 +4,9 @@
 mod bad_input;
 mod browser;
 mod cases;
+mod copies;
 mod journey;
+mod kills;
 mod locks;
 mod mqtt;
 mod outage;

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
+mod fsck;
 mod journal;
 mod rerun;
 mod table;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use gateway_journal::Position;
 use gateway_model::EngineTime;
 use gateway_wire::EnrolCode;
 use tracing_subscriber::EnvFilter;
@@ -106,16 +108,39 @@ enum Command {
 
 #[derive(Subcommand)]
 enum JournalCommand {
-    /// Epochs, records and bytes.
+    /// Epochs, records, bytes, and the room set aside.
     Stat {
         /// A data directory or a journal.
         dir: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Every record, one JSON object a line.
+    /// Every record, one a line.
     Dump {
         /// A data directory or a journal.
         dir: PathBuf,
+        /// Begin at this record.
+        #[arg(long, value_name = "EPOCH/SEQ", value_parser = position)]
+        from: Option<Position>,
+        /// As JSON lines, with everything in them.
+        #[arg(long)]
+        json: bool,
     },
+    /// Reads every byte, changes none: damage, signatures, the chain, what is missing.
+    Fsck {
+        /// A data directory or a journal.
+        dir: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    let parse =
+        |(epoch, seq): (&str, &str)| Some(Position { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? });
+    text.split_once('/').and_then(parse).ok_or_else(|| "expected EPOCH/SEQ, such as 3/120".to_owned())
 }
 
 /// What may differ from the site file, for tests and the demo.
@@ -159,8 +184,11 @@ pub fn main() -> ExitCode {
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
         Command::Enrol { url, code, site, data } => enrol(&url, code.as_deref(), &site, data),
-        Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
-        Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
+        Command::Journal { command } => match command {
+            JournalCommand::Stat { dir, json } => journal::stat(&dir, json),
+            JournalCommand::Dump { dir, from, json } => journal::dump(&dir, from, json),
+            JournalCommand::Fsck { dir, json } => fsck::fsck(&dir, json),
+        },
         Command::Rerun { dir } => rerun::rerun(&dir),
     };
     match ended {

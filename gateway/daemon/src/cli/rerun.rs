@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use gateway_journal::{Journal, Position};
-use gateway_model::{Conclusion, Plan, Seq};
+use gateway_model::{Conclusion, GapCause, Plan, Seq};
 use gateway_wire::{Body, open};
 use serde_json::json;
 
 use super::{Ended, GOOD, INCOMPLETE, WRONG, journal, say};
-use crate::recorder::replay::{Replayer, said_by_shell};
+use crate::recorder::replay::Replayer;
 
 /// Differences shown one by one; the rest is counted.
 const SHOWN_MAX: usize = 20;
@@ -84,7 +84,7 @@ impl Comparison {
         match body {
             Body::Conclusions(conclusions) => {
                 self.gather()?;
-                for found in conclusions.list.iter().filter(|one| !said_by_shell(one)) {
+                for found in conclusions.list.iter().filter(|one| !one.body.said_by_recorder()) {
                     self.compare(here, conclusions.because, found)?;
                 }
                 return Ok(());
@@ -95,6 +95,8 @@ impl Comparison {
                     self.replayer = Replayer::at_checkpoint(plan, (**state).clone())?;
                 }
             }
+            // What was judged without being recorded cannot be compared.
+            Body::Gap(ref gap) if gap.cause == GapCause::Full => self.lose(),
             Body::Start(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) => {}
         }
         // While an epoch opens it is not yet known what its engine is made of.

@@ -5,10 +5,12 @@
 //! nothing is shared and nothing is locked.
 //!
 //! At the limits: the channel of events holds [`EVENTS_MAX`]; when it is full bus tasks wait, and MQTT counts what it
-//! had to drop, which becomes a gap record. What happens when the journal is full stands in `room`.
+//! had to drop, which becomes a gap record. What happens when the journal is full stands in `room` and `full`.
 
 mod ask;
 pub mod core;
+mod fold;
+mod full;
 pub mod replay;
 mod room;
 pub mod start;
@@ -94,6 +96,8 @@ pub enum Event {
         /// Told when it is on disk.
         taken: oneshot::Sender<()>,
     },
+    /// The center has everything up to here.
+    Receipted(Position),
     /// Records that the center cannot take and that cannot be read any better: a gap record names them.
     Lost(Gap),
 }
@@ -107,6 +111,7 @@ impl Event {
             | Self::Fact(_)
             | Self::Overrun { .. }
             | Self::ServerTime { .. }
+            | Self::Receipted(_)
             | Self::Order { .. }
             | Self::Lost(_) => 1,
         }
@@ -154,7 +159,7 @@ pub struct Snapshot {
     pub cycles: Vec<bool>,
     /// Bytes of the ring and the keep set.
     pub bytes: (u64, u64),
-    /// The journal is full or broken: readings are refused.
+    /// The journal is full: judging goes on, but only what must not be lost is recorded.
     pub refusing: bool,
 }
 

@@ -5,9 +5,7 @@
 //! is compared with what is recorded, or ignored where only its state is wanted.
 
 use gateway_engine::Engine;
-use gateway_model::{
-    Conclusion, ConclusionBody, EngineTime, Input, OrderOutcome, Plan, Seq, StartInput, State,
-};
+use gateway_model::{Conclusion, EngineTime, GapCause, Input, Plan, Seq, StartInput, State};
 use gateway_wire::{Body, Header};
 
 /// Why records cannot be replayed.
@@ -28,6 +26,8 @@ pub enum ReplayError {
 pub struct Replayer {
     engine: Option<Engine>,
     opening: Option<Opening>,
+    /// Of the epoch that is being read.
+    plan: Option<Plan>,
     concluded: Vec<(Seq, Conclusion)>,
     /// The highest order that was taken.
     pub last_order: Option<(u64, u64)>,
@@ -46,8 +46,8 @@ impl Replayer {
     /// Begins in the middle of an epoch: at a checkpoint under the plan of that epoch.
     pub fn at_checkpoint(plan: Plan, state: State) -> Result<Self, ReplayError> {
         let at = state.now;
-        let (engine, _) = Engine::restore(plan, state).map_err(|error| restore_error(at, &error))?;
-        Ok(Self { engine: Some(engine), ..Self::default() })
+        let (engine, _) = Engine::restore(plan.clone(), state).map_err(|error| restore_error(at, &error))?;
+        Ok(Self { engine: Some(engine), plan: Some(plan), ..Self::default() })
     }
 
     /// Is there an engine, or one about to be made?
@@ -71,6 +71,13 @@ impl Replayer {
                 // Later ones in an epoch only repeat what the engine already is.
                 if let Some(opening) = self.opening.as_mut().filter(|_| header.seq == Seq(2)) {
                     opening.state = Some(*state);
+                    return Ok(());
+                }
+                self.settle()?;
+                // But for the one behind a gap of what was judged and not recorded.
+                if let (None, Some(plan)) = (&self.engine, &self.plan) {
+                    let last_order = self.last_order;
+                    *self = Self { last_order, ..Self::at_checkpoint(plan.clone(), *state)? };
                 }
             }
             Body::Inputs(inputs) => {
@@ -82,6 +89,11 @@ impl Replayer {
                     self.stopped = matches!(input, Input::Stop { .. });
                     self.step(header.seq, &input);
                 }
+            }
+            Body::Gap(gap) if gap.cause == GapCause::Full => {
+                self.settle()?;
+                self.engine = None;
+                self.concluded.clear();
             }
             Body::Conclusions(_) | Body::Gap(_) => self.settle()?,
         }
@@ -105,6 +117,7 @@ impl Replayer {
         let Some(Opening { start, plan, state }) = self.opening.take() else { return Ok(()) };
         // An epoch whose config never reached the disk has nothing else either.
         let Some(plan) = plan else { return Ok(()) };
+        self.plan = Some(plan.clone());
         let engine = match state {
             Some(state) => {
                 let (engine, concluded) =
@@ -126,11 +139,6 @@ impl Replayer {
         engine.step(input, &mut out);
         self.concluded.extend(out.into_iter().map(|conclusion| (because, conclusion)));
     }
-}
-
-/// Said by the shell, not by the engine: an order that came too late is never eaten.
-pub fn said_by_shell(conclusion: &Conclusion) -> bool {
-    matches!(conclusion.body, ConclusionBody::Order { outcome: OrderOutcome::Expired, .. })
 }
 
 fn restore_error(at: EngineTime, error: &impl std::fmt::Debug) -> ReplayError {

@@ -69,13 +69,19 @@ fn every_conclusion_added_or_changed_is_noticed() {
         check(&|list| list[0].at = list[0].at.plus(1));
         check(&|list| match &mut list[0].body {
             ConclusionBody::Alert(change) => change.alert.n += 1,
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => list[0].at = EngineTime(0),
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
         });
         check(&|list| match &mut list[0].body {
             ConclusionBody::Alert(change) => {
                 change.value = change.value.map_or(Some(1.0), |value| Some(value + 0.1));
             }
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => list[0].at = EngineTime(0),
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
         });
     }
 }
@@ -146,7 +152,10 @@ fn a_changed_rule_supersedes_and_that_follows_too() {
     let superseded = |record: &Record| match &record.body {
         Body::Conclusions(conclusions) => conclusions.list.iter().any(|one| match &one.body {
             ConclusionBody::Alert(change) => matches!(change.change, Change::Cleared(_)),
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => false,
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => false,
         }),
         _ => false,
     };
