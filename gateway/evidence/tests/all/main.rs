@@ -8,12 +8,13 @@
     reason = "tests: a panic is the report, and one variant is meant"
 )]
 
+mod bundle;
 mod chain;
 mod recompute;
 
 use gateway_engine::Engine;
 use gateway_model::{
-    AlertId, Command, CommandBody, Conclusion, DeviceIx, DevicePlan, EngineTime, Epoch, First, Input, Op,
+    AlertId, ClockInput, ClockSource, Command, CommandBody, Conclusion, DeviceIx, DevicePlan, EngineTime, Epoch, First, Input, Op,
     Plan, PointIx, PointPlan, Priority, Program, Quality, Raw, Reading, RuleKind, RulePlan, RuleText,
     SEMANTICS, Seq, StartCause, StartInput, State, StopCause, Text, Unit, VerifyPlan,
 };
@@ -77,10 +78,14 @@ struct Recorder {
 
 impl Recorder {
     fn new() -> Self {
-        let engine = Engine::new(plan(8.0));
-        let mut recorder =
-            Self { key: SigningKey::from_bytes(&[3; 32]), records: vec![], engine, epoch: 0, now: 1_000_000 };
-        recorder.start(plan(8.0));
+        Self::of(3, plan(8.0))
+    }
+
+    fn of(key: u8, plan: Plan) -> Self {
+        let key = SigningKey::from_bytes(&[key; 32]);
+        let engine = Engine::new(plan.clone());
+        let mut recorder = Self { key, records: vec![], engine, epoch: 0, now: 1_000_000 };
+        recorder.start(plan);
         recorder
     }
 
@@ -184,6 +189,17 @@ impl Recorder {
         self.now += 10;
         let command = Command { at: EngineTime(self.now), order: Some((1, 1)), author: "p".into(), body };
         self.inputs(vec![Input::Command(command)]);
+    }
+
+    fn clock(&mut self) {
+        let clock = ClockInput {
+            at: EngineTime(self.now),
+            offset_ms: 1_790_000_000_000,
+            error_ms: Some(500),
+            source: ClockSource::System,
+            since: None,
+        };
+        self.inputs(vec![Input::Clock(clock)]);
     }
 
     fn stop(&mut self) {
