@@ -35,5 +35,5 @@ pub use key::{SigningKey, VerifyingKey};
 pub use manifest::{FileRef, Maker, Manifest};
 pub use order::{Order, pack_orders, unpack_orders};
 pub use receipt::{EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused};
-pub use record::{Header, Opened, RECORD_MAX, RECORD_TYPE, Record, hash, open, peek, seal};
+pub use record::{Header, Opened, RECORD_MAX, RECORD_TYPE, Record, hash, open, peek, reread, seal};
 pub use token::{TOKEN_LIFE_MS, Token, TokenError};

@@ -19,7 +19,7 @@ use crate::state::enrolled_at;
 pub(super) struct Export {
     /// The data directory (with the key) of a gateway.
     dir: PathBuf,
-    /// From when: `2026-11-20T08:00:00+08:00`, or a day or time at the site. Default: the beginning.
+    /// From when: `2026-11-20T08:00:00+08:00`, a day or time at the site, or ms since 1970. Default: the beginning.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// To when. Default: the end.
@@ -113,7 +113,7 @@ fn index(journal: &Journal, key: &VerifyingKey) -> anyhow::Result<Index> {
         {
             match opened.body {
                 Ok(Body::Inputs(inputs)) => {
-                    inputs.items.iter().for_each(|input| index.learn(header.epoch, input))
+                    inputs.items.iter().for_each(|input| index.learn(header.epoch, input));
                 }
                 Ok(Body::Config(config)) => index.utc_offset_min = config.plan.utc_offset_min,
                 Ok(Body::Start(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_)) | Err(_) => {}
@@ -151,6 +151,9 @@ impl Index {
 
 /// A moment as a person writes it; without a zone it is the site's.
 fn civil(text: &str, utc_offset_min: i16) -> anyhow::Result<CivilTime> {
+    if let Ok(ms) = text.parse() {
+        return Ok(CivilTime(ms));
+    }
     if let Ok(moment) = text.parse::<jiff::Timestamp>() {
         return Ok(CivilTime(moment.as_millisecond()));
     }

@@ -1,7 +1,7 @@
 //! The line "signatures": whose is each record?
 
 use gateway_model::{Cursor, GatewayId};
-use gateway_wire::{Body, Header, RecordError, VerifyingKey, hex, open, peek};
+use gateway_wire::{Body, Header, RecordError, VerifyingKey, hex, open, peek, reread};
 
 use super::Parts;
 use crate::chain::Link;
@@ -36,7 +36,6 @@ pub(super) struct Sealed<'b> {
 /// All of them.
 pub(super) struct Seals<'b> {
     pub(super) list: Vec<Sealed<'b>>,
-    key: Option<VerifyingKey>,
 }
 
 impl<'b> Seals<'b> {
@@ -45,7 +44,7 @@ impl<'b> Seals<'b> {
         let others: Vec<VerifyingKey> =
             policy.into_iter().flat_map(|policy| &policy.gateways).map(|trust| trust.key).collect();
         let list = parts.records.iter().map(|bytes| Sealed::new(bytes, key.as_ref(), &others)).collect();
-        Self { list, key }
+        Self { list }
     }
 
     /// Records with a good signature, each once, in the order of their numbers: what the rest of the lines is about.
@@ -57,7 +56,7 @@ impl<'b> Seals<'b> {
                 return None;
             }
             last = Some(header.cursor());
-            let body = open(self.key.as_ref()?, sealed.bytes).ok()?.body.ok()?;
+            let body = reread(sealed.bytes).ok()?.body.ok()?;
             Some((header, body))
         })
     }
@@ -66,7 +65,7 @@ impl<'b> Seals<'b> {
     pub(super) fn find(&self, at: Cursor) -> Option<Body> {
         let found =
             self.list.iter().find(|sealed| sealed.valid().is_some_and(|header| header.cursor() == at))?;
-        open(self.key.as_ref()?, found.bytes).ok()?.body.ok()
+        reread(found.bytes).ok()?.body.ok()
     }
 
     /// For the chain: what has a good signature, in the order of the bundle.
@@ -76,7 +75,7 @@ impl<'b> Seals<'b> {
             // Only starts and gaps say something to the chain, and they are short.
             let small =
                 matches!(peek(sealed.bytes), Ok((_, gateway_wire::Kind::Start | gateway_wire::Kind::Gap)));
-            let body = small.then(|| open(self.key.as_ref()?, sealed.bytes).ok()?.body.ok()).flatten();
+            let body = small.then(|| reread(sealed.bytes).ok()?.body.ok()).flatten();
             Some(Link::new(header, sealed.bytes, body.as_ref()))
         };
         self.list.iter().filter_map(link).collect()

@@ -1,10 +1,12 @@
 //! Bundles: a right one is green, and every way to make it wrong is told by its own name.
 
 use gateway_evidence::{
-    Contents, Entry, Erased, GatewayTrust, Line, Outcome, Report, Selection, Status, TrustPolicy, bundle, select, verify,
+    CaseFile, CaseStep, Contents, Entry, Erased, GatewayTrust, Line, Outcome, Report, Selection, Status,
+    TrustPolicy, bundle, select, verify,
 };
 use gateway_model::{
-    CivilTime, Cursor, EngineTime, Epoch, Input, InstitutionId, PackRef, Plan, Quality, Raw, Reading, Seq, SiteId,
+    CivilTime, Cursor, EngineTime, Epoch, Input, InstitutionId, PackRef, Plan, Quality, Raw, Reading, Seq,
+    SiteId,
 };
 use gateway_model::{PointCounts, PointIx};
 use gateway_wire::{
@@ -65,7 +67,8 @@ impl Recorder {
         }
         let (due, answered) = (items.len() as u32 + 3, items.len() as u32 + 2);
         let failed = vec![1, 0, 0, 0, 0, 0, 0, 0];
-        let counts = vec![PointCounts { point: PointIx(0), due, answered, within_deadband: 2, late: 0, failed }];
+        let counts =
+            vec![PointCounts { point: PointIx(0), due, answered, within_deadband: 2, late: 0, failed }];
         self.push(Body::Inputs(InputsBody { items, counts }));
     }
 
@@ -100,6 +103,16 @@ fn enrolment(gateway: &VerifyingKey) -> Vec<u8> {
 
 /// Sealed by the center, which may lie: what it put together is checked all the same.
 fn sealed(key: &VerifyingKey, records: &[Vec<u8>], selection: &Selection, erased: Vec<Erased>) -> Vec<u8> {
+    sealed_with(key, records, selection, erased, None)
+}
+
+fn sealed_with(
+    key: &VerifyingKey,
+    records: &[Vec<u8>],
+    selection: &Selection,
+    erased: Vec<Erased>,
+    case: Option<CaseFile>,
+) -> Vec<u8> {
     let statement = enrolment(key);
     let contents = Contents {
         gateway_key: *key,
@@ -111,7 +124,7 @@ fn sealed(key: &VerifyingKey, records: &[Vec<u8>], selection: &Selection, erased
         devices: Some(DEVICES),
         received: Vec::new(),
         erased,
-        case: None,
+        case,
         maker: Maker::Center,
         made_at: Some(CivilTime(1_790_001_000_000)),
         software: "test 1",
@@ -128,8 +141,7 @@ fn trust() -> TrustPolicy {
 
 fn right() -> (Recorder, Vec<u8>) {
     let recorder = day_of(3);
-    let bytes =
-        sealed(&recorder.key.verifying_key(), &recorder.bytes(), &recorder.selection(), Vec::new());
+    let bytes = sealed(&recorder.key.verifying_key(), &recorder.bytes(), &recorder.selection(), Vec::new());
     (recorder, bytes)
 }
 
@@ -155,8 +167,20 @@ fn a_right_bundle_is_valid_on_every_line() {
     assert_eq!(
         names,
         [
-            "container", "identity", "signatures", "sequence", "chain", "liveness", "time", "coverage", "context",
-            "recomputation", "log", "case", "anchor", "limits"
+            "container",
+            "identity",
+            "signatures",
+            "sequence",
+            "chain",
+            "liveness",
+            "time",
+            "coverage",
+            "context",
+            "recomputation",
+            "log",
+            "case",
+            "anchor",
+            "limits"
         ]
     );
     assert_eq!(line(&report, "signatures").facts["valid"], recorder.records.len());
@@ -168,9 +192,16 @@ fn a_right_bundle_is_valid_on_every_line() {
 
 #[test]
 fn every_byte_changed_is_told_on_its_line() {
-    let (_, bytes) = right();
+    let mut recorder = Recorder::of(3, court_plan());
+    recorder.clock();
+    recorder.readings(&[50, 85, 90, 95]);
+    recorder.checkpoint();
+    let selection = recorder.selection();
+    let bytes = sealed(&recorder.key.verifying_key(), &recorder.bytes(), &selection, Vec::new());
     let policy = trust();
-    assert_eq!(verify(&bytes, Some(&policy)).outcome(), Outcome::Valid);
+    let report = verify(&bytes, Some(&policy));
+    assert_eq!(report.outcome(), Outcome::Valid, "{}", report.text());
+    assert_eq!(line(&report, "recomputation").facts["conclusions"], 1);
     let expected = expected_lines(&bytes);
     assert!(bytes.len() < 40_000, "a small bundle: {} bytes", bytes.len());
     let half = bytes.len() / 2;
@@ -181,7 +212,12 @@ fn every_byte_changed_is_told_on_its_line() {
             let report = verify(&changed, Some(&policy));
             assert_eq!(report.outcome(), Outcome::Invalid, "byte {at}:\n{}", report.text());
             for name in expected[at] {
-                assert_eq!(line(&report, name).status, Status::Failed, "byte {at}, {name}:\n{}", report.text());
+                assert_eq!(
+                    line(&report, name).status,
+                    Status::Failed,
+                    "byte {at}, {name}:\n{}",
+                    report.text()
+                );
             }
             changed[at] ^= 0x10;
         }
@@ -199,7 +235,8 @@ fn expected_lines(bytes: &[u8]) -> Vec<&'static [&'static str]> {
     let mut at = 0;
     while bytes[at] != 0 {
         let name = std::str::from_utf8(&bytes[at..at + 100]).unwrap().trim_end_matches('\0').to_owned();
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[at + 124..at + 135]).unwrap(), 8).unwrap();
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&bytes[at + 124..at + 135]).unwrap(), 8).unwrap();
         let start = at + 512;
         let lines: &'static [&'static str] = match name.as_str() {
             "gateway.key" | "center.key" | "enrolment" => &["container", "identity"],
@@ -233,7 +270,8 @@ fn every_record_dropped_is_missing_and_the_last_is_truncated() {
         assert_eq!(found(&report, "sequence"), [(code, place)], "{}", report.text());
     }
     for end in 1..records.len() {
-        let report = verify(&sealed(&key, &records[..end], &recorder.selection(), Vec::new()), Some(&trust()));
+        let report =
+            verify(&sealed(&key, &records[..end], &recorder.selection(), Vec::new()), Some(&trust()));
         assert!(found(&report, "sequence").iter().any(|(code, _)| *code == "truncated"), "{}", report.text());
         assert_eq!(report.outcome(), Outcome::Invalid);
     }
@@ -286,7 +324,8 @@ fn rewrite(bytes: &[u8], selection: &Selection, records: &[u8]) -> Vec<u8> {
     let mut at = 0;
     while bytes[at] != 0 {
         let name = std::str::from_utf8(&bytes[at..at + 100]).unwrap().trim_end_matches('\0').to_owned();
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[at + 124..at + 135]).unwrap(), 8).unwrap();
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&bytes[at + 124..at + 135]).unwrap(), 8).unwrap();
         let content = if name == "records" { records } else { &bytes[at + 512..at + 512 + size] };
         files.push((name, content.to_vec()));
         at += 512 + size.next_multiple_of(512);
@@ -355,9 +394,11 @@ fn a_record_resealed_with_a_newer_key_is_told_so() {
 fn a_record_outside_its_keys_period_is_told_so() {
     let (recorder, bytes) = right();
     let key = recorder.key.verifying_key();
-    let policy = TrustPolicy { gateways: vec![GatewayTrust { key, from: at(1, 0), to: Some(at(2, 4)) }], ..trust() };
+    let policy =
+        TrustPolicy { gateways: vec![GatewayTrust { key, from: at(1, 0), to: Some(at(2, 4)) }], ..trust() };
     let report = verify(&bytes, Some(&policy));
-    let beyond: Vec<_> = recorder.records.iter().map(|(record, _)| record.header.cursor()).filter(|c| *c > at(2, 4)).collect();
+    let beyond: Vec<_> =
+        recorder.records.iter().map(|(record, _)| record.header.cursor()).filter(|c| *c > at(2, 4)).collect();
     let expected: Vec<_> = beyond.iter().map(|cursor| ("key_period", cursor.to_string())).collect();
     assert!(!expected.is_empty());
     assert_eq!(found(&report, "identity"), expected);
@@ -429,7 +470,10 @@ fn erased_records_are_told_and_the_chain_still_closes() {
 fn whom_nobody_vouches_for_is_not_believed() {
     let (recorder, bytes) = right();
     let report = verify(&bytes, None);
-    assert_eq!((report.outcome(), found(&report, "identity")), (Outcome::Incomplete, vec![("no_policy", String::new())]));
+    assert_eq!(
+        (report.outcome(), found(&report, "identity")),
+        (Outcome::Incomplete, vec![("no_policy", String::new())])
+    );
     let stranger = TrustPolicy { centers: vec![[7; 32]], ..TrustPolicy::default() };
     let report = verify(&bytes, Some(&stranger));
     assert_eq!(found(&report, "identity")[0].0, "unknown_key");
@@ -446,7 +490,8 @@ fn a_conclusion_that_does_not_follow_is_shown_with_its_inputs() {
     let recorder = day_of(3);
     let key = recorder.key.verifying_key();
     // The gateway itself lies: signed, chained, and wrong.
-    let place = recorder.records.iter().position(|(record, _)| matches!(record.body, Body::Conclusions(_))).unwrap();
+    let place =
+        recorder.records.iter().position(|(record, _)| matches!(record.body, Body::Conclusions(_))).unwrap();
     let mut records: Vec<Vec<u8>> = recorder.bytes()[..place].to_vec();
     let (mut lie, _) = recorder.records[place].clone();
     let Body::Conclusions(conclusions) = &mut lie.body else { panic!("no conclusions") };
@@ -455,7 +500,12 @@ fn a_conclusion_that_does_not_follow_is_shown_with_its_inputs() {
     records.push(seal(&recorder.key, &lie.header, &lie.body));
     let selection = select(&entries(&records), (EngineTime(i64::MIN), EngineTime(i64::MAX)));
     let report = verify(&sealed(&key, &records, &selection, Vec::new()), Some(&trust()));
-    assert_eq!(found(&report, "recomputation"), [("other", lie.header.cursor().to_string())], "{}", report.text());
+    assert_eq!(
+        found(&report, "recomputation"),
+        [("other", lie.header.cursor().to_string())],
+        "{}",
+        report.text()
+    );
     let text = &line(&report, "recomputation").findings[0].text;
     assert_eq!(text.matches("input Reading").count(), 3, "{text}");
     let red: Vec<_> =
@@ -472,7 +522,8 @@ fn a_window_begins_at_the_checkpoint_before_it() {
     let selection = select(&entries(&records), (from, EngineTime(i64::MAX)));
     assert_eq!(selection.places.first(), Some(&second), "the state was taken over at the start");
     let chosen: Vec<Vec<u8>> = selection.places.iter().map(|place| records[*place].clone()).collect();
-    let report = verify(&sealed(&recorder.key.verifying_key(), &chosen, &selection, Vec::new()), Some(&trust()));
+    let report =
+        verify(&sealed(&recorder.key.verifying_key(), &chosen, &selection, Vec::new()), Some(&trust()));
     assert_eq!(report.outcome(), Outcome::Valid, "{}", report.text());
 
     // In the middle of an epoch, its start and config come along, and the numbers between are not claimed.
@@ -503,4 +554,103 @@ fn the_cover_speaks_both_languages_and_the_report_needs_no_program() {
     }
     let key = recorder.key.verifying_key();
     assert!(recorder.records.iter().all(|(_, bytes)| open(&key, bytes).is_ok()));
+}
+
+/// A case about the first alert, from its opening to its end.
+fn case() -> CaseFile {
+    let step = |n: u32, actor: &str, who: Option<(&str, &str)>, code: &str| CaseStep {
+        n,
+        at: 1_790_000_000_000 + i64::from(n) * 1_000,
+        actor: actor.to_owned(),
+        person: who.map(|(person, _)| person.to_owned()),
+        role: who.map(|(_, role)| role.to_owned()),
+        code: code.to_owned(),
+        ..CaseStep::default()
+    };
+    let officer = Some(("u1", "duty_officer"));
+    let unit = Some(("u2", "institution"));
+    let mut events = vec![
+        step(1, "gateway", None, "opened"),
+        step(2, "person", officer, "acknowledged"),
+        step(3, "person", officer, "dispatched"),
+        step(4, "person", unit, "accepted"),
+        step(5, "person", unit, "submitted"),
+        step(6, "center", None, "judged"),
+        step(7, "person", Some(("u3", "reviewer")), "reviewed"),
+    ];
+    events[0].alert = Some((1, 1));
+    events[2].deadline = Some(1_790_000_004_000);
+    events[5].outcome = Some("pass".into());
+    events[6].outcome = Some("approve".into());
+    CaseFile {
+        id: 12,
+        institution: "91330106MA27XYZ123".into(),
+        gateway: day_of(3).key.gateway_id(),
+        device: "fridge".into(),
+        rule: "fridge/too-warm".into(),
+        priority: 1,
+        events,
+    }
+}
+
+fn with_case(case: CaseFile) -> Vec<u8> {
+    let recorder = day_of(3);
+    let (key, selection) = (recorder.key.verifying_key(), recorder.selection());
+    sealed_with(&key, &recorder.bytes(), &selection, Vec::new(), Some(case))
+}
+
+#[test]
+fn a_case_is_checked_step_by_step() {
+    let report = verify(&with_case(case()), Some(&trust()));
+    assert_eq!(report.outcome(), Outcome::Valid, "{}", report.text());
+    let facts = &line(&report, "case").facts;
+    assert_eq!((&facts["state"], &facts["overdue"]), (&"closed".into(), &1.into()));
+
+    let check = |expected: &[(&'static str, &str)], change: &dyn Fn(&mut CaseFile)| {
+        let mut changed = case();
+        change(&mut changed);
+        let report = verify(&with_case(changed), Some(&trust()));
+        let expected: Vec<_> = expected.iter().map(|(code, at)| (*code, (*at).to_owned())).collect();
+        assert_eq!(found(&report, "case"), expected, "{}", report.text());
+        assert_ne!(report.outcome(), Outcome::Valid);
+    };
+    // Nobody accepts what was never dispatched.
+    let gone = [("number", "4"), ("transition", "4"), ("number", "5"), ("number", "6"), ("number", "7")];
+    check(&gone, &|case| {
+        case.events.remove(2);
+    });
+    check(&[("role", "7")], &|case| case.events[6].role = Some("duty_officer".into()));
+    check(&[("role", "6")], &|case| case.events[5].actor = "person".into());
+    check(&[("four_eyes", "7")], &|case| case.events[6].person = Some("u1".into()));
+    check(&[("back", "4")], &|case| case.events[3].at = 0);
+    check(&[("alert", "1")], &|case| case.events[0].alert = Some((7, 1)));
+    check(&[("other_rule", "1")], &|case| case.rule = "fridge/too-cold".into());
+    check(&[("unknown_event", "7")], &|case| case.events[6].code = "merged".into());
+    check(&[("transition", "7")], &|case| {
+        case.events[5].outcome = Some("fail".into());
+    });
+}
+
+/// One bundle per release: every later release must find it valid, byte for byte as it is. `NONSITE_GOLDEN=write` writes
+/// one that does not exist yet, and never another.
+#[test]
+fn bundles_of_earlier_releases_are_still_valid() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/bundles");
+    let own = folder.join(format!("semantics-{}.tar", gateway_model::SEMANTICS));
+    if std::env::var_os("NONSITE_GOLDEN").is_some_and(|write| write == "write") && !own.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&own, with_case(case())).unwrap();
+    }
+    let policy = std::fs::read_to_string(folder.join("trust.toml")).unwrap();
+    let policy = TrustPolicy::parse(&policy).unwrap();
+    let mut bundles = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "tar") {
+            let report = verify(&std::fs::read(&path).unwrap(), Some(&policy));
+            assert_eq!(report.outcome(), Outcome::Valid, "{}:\n{}", path.display(), report.text());
+            bundles += 1;
+        }
+    }
+    assert_eq!(bundles, usize::from(gateway_model::SEMANTICS), "one per semantics number");
 }

@@ -14,9 +14,9 @@ mod recompute;
 
 use gateway_engine::Engine;
 use gateway_model::{
-    AlertId, ClockInput, ClockSource, Command, CommandBody, Conclusion, DeviceIx, DevicePlan, EngineTime, Epoch, First, Input, Op,
-    Plan, PointIx, PointPlan, Priority, Program, Quality, Raw, Reading, RuleKind, RulePlan, RuleText,
-    SEMANTICS, Seq, StartCause, StartInput, State, StopCause, Text, Unit, VerifyPlan,
+    AlertId, ClockInput, ClockSource, Command, CommandBody, Conclusion, DeviceIx, DevicePlan, EngineTime,
+    Epoch, First, Input, Op, Plan, PointIx, PointPlan, Priority, Program, Quality, Raw, Reading, RuleKind,
+    RulePlan, RuleText, SEMANTICS, Seq, StartCause, StartInput, State, StopCause, Text, Unit, VerifyPlan,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, Header, InputsBody, Record, SigningKey, hash, seal};
 
