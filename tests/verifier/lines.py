@@ -62,9 +62,8 @@ class Walk:
             self.back.append(at)
         if not follows:
             self.alive = record.t0
-        self.stopped = False
         if kind == "start":
-            self.alive = content[0]
+            self.alive, self.stopped = content[0], False
             if field(content, 6) and self.simulated is None:
                 self.simulated = at
         elif kind == "config":
@@ -105,7 +104,7 @@ class Walk:
         self.plan = plan
 
     def inputs(self, at, items, counts):
-        kept = {}
+        kept, self.stopped = {}, False
         for kind, what in items:
             now = stamp(kind, what) if self.alive is None else max(self.alive, stamp(kind, what))
             if self.alive is not None:

@@ -15,6 +15,7 @@ pub mod civil;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod inputs;

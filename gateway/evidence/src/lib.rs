@@ -8,7 +8,7 @@
 //! Three answers, never two: *valid*, *invalid*, and *incomplete* where something needed is not there or was made by
 //! a release this one does not know. What cannot be checked never counts as checked.
 //!
-//! Leaves out: files and sockets, whether a sensor told the truth, who may see a bundle. A second verifier that shares no
+//! Leaves out: sockets and clocks, whether a sensor told the truth, who may see a bundle. A second verifier that shares no
 //! code with this one lies in `tests/verifier`.
 
 mod bundle;
@@ -16,13 +16,15 @@ pub mod chain;
 mod chart;
 mod container;
 mod cover;
+mod file;
 mod policy;
 mod recompute;
 mod report;
 mod story;
 mod verify;
 
-pub use bundle::{Contents, Entry, Error as BundleError, Selection, bundle, select};
+pub use bundle::{Contents, Entry, Error as BundleError, Made, Selection, bundle, select};
+pub use file::{FileError, packs, verify_file};
 pub use policy::{GatewayTrust, PolicyError, TEMPLATE as POLICY_TEMPLATE, TrustPolicy};
 pub use recompute::{Difference, Incomplete, Recomputed, Verdict, What, recompute};
 pub use report::{Finding, Line, Outcome, Report, Status};

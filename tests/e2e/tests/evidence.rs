@@ -16,9 +16,9 @@ const HOUR_MS: i64 = 3_600_000;
 const EVERY: usize = 997;
 
 /// What a verifier says: its exit status and its JSON.
-struct Said {
+pub(crate) struct Said {
     status: Option<i32>,
-    json: Value,
+    pub(crate) json: Value,
 }
 
 impl Said {
@@ -40,9 +40,12 @@ impl Said {
         Self::of(&python, &[&root().join("tests/verifier/verify.py"), bundle, Path::new("--policy"), policy])
     }
 
-    fn line(&self, name: &str) -> &Value {
+    pub(crate) fn line(&self, name: &str) -> &Value {
         let lines = self.json["lines"].as_array().unwrap();
-        lines.iter().find(|line| line["line"] == name).unwrap_or_else(|| panic!("no line {name}: {}", self.json))
+        lines
+            .iter()
+            .find(|line| line["line"] == name)
+            .unwrap_or_else(|| panic!("no line {name}: {}", self.json))
     }
 
     fn verdict(&self) -> &str {
@@ -54,7 +57,7 @@ impl Said {
 }
 
 /// Both say the same, field by field. Of the conclusions the second computes some only: what it computes is the same.
-fn agree(bundle: &Path, policy: &Path) -> (Said, Said) {
+pub(crate) fn agree(bundle: &Path, policy: &Path) -> (Said, Said) {
     let (first, second) = (Said::first(bundle, policy), Said::second(bundle, policy));
     for line in first.json["lines"].as_array().unwrap() {
         let name = line["line"].as_str().unwrap();
@@ -120,7 +123,10 @@ fn matches_schema(value: &Value, schema: &Value, whole: &Value) {
     if let (Some(properties), Some(fields)) = (schema["properties"].as_object(), value.as_object()) {
         for (name, field) in fields {
             let known = properties.get(name);
-            assert!(known.is_some() || schema["additionalProperties"] != false, "{name} is not in the schema");
+            assert!(
+                known.is_some() || schema["additionalProperties"] != false,
+                "{name} is not in the schema"
+            );
             known.into_iter().for_each(|schema| matches_schema(field, schema, whole));
         }
     }
@@ -185,7 +191,8 @@ async fn a_day_of_the_demo_is_exported_and_verified_twice() {
     clinic.stop();
 
     let public = hex(&key(clinic.data()).verifying_key().to_bytes());
-    let policy = place.write("trust.toml", &format!("accept_simulated = true\n[[gateway]]\nkey = \"{public}\"\n"));
+    let policy =
+        place.write("trust.toml", &format!("accept_simulated = true\n[[gateway]]\nkey = \"{public}\"\n"));
     let bundle = place.path().join("day.tar");
     let export = |more: &[&str], expected: i32| {
         let finished = Command::new(program("gateway"))
@@ -226,15 +233,31 @@ async fn a_day_of_the_demo_is_exported_and_verified_twice() {
     assert_eq!(first.verdict(), "valid", "{:#}", first.json);
     // Cycles are not computed by the second; limits and absences are, and nothing is wrong with them.
     let second = second.line("recomputation");
-    let codes: Vec<_> = second["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
+    let codes: Vec<_> =
+        second["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
     assert!(!codes.is_empty() && codes.iter().all(|code| *code == "not_here"), "{second:#}");
     assert!(second["facts"]["conclusions"].as_u64().unwrap() >= 4, "{second:#}");
     let conclusions = first.line("recomputation")["facts"]["conclusions"].as_u64().unwrap();
     assert!(conclusions >= 20, "a day without events shows nothing: {conclusions}");
 
     // People see the same in words.
-    let words = run(&program("gateway"), [Path::new("verify"), &bundle, Path::new("--policy"), &policy]).good();
-    for line in ["Identity", "Signatures", "Sequence", "Chain", "Liveness", "Time", "Coverage", "Context", "Recomputation", "Log", "Case", "Anchor", "Limits"] {
+    let words =
+        run(&program("gateway"), [Path::new("verify"), &bundle, Path::new("--policy"), &policy]).good();
+    for line in [
+        "Identity",
+        "Signatures",
+        "Sequence",
+        "Chain",
+        "Liveness",
+        "Time",
+        "Coverage",
+        "Context",
+        "Recomputation",
+        "Log",
+        "Case",
+        "Anchor",
+        "Limits",
+    ] {
         assert!(words.lines().any(|text| text.starts_with(line)), "{line}: {words}");
     }
     assert!(words.trim_end().ends_with("VALID"), "{words}");

@@ -61,7 +61,7 @@ pub(super) fn export(asked: &Export) -> Ended {
         let bytes = journal.read(position)?;
         records.push(bytes.with_context(|| format!("record {position} went away meanwhile; try again"))?);
     }
-    let packs = packs(&asked.packs)?;
+    let packs = gateway_evidence::packs(&asked.packs).context("read the packs")?;
     let devices = devices(asked)?;
     let enrolled = enrolled_at(&asked.dir)?;
     let made = bundle(
@@ -162,22 +162,6 @@ fn civil(text: &str, utc_offset_min: i16) -> anyhow::Result<CivilTime> {
     })?;
     let zone = jiff::tz::TimeZone::fixed(jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60)?);
     Ok(CivilTime(local.to_zoned(zone)?.timestamp().as_millisecond()))
-}
-
-/// Those of this release, and what lies in the folders.
-fn packs(folders: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    let own = gateway_rules::embedded_packs();
-    let mut packs: Vec<_> = own.into_iter().map(|source| (source.name, source.text.into_bytes())).collect();
-    for folder in folders {
-        let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                packs.push((path.display().to_string(), read(&path)?));
-            }
-        }
-    }
-    Ok(packs)
 }
 
 fn devices(asked: &Export) -> anyhow::Result<Option<String>> {

@@ -105,9 +105,9 @@ impl Walk {
         if !follows {
             self.alive = Some(header.t0);
         }
-        self.stopped = false;
         match body {
             Body::Start(start) => {
+                self.stopped = false;
                 self.alive = Some(start.at);
                 if start.simulated {
                     self.simulated.get_or_insert(at);
@@ -187,6 +187,7 @@ impl Walk {
 
     fn inputs(&mut self, at: Cursor, inputs: &InputsBody) {
         let mut kept = BTreeMap::new();
+        self.stopped = false;
         for item in &inputs.items {
             let now = self.alive.map_or(item.at(), |alive| alive.max(item.at()));
             if let Some(alive) = self.alive {

@@ -10,6 +10,7 @@
 
 mod bundle;
 mod chain;
+mod mixed;
 mod recompute;
 
 use gateway_engine::Engine;
@@ -130,17 +131,22 @@ impl Recorder {
         }
     }
 
-    fn start_owing(&mut self, plan: Plan, mut list: Vec<Conclusion>) {
+    fn start_owing(&mut self, plan: Plan, list: Vec<Conclusion>) {
+        self.start_after(plan, list, Some(5_000));
+    }
+
+    /// After a time away that was so long, or that nobody knows.
+    fn start_after(&mut self, plan: Plan, mut list: Vec<Conclusion>, downtime_ms: Option<i64>) {
         let last = self.records.last().map(|(record, bytes)| (record.header, hash(bytes)));
         self.epoch += 1;
-        self.now += 5_000;
+        self.now += downtime_ms.unwrap_or(0);
         let start = StartInput {
             at: EngineTime(self.now),
             epoch: Epoch(self.epoch),
             previous: last.map(|(header, _)| (header.epoch, header.seq)),
             previous_hash: last.map(|(_, hash)| hash),
             cause: StartCause::Unclean,
-            downtime_ms: Some(5_000),
+            downtime_ms,
             simulated: false,
         };
         self.push(Body::Start(start.clone()));
