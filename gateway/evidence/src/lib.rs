@@ -5,12 +5,15 @@
 //! ([`Report`]); whom to believe comes from a [`TrustPolicy`], never from the bundle. Below it lie [`chain::check`] (numbers
 //! and hashes) and [`recompute`] (the recorded inputs through the engine again).
 //!
+//! [`Audit`] adds up what became of every reading that was due.
+//!
 //! Three answers, never two: *valid*, *invalid*, and *incomplete* where something needed is not there or was made by
 //! a release this one does not know. What cannot be checked never counts as checked.
 //!
 //! Leaves out: sockets and clocks, whether a sensor told the truth, who may see a bundle. A second verifier that shares no
 //! code with this one lies in `tests/verifier`.
 
+mod audit;
 mod bundle;
 pub mod chain;
 mod chart;
@@ -23,6 +26,7 @@ mod report;
 mod story;
 mod verify;
 
+pub use audit::{Account, Audit, Audited};
 pub use bundle::{Contents, Entry, Error as BundleError, Made, Selection, bundle, select};
 pub use file::{FileError, packs, verify_file};
 pub use policy::{GatewayTrust, PolicyError, TEMPLATE as POLICY_TEMPLATE, TrustPolicy};

@@ -8,7 +8,9 @@ use e2e::ground::{program, root, target};
 use e2e::process::run;
 use e2e::records::key;
 use e2e::{Clock, Gateway, Place};
-use gateway_wire::hex;
+use gateway_evidence::{Contents, Entry, select};
+use gateway_model::EngineTime;
+use gateway_wire::{Body, Maker, SigningKey, hex, open, peek, seal, unpack};
 use serde_json::Value;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -80,11 +82,21 @@ fn golden() -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn both_verifiers_find_the_golden_bundle_valid() {
+fn both_verifiers_find_the_golden_bundles_valid() {
     let (bundle, policy) = golden();
     let (first, second) = agree(&bundle, &policy);
     assert_eq!((first.verdict(), second.verdict()), ("valid", "valid"), "{:#}", second.json);
-    assert!(second.line("recomputation")["facts"]["conclusions"].as_u64().unwrap() >= 6);
+    // Everything that limits and absences can meet, and the second computes all of it.
+    let mixed = bundle.with_file_name(format!("semantics-{}-mixed.tar", gateway_model::SEMANTICS));
+    let (mixed_first, mixed_second) = agree(&mixed, &policy);
+    assert_eq!(
+        (mixed_first.verdict(), mixed_second.verdict()),
+        ("valid", "valid"),
+        "{:#}",
+        mixed_second.json
+    );
+    let conclusions = |said: &Said| said.line("recomputation")["facts"]["conclusions"].as_u64().unwrap();
+    assert!(conclusions(&mixed_second) > 1_000, "{}", conclusions(&mixed_second));
     let schema: Value =
         serde_json::from_slice(&std::fs::read(root().join("docs/verify.schema.json")).unwrap()).unwrap();
     for said in [&first.json, &second.json] {
@@ -167,6 +179,77 @@ fn both_verifiers_say_the_same_of_bundles_that_are_wrong() {
             .output()
             .unwrap();
         assert_eq!((first.status.code(), second.status.code()), (Some(78), Some(78)));
+    }
+}
+
+/// A gateway that lies: a conclusion moved by half a second, signed and chained as if it were right.
+#[test]
+fn both_verifiers_find_a_conclusion_that_does_not_follow() {
+    let (bundle, _) = golden();
+    let bytes = std::fs::read(&bundle).unwrap();
+    let key = SigningKey::from_bytes(&[3; 32]);
+    let mut records: Vec<Vec<u8>> =
+        unpack(file(&bytes, "records"), 1_000).unwrap().iter().map(|r| r.to_vec()).collect();
+    let opened = |bytes: &[u8]| open(&key.verifying_key(), bytes).unwrap();
+    let place =
+        records.iter().position(|bytes| matches!(opened(bytes).body, Ok(Body::Conclusions(_)))).unwrap();
+    records.truncate(place + 1);
+    let lie = opened(&records[place]);
+    let Ok(Body::Conclusions(mut conclusions)) = lie.body else { panic!("no conclusions") };
+    conclusions.list[0].at = conclusions.list[0].at.plus(500);
+    records[place] = seal(&key, &lie.header, &Body::Conclusions(conclusions));
+    let entry = |bytes: &Vec<u8>| {
+        let (header, kind) = peek(bytes).unwrap();
+        Entry { cursor: header.cursor(), kind, t0: header.t0, t1: header.t1 }
+    };
+    let entries: Vec<Entry> = records.iter().map(entry).collect();
+    let selection = select(&entries, (EngineTime(i64::MIN), EngineTime(i64::MAX)));
+    let devices = std::str::from_utf8(file(&bytes, "devices.toml")).unwrap();
+    let made = gateway_evidence::bundle(
+        &Contents {
+            gateway_key: key.verifying_key(),
+            records: records.iter().map(Vec::as_slice).collect(),
+            spans: selection.spans,
+            window: selection.window,
+            packs: Vec::new(),
+            enrolment: None,
+            devices: Some(devices),
+            received: Vec::new(),
+            erased: Vec::new(),
+            case: None,
+            maker: Maker::Gateway,
+            made_at: None,
+            software: "liar",
+        },
+        &key,
+    )
+    .unwrap();
+    let place_of = Place::new("liar");
+    let liar = place_of.path().join("liar.tar");
+    std::fs::write(&liar, made.bytes).unwrap();
+    let public = hex(&key.verifying_key().to_bytes());
+    let policy = place_of.write("trust.toml", &format!("[[gateway]]\nkey = \"{public}\"\n"));
+    let (first, second) = agree(&liar, &policy);
+    assert_eq!((first.verdict(), second.verdict()), ("invalid", "invalid"));
+    for said in [&first, &second] {
+        let finding = &said.line("recomputation")["findings"][0];
+        let at = lie.header.cursor().to_string();
+        assert_eq!((&finding["code"], &finding["at"]), (&"other".into(), &at.into()), "{:#}", said.json);
+    }
+}
+
+/// A file of a tar archive.
+fn file<'b>(archive: &'b [u8], wanted: &str) -> &'b [u8] {
+    let mut at = 0;
+    loop {
+        let name = archive[at..at + 100].split(|byte| *byte == 0).next().unwrap();
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&archive[at + 124..at + 135]).unwrap(), 8).unwrap();
+        if name == wanted.as_bytes() {
+            return &archive[at + 512..at + 512 + size];
+        }
+        assert!(!name.is_empty(), "no file {wanted}");
+        at += 512 + size.next_multiple_of(512);
     }
 }
 

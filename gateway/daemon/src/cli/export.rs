@@ -37,12 +37,12 @@ pub(super) struct Export {
 }
 
 /// Positions and what is needed to choose among them.
-struct Index {
+pub(super) struct Index {
     positions: Vec<Position>,
     entries: Vec<Entry>,
     /// What was said of civil time, in the order in which it holds.
     clocks: Vec<(EngineTime, i64)>,
-    utc_offset_min: i16,
+    pub(super) utc_offset_min: i16,
 }
 
 pub(super) fn export(asked: &Export) -> Ended {
@@ -102,7 +102,7 @@ pub(super) fn export(asked: &Export) -> Ended {
     Ok(if hints.is_empty() { GOOD } else { INCOMPLETE })
 }
 
-fn index(journal: &Journal, key: &VerifyingKey) -> anyhow::Result<Index> {
+pub(super) fn index(journal: &Journal, key: &VerifyingKey) -> anyhow::Result<Index> {
     let mut index = Index { positions: vec![], entries: vec![], clocks: vec![], utc_offset_min: 0 };
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
@@ -139,7 +139,7 @@ impl Index {
     }
 
     /// The engine time at which it was so late.
-    fn engine(&self, civil: CivilTime) -> anyhow::Result<EngineTime> {
+    pub(super) fn engine(&self, civil: CivilTime) -> anyhow::Result<EngineTime> {
         let Some(first) = self.clocks.first() else {
             bail!("no record says what the civil time was: leave out --from and --to");
         };
@@ -150,7 +150,7 @@ impl Index {
 }
 
 /// A moment as a person writes it; without a zone it is the site's.
-fn civil(text: &str, utc_offset_min: i16) -> anyhow::Result<CivilTime> {
+pub(super) fn civil(text: &str, utc_offset_min: i16) -> anyhow::Result<CivilTime> {
     if let Ok(ms) = text.parse() {
         return Ok(CivilTime(ms));
     }

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
+mod audit;
 mod export;
 mod journal;
 mod rerun;
@@ -101,6 +102,8 @@ enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Adds up what became of every reading that was due on a day.
+    Audit(audit::Audit),
     /// Checks a bundle of evidence, without a network: every signature, number and conclusion.
     Verify {
         /// The bundle.
@@ -183,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
         Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
         Command::Journal { command: JournalCommand::Export(asked) } => export::export(&asked),
+        Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
         Command::Verify { file, policy, json, .. } => {
             verify::check(&file.unwrap_or_default(), policy.as_deref(), json)

@@ -8,7 +8,9 @@
     reason = "tests: a panic is the report, and one variant is meant"
 )]
 
+mod audit;
 mod bundle;
+mod case;
 mod chain;
 mod mixed;
 mod recompute;
