@@ -79,7 +79,7 @@ class Seal:
         if len(record.envelope.signature) != 64:
             self.state = "unsigned"
             return
-        if key is None or record.envelope.kid != sha256(key)[:8] or record.gateway != sha256(key)[:16]:
+        if key is None or record.envelope.kid != sha256(key)[:8]:
             self.state, known = "foreign", record.envelope.kid in [sha256(other)[:8] for other in others]
             self.text = "a key that is trusted, but is not this gateway's" if known else "not the gateway's key"
             return
@@ -87,6 +87,9 @@ class Seal:
             record.envelope.check(key)
         except Fault as fault:
             self.state, self.text = "invalid", str(fault)
+            return
+        if record.gateway != sha256(key)[:16]:
+            self.state, self.text = "foreign", "signed with the gateway's key, but says it is of another"
             return
         self.state = "valid"
         try:
@@ -410,7 +413,8 @@ class Recomputation:
             self.opening[1] = state
         else:
             self.open()
-            if self.engine is None and self.plan is not None:
+            # What was taken over at a start is of no use without that start.
+            if self.engine is None and self.plan is not None and at[1] > 2:
                 self.engine = self.restored(state)
 
     def restored(self, state):

@@ -30,6 +30,7 @@ pub use body::{
 };
 pub use columns::ITEMS_MAX;
 pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint};
+pub use envelope::decode;
 pub use error::{RecordError, hex, unhex};
 pub use key::{SigningKey, VerifyingKey};
 pub use manifest::{FileRef, Maker, Manifest};

@@ -118,7 +118,7 @@ pub(super) fn line(parts: &Parts<'_>, walk: &Walk) -> Line {
         return Line::nothing("case", "a bundle of a gateway: the center's case is not part of it");
     };
     let mut line = Line::new("case");
-    let Ok(case) = minicbor::decode::<CaseFile>(bytes) else {
+    let Ok(case) = gateway_wire::decode::<CaseFile>(CASE, bytes) else {
         line.fail("case", CASE, "cannot be read");
         return line;
     };

@@ -34,7 +34,7 @@ pub struct Erased {
 
 /// The stubs; `None` = there is a list, but it cannot be read.
 pub(super) fn erased(parts: &Parts<'_>) -> Option<Vec<Erased>> {
-    parts.file(ERASED).map_or(Some(Vec::new()), |bytes| minicbor::decode(bytes).ok())
+    parts.file(ERASED).map_or(Some(Vec::new()), |bytes| gateway_wire::decode("erased", bytes).ok())
 }
 
 /// Numbers that gap records say are gone.

@@ -337,7 +337,7 @@ impl Walk {
     /// No record may claim to be later than its receipt.
     fn received(&self, parts: &Parts<'_>, line: &mut Line) -> u64 {
         let Some(bytes) = parts.file(RECEIVED) else { return 0 };
-        let Ok(list) = minicbor::decode::<Vec<Received>>(bytes) else {
+        let Ok(list) = gateway_wire::decode::<Vec<Received>>(RECEIVED, bytes) else {
             line.fail("received", RECEIVED, "the list of receipts cannot be read");
             return 0;
         };

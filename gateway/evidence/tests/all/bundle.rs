@@ -10,7 +10,7 @@ use gateway_model::{
 };
 use gateway_model::{PointCounts, PointIx};
 use gateway_wire::{
-    Body, Enrolment, Header, InputsBody, Maker, SigningKey, VerifyingKey, hash, open, peek, seal,
+    Body, Enrolment, FileRef, Header, InputsBody, Maker, SigningKey, VerifyingKey, hash, open, peek, seal,
 };
 
 use crate::{Recorder, plan};
@@ -320,23 +320,27 @@ fn records_of_another_gateway_have_no_place() {
 fn resealed(key: &VerifyingKey, records: &[Vec<u8>], selection: &Selection) -> Vec<u8> {
     let good = day_of(3);
     let bytes = sealed(key, &good.bytes(), &good.selection(), Vec::new());
-    rewrite(&bytes, selection, &gateway_wire::pack(records))
+    rewrite(&bytes, selection, "records", &gateway_wire::pack(records))
 }
 
-/// Takes the archive apart with nothing of the crate, exchanges the records and signs a new manifest.
-fn rewrite(bytes: &[u8], selection: &Selection, records: &[u8]) -> Vec<u8> {
+/// Takes the archive apart with nothing of the crate, exchanges a file (or adds it) and signs a new manifest.
+fn rewrite(bytes: &[u8], selection: &Selection, exchanged: &str, by: &[u8]) -> Vec<u8> {
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     let mut at = 0;
     while bytes[at] != 0 {
         let name = std::str::from_utf8(&bytes[at..at + 100]).unwrap().trim_end_matches('\0').to_owned();
         let size =
             usize::from_str_radix(std::str::from_utf8(&bytes[at + 124..at + 135]).unwrap(), 8).unwrap();
-        let content = if name == "records" { records } else { &bytes[at + 512..at + 512 + size] };
+        let content = if name == exchanged { by } else { &bytes[at + 512..at + 512 + size] };
         files.push((name, content.to_vec()));
         at += 512 + size.next_multiple_of(512);
     }
     let mut manifest = gateway_wire::Manifest::read(&files[0].1).unwrap();
     manifest.spans.clone_from(&selection.spans);
+    if files.iter().all(|(name, _)| name != exchanged) {
+        files.push((exchanged.to_owned(), by.to_vec()));
+        manifest.files.push(FileRef { name: exchanged.to_owned(), size: 0, sha256: [0; 32] });
+    }
     for (listed, (_, content)) in manifest.files.iter_mut().zip(&files[1..]) {
         (listed.size, listed.sha256) = (content.len() as u64, hash(content));
     }
@@ -516,6 +520,34 @@ fn a_conclusion_that_does_not_follow_is_shown_with_its_inputs() {
     let red: Vec<_> =
         report.lines.iter().filter(|line| line.status == Status::Failed).map(|line| line.name).collect();
     assert_eq!(red, ["recomputation"], "{}", report.text());
+}
+
+/// A center that may sign anything still cannot make a verifier stumble.
+#[test]
+fn files_that_cannot_be_read_are_told_on_their_line() {
+    let (recorder, bytes) = right();
+    let selection = recorder.selection();
+    let list = [0x9f, 0xff];
+    let deep = [0x81; 4096];
+    let long = [0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    for content in [&b""[..], b"\xff", &list, &deep, &long, b"[[device]]", "\u{202e}".as_bytes()] {
+        for (name, lines) in [
+            ("erased", &["sequence"][..]),
+            ("received", &["time"]),
+            ("case", &["case"]),
+            ("devices.toml", &["context"]),
+            ("gateway.key", &["identity"]),
+            ("enrolment", &["identity"]),
+            ("packs/other.toml", &["context"]),
+        ] {
+            let report = verify(&rewrite(&bytes, &selection, name, content), Some(&trust()));
+            assert_ne!(report.outcome(), Outcome::Valid, "{name}: {content:x?}");
+            assert_eq!(line(&report, "container").status, Status::Ok, "{}", report.text());
+            // Empty and strange texts are TOML, too; then the devices are what is missing.
+            let wanted = if name == "devices.toml" { Status::Incomplete } else { Status::Failed };
+            assert!(line(&report, lines[0]).status >= wanted, "{name}: {content:x?}\n{}", report.text());
+        }
+    }
 }
 
 #[test]
