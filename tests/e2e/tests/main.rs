@@ -5,6 +5,7 @@ mod bad_input;
 mod browser;
 mod cases;
 mod copies;
+mod evidence;
 mod journey;
 mod kills;
 mod locks;

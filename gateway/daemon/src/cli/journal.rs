@@ -19,11 +19,16 @@ pub(super) fn place(dir: &Path) -> PathBuf {
 
 /// The public key of the gateway whose data directory this is.
 pub(super) fn key(dir: &Path) -> anyhow::Result<VerifyingKey> {
+    Ok(signing_key(dir)?.verifying_key())
+}
+
+/// Its secret key.
+pub(super) fn signing_key(dir: &Path) -> anyhow::Result<SigningKey> {
     let path = [dir.join("key"), dir.join("..").join("key")].into_iter().find(|path| path.exists());
     let path = path
         .with_context(|| format!("{} holds no key: name the data directory of a gateway", dir.display()))?;
     let secret = unhex(std::fs::read_to_string(&path)?.trim()).context("the key file is damaged")?;
-    Ok(SigningKey::from_bytes(&secret).verifying_key())
+    Ok(SigningKey::from_bytes(&secret))
 }
 
 /// Opened for reading; says so where there is none.

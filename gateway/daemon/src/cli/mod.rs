@@ -2,10 +2,13 @@
 //!
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
+mod audit;
+mod export;
 mod fsck;
 mod journal;
 mod rerun;
 mod table;
+mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -30,6 +33,8 @@ use crate::uplink;
 const GOOD: u8 = 0;
 /// Something is wrong.
 const WRONG: u8 = 1;
+/// Called in a way that cannot be followed.
+const USAGE: u8 = 2;
 /// Not everything could be looked at.
 const INCOMPLETE: u8 = 3;
 /// The configuration is wrong (sysexits.h).
@@ -99,6 +104,23 @@ enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Adds up what became of every reading that was due on a day.
+    Audit(audit::Audit),
+    /// Checks a bundle of evidence, without a network: every signature, number and conclusion.
+    Verify {
+        /// The bundle.
+        #[arg(required_unless_present = "policy_template")]
+        file: Option<PathBuf>,
+        /// Whose keys to believe; without it nobody is believed and the answer is at best "incomplete".
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// As JSON (docs/verify.schema.json).
+        #[arg(long)]
+        json: bool,
+        /// Prints a trust policy to fill in.
+        #[arg(long)]
+        policy_template: bool,
+    },
     /// Runs the inputs of a journal through the engine again and compares every conclusion.
     Rerun {
         /// The data directory (with the key) of a gateway.
@@ -127,6 +149,8 @@ enum JournalCommand {
         #[arg(long)]
         json: bool,
     },
+    /// One file that proves a span of time to a stranger: see `gateway verify`.
+    Export(export::Export),
     /// Reads every byte, changes none: damage, signatures, the chain, what is missing.
     Fsck {
         /// A data directory or a journal.
@@ -183,6 +207,15 @@ pub fn main() -> ExitCode {
             run_site(&site, overrides, demo_clock.as_deref(), history)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
+        Command::Enrol { url, code, site, data } => enrol(&url, &code, &site, data),
+        Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
+        Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
+        Command::Journal { command: JournalCommand::Export(asked) } => export::export(&asked),
+        Command::Audit(asked) => audit::audit(&asked),
+        Command::Verify { policy_template: true, .. } => verify::template(),
+        Command::Verify { file, policy, json, .. } => {
+            verify::check(&file.unwrap_or_default(), policy.as_deref(), json)
+        }
         Command::Enrol { url, code, site, data } => enrol(&url, code.as_deref(), &site, data),
         Command::Journal { command } => match command {
             JournalCommand::Stat { dir, json } => journal::stat(&dir, json),
@@ -373,7 +406,7 @@ fn enrol(url: &str, code: Option<&str>, site: &Path, data: Option<PathBuf>) -> E
     };
     let Some(code) = EnrolCode::parse(code) else {
         eprintln!("error: {code} is no enrolment code: eight letters and digits, a dash, 16 hex digits");
-        return Ok(2);
+        return Ok(USAGE);
     };
     let data = DataDir::open(&data_dir(site, data))?;
     let key = data.key()?;

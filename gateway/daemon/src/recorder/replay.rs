@@ -1,8 +1,8 @@
-//! Records back into an engine: how a gateway resumes, and how `gateway rerun` checks what it concluded.
+//! Records back into an engine: how a gateway resumes. (`gateway_evidence::recompute` checks what it concluded.)
 //!
 //! The order in which a live recorder works, repeated: of each epoch first start, config and checkpoint (if it was
 //! restored), then `restore`, then the start input; after that each inputs record item by item. What the engine concludes
-//! is compared with what is recorded, or ignored where only its state is wanted.
+//! is compared with what is recorded where a crash may have cut it off; else only its state is wanted.
 
 use gateway_engine::Engine;
 use gateway_model::{Conclusion, EngineTime, GapCause, Input, Plan, Seq, StartInput, State};
@@ -48,11 +48,6 @@ impl Replayer {
         let at = state.now;
         let (engine, _) = Engine::restore(plan.clone(), state).map_err(|error| restore_error(at, &error))?;
         Ok(Self { engine: Some(engine), plan: Some(plan), ..Self::default() })
-    }
-
-    /// Is there an engine, or one about to be made?
-    pub fn is_running(&self) -> bool {
-        self.engine.is_some() || self.opening.is_some()
     }
 
     /// Eats one record.

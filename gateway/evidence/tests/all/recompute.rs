@@ -209,6 +209,16 @@ fn missing_inputs_are_incomplete_up_to_the_next_checkpoint() {
 }
 
 #[test]
+fn an_epoch_without_its_start_is_incomplete_up_to_the_next_checkpoint() {
+    let mut records = day().records();
+    let start = records.iter().rposition(|record| matches!(record.body, Body::Start(_))).unwrap();
+    records.remove(start);
+    let found = recompute(records);
+    assert_eq!((found.verdict(), found.first_difference), (Verdict::Incomplete, None));
+    assert!(found.unchecked > 0);
+}
+
+#[test]
 fn gaps_and_late_orders_are_said_by_the_shell() {
     let mut recorder = Recorder::new();
     recorder.readings(&[50]);
