@@ -251,7 +251,7 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
         }
     };
     let ports = ports(&scenario, &args.port)?;
-    let (host, task) = host::host(world, clock, publisher);
+    let (host, task) = host::host(world, clock, publisher, host::TICK);
     tasks.spawn(task);
     let mut endpoints = serde_json::Map::new();
     for (ix, endpoint) in scenario.endpoints.iter().enumerate() {

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+use serde::Deserialize as _;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
+use super::compose::{Find, Sources, compose};
+use super::expect::Written;
 use super::file::File;
-use super::{Chance, Endpoint, Plant, Problem, Scenario, Unit, file};
+use super::{Chance, Endpoint, Plant, Problem, Scenario, Text, Unit, file};
 use crate::civil::{DAY_S, TimeOfDay};
 use crate::device::cabinet::{self, Cabinet};
 use crate::device::dental::{self, DentalDay};
@@ -26,15 +30,41 @@ const PROBLEMS_MAX: usize = 50;
 /// Planted faults at most, and random ones: a timeline has room for all of them.
 const PLANTS_MAX: usize = 1000;
 
-pub(super) fn build(name: &str, text: &str, seed: Option<u64>) -> Result<Scenario, Vec<Problem>> {
-    let mut problems = Problems { file: name, text, list: Vec::new() };
-    let file: File = match toml::from_str(text) {
-        Ok(file) => file,
-        Err(error) => {
-            problems.at(error.span().unwrap_or(0..0), error.message().to_owned());
+/// The parts of a composed table that are for whoever checks a gateway.
+const CHECK: [&str; 4] = ["run", "outage", "expect", "not_yet"];
+
+pub(super) fn build(
+    name: &str,
+    text: &str,
+    seed: Option<u64>,
+    find: Find<'_>,
+) -> Result<Scenario, Vec<Problem>> {
+    let (sources, table) = compose(name, text, find);
+    let mut problems = Problems { sources, list: Vec::new() };
+    let mut table = table?;
+    let mut check = DeTable::new();
+    for key in CHECK {
+        if let Some((key, value)) = table.remove_entry(key) {
+            check.insert(key, value);
+        }
+    }
+    let about = match table.get_mut("scenario").map(Spanned::get_mut) {
+        Some(DeValue::Table(head)) => head.remove("about"),
+        Some(_) | None => None,
+    };
+    let about = about.map(|about| Text::deserialize(about.into_deserializer()));
+    let file = File::deserialize(toml::Deserializer::from(Spanned::new(0..0, table)));
+    let written = Written::deserialize(toml::Deserializer::from(Spanned::new(0..0, check)));
+    let (about, file, written) = match (about.transpose(), file, written) {
+        (Ok(about), Ok(file), Ok(written)) => (about, file, written),
+        (about, file, written) => {
+            for error in [about.err(), file.err(), written.err()].into_iter().flatten() {
+                problems.at(error.span().unwrap_or(0..0), error.message().to_owned());
+            }
             return Err(problems.list);
         }
     };
+    let check = written.check(&mut |span, message| problems.at(span, message));
     let seed = seed.unwrap_or(file.scenario.seed);
     let mut builder = Builder {
         problems,
@@ -59,6 +89,7 @@ pub(super) fn build(name: &str, text: &str, seed: Option<u64>) -> Result<Scenari
     Ok(Scenario {
         name: file.scenario.name,
         title: file.scenario.title,
+        about,
         seed,
         utc_offset_min: file.scenario.utc_offset_min,
         devices,
@@ -67,29 +98,25 @@ pub(super) fn build(name: &str, text: &str, seed: Option<u64>) -> Result<Scenari
         plants,
         incident,
         chances,
+        check,
     })
 }
 
-struct Problems<'a> {
-    file: &'a str,
-    text: &'a str,
+struct Problems {
+    sources: Sources,
     list: Vec<Problem>,
 }
 
-impl Problems<'_> {
+impl Problems {
     fn at(&mut self, span: Range<usize>, message: String) {
-        if self.list.len() >= PROBLEMS_MAX {
-            return;
+        if self.list.len() < PROBLEMS_MAX {
+            self.list.push(self.sources.problem(&span, message));
         }
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        self.list.push(Problem { file: self.file.to_owned(), line, column, message });
     }
 }
 
-struct Builder<'a> {
-    problems: Problems<'a>,
+struct Builder {
+    problems: Problems,
     seed: u64,
     signals: Signals,
     seats: Vec<(String, Seat)>,
@@ -100,7 +127,7 @@ struct Builder<'a> {
 /// What a signal reference that was reported as wrong stands for: nothing is run then.
 const NOWHERE: SignalIx = SignalIx(0);
 
-impl Builder<'_> {
+impl Builder {
     fn seat(&mut self, id: &Spanned<String>, quantities: &[Quantity]) {
         if id.get_ref().is_empty() || id.get_ref().contains('/') {
             self.problems.at(id.span(), format!("`{}` is no device id: no `/`, not empty", id.get_ref()));

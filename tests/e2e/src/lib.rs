@@ -14,6 +14,7 @@ pub mod modbus;
 pub mod mqtt;
 pub mod process;
 pub mod records;
+pub mod sim;
 pub mod sse;
 pub mod wait;
 
