@@ -260,7 +260,7 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("endpoint `{}` cannot listen on {wanted}", endpoint.name))?;
         endpoints.insert(endpoint.name.clone(), listener.local_addr()?.to_string().into());
-        tasks.spawn(serve::serve(listener, endpoint.transport, endpoint.connections, ix, host.clone()));
+        tasks.spawn(serve::serve(listener, endpoint.clone(), ix, host.clone()));
     }
     let listener = TcpListener::bind(args.control)
         .await
