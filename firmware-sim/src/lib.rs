@@ -20,6 +20,7 @@ pub mod history;
 pub mod host;
 pub mod mqtt;
 pub mod noise;
+pub mod plot;
 pub mod scenario;
 pub mod serve;
 pub mod signal;

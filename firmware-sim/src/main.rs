@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -11,7 +11,7 @@ use firmware_sim::civil::{Civil, DAY_S, Span};
 use firmware_sim::clock::{Clock, SPEED_MAX};
 use firmware_sim::scenario::{EMBEDDED, LoadError, Scenario};
 use firmware_sim::world::World;
-use firmware_sim::{control, history, host, mqtt, serve};
+use firmware_sim::{control, history, host, mqtt, plot, serve};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -41,6 +41,13 @@ enum Command {
     List,
     /// What a scenario contains: devices, endpoints, units, planted faults.
     Show(Which),
+    /// A picture of a scenario (SVG): what the instruments show, what is planted, which alerts are expected.
+    Plot(Plot),
+    /// Write a picture of every embedded scenario, and the page that shows them, into a folder.
+    Gallery {
+        /// The folder of the documents.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -113,6 +120,15 @@ struct History {
     out: PathBuf,
 }
 
+#[derive(Args)]
+struct Plot {
+    #[command(flatten)]
+    which: Which,
+    /// File to write; `-` is stdout.
+    #[arg(long, default_value = "-")]
+    out: PathBuf,
+}
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -127,6 +143,8 @@ fn main() -> ExitCode {
         Command::History(args) => write_history(&args),
         Command::List => list(),
         Command::Show(which) => show(&which),
+        Command::Plot(args) => plot(&args),
+        Command::Gallery { folder } => gallery(&folder),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -150,7 +168,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn list() -> anyhow::Result<()> {
     for (name, text) in EMBEDDED {
         let scenario = Scenario::parse(name, text).map_err(LoadError::Problems)?;
-        print(&format!("{name:<10} {}  |  {}", scenario.title.zh, scenario.title.en))?;
+        print(&format!("{name:<22} {}  |  {}", scenario.title.zh, scenario.title.en))?;
     }
     Ok(())
 }
@@ -185,6 +203,25 @@ fn show(which: &Which) -> anyhow::Result<()> {
             let minutes = plant.for_s / 60;
             print(&format!("  {word:<9} {when} for {minutes} min {} {}{why}", plant.target, plant.fault))?;
         }
+    }
+    Ok(())
+}
+
+fn plot(args: &Plot) -> anyhow::Result<()> {
+    let picture = plot::picture(&Scenario::load(&args.which.scenario, args.which.seed)?);
+    if args.out.as_os_str() == "-" {
+        return print(picture.trim_end());
+    }
+    std::fs::write(&args.out, picture).with_context(|| format!("cannot write {}", args.out.display()))
+}
+
+fn gallery(folder: &Path) -> anyhow::Result<()> {
+    for (name, content) in plot::gallery::files()? {
+        let path = folder.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
@@ -278,7 +315,7 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
         print(&line.to_string())?;
     } else {
         for (name, address) in &endpoints {
-            print(&format!("{name:<10} {}", address.as_str().unwrap_or_default()))?;
+            print(&format!("{name:<22} {}", address.as_str().unwrap_or_default()))?;
         }
         print(&format!("{:<10} {control_url}", "control"))?;
     }

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::compose::{Find, Sources, compose};
+use super::compose::{Find, Sources};
 use super::expect::Written;
 use super::file::File;
 use super::{Chance, Endpoint, Plant, Problem, Scenario, Text, Unit, file};
@@ -39,9 +40,8 @@ pub(super) fn build(
     seed: Option<u64>,
     find: Find<'_>,
 ) -> Result<Scenario, Vec<Problem>> {
-    let (sources, table) = compose(name, text, find);
-    let mut problems = Problems { sources, list: Vec::new() };
-    let mut table = table?;
+    let sources = Sources::gather(name, text, find)?;
+    let mut table = sources.table()?;
     let mut check = DeTable::new();
     for key in CHECK {
         if let Some((key, value)) = table.remove_entry(key) {
@@ -52,10 +52,11 @@ pub(super) fn build(
         Some(DeValue::Table(head)) => head.remove("about"),
         Some(_) | None => None,
     };
-    let about = about.map(|about| Text::deserialize(about.into_deserializer()));
+    let about = about.map(|about| Text::deserialize(about.into_deserializer())).transpose();
     let file = File::deserialize(toml::Deserializer::from(Spanned::new(0..0, table)));
     let written = Written::deserialize(toml::Deserializer::from(Spanned::new(0..0, check)));
-    let (about, file, written) = match (about.transpose(), file, written) {
+    let mut problems = Problems { sources, list: Vec::new() };
+    let (about, file, written) = match (about, file, written) {
         (Ok(about), Ok(file), Ok(written)) => (about, file, written),
         (about, file, written) => {
             for error in [about.err(), file.err(), written.err()].into_iter().flatten() {

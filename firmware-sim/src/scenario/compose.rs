@@ -25,22 +25,72 @@ const IDENTITY: [&str; 3] = ["id", "name", "unit"];
 /// Finds a base by its name: name and text of the file, or why there is none.
 pub(super) type Find<'f> = &'f dyn Fn(&str) -> Result<(String, String), String>;
 
-/// The files of a scenario, one behind the other.
+/// The files of a scenario, one behind the other; the first is the scenario itself.
 #[derive(Debug, Default)]
 pub(super) struct Sources(Vec<Source>);
 
 #[derive(Debug)]
 struct Source {
     file: String,
-    text: String,
+    /// Its text behind as much white space as there is text before it.
+    behind: String,
     start: usize,
+    /// Its bases: positions in the list.
+    bases: Vec<usize>,
 }
 
+type Wrong = (Range<usize>, String);
+
 impl Sources {
-    fn add(&mut self, file: &str, text: &str) -> usize {
-        let start = self.0.last().map_or(0, |last| last.start + last.text.len() + 1);
-        self.0.push(Source { file: file.to_owned(), text: text.to_owned(), start });
-        start
+    /// Reads a file and everything it is based on.
+    pub(super) fn gather(file: &str, text: &str, find: Find<'_>) -> Result<Self, Vec<Problem>> {
+        let mut sources = Self::default();
+        match sources.add(file, text, find) {
+            Ok(_) => Ok(sources),
+            Err((span, message)) => Err(vec![sources.problem(&span, message)]),
+        }
+    }
+
+    fn add(&mut self, file: &str, text: &str, find: Find<'_>) -> Result<usize, Wrong> {
+        let start = self.0.last().map_or(0, |last| last.behind.len() + 1);
+        let place = self.0.len();
+        let behind = " ".repeat(start) + text;
+        self.0.push(Source { file: file.to_owned(), behind, start, bases: Vec::new() });
+        let names = bases(&mut parse(&self.0[place])?)?;
+        for base in names {
+            let (file, text) = find(base.get_ref()).map_err(|why| (base.span(), why))?;
+            if self.0.len() >= FILES_MAX {
+                return Err((
+                    base.span(),
+                    format!("more than {FILES_MAX} files, or a base that names itself"),
+                ));
+            }
+            let at = self.add(&file, &text, find)?;
+            self.0[place].bases.push(at);
+        }
+        Ok(place)
+    }
+
+    /// One table of them all.
+    pub(super) fn table(&self) -> Result<DeTable<'_>, Vec<Problem>> {
+        self.merged(0).map_err(|(span, message)| vec![self.problem(&span, message)])
+    }
+
+    fn merged(&self, place: usize) -> Result<DeTable<'_>, Wrong> {
+        let source = &self.0[place];
+        let mut table = parse(source)?;
+        // They are known; the head is left without the word.
+        bases(&mut table)?;
+        let mut whole = DeTable::new();
+        for base in &source.bases {
+            let mut under = self.merged(*base)?;
+            for own in OWN {
+                under.remove(own);
+            }
+            merge(&mut whole, under, true);
+        }
+        merge(&mut whole, table, true);
+        Ok(whole)
     }
 
     /// A problem at a position.
@@ -48,62 +98,28 @@ impl Sources {
         let Some(source) = self.0.iter().rfind(|source| source.start <= span.start) else {
             return Problem { file: String::new(), line: 1, column: 1, message };
         };
-        let before = source.text.get(..span.start - source.start).unwrap_or(&source.text);
+        let before = source.behind.get(source.start..span.start).unwrap_or(&source.behind[source.start..]);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
         Problem { file: source.file.clone(), line, column, message }
     }
 }
 
-/// One table of all files, and the files.
-pub(super) fn compose(
-    file: &str,
-    text: &str,
-    find: Find<'_>,
-) -> (Sources, Result<DeTable<'static>, Vec<Problem>>) {
-    let mut sources = Sources::default();
-    let composed = load(&mut sources, file, text, find)
-        .map_err(|(span, message)| vec![sources.problem(&span, message)]);
-    (sources, composed)
-}
-
-type Wrong = (Range<usize>, String);
-
-fn load(
-    sources: &mut Sources,
-    file: &str,
-    text: &str,
-    find: Find<'_>,
-) -> Result<DeTable<'static>, Wrong> {
-    let start = sources.add(file, text);
-    let behind = " ".repeat(start) + text;
-    let mut table = DeTable::parse(&behind)
-        .map_err(|error| (error.span().unwrap_or(start..start), error.message().to_owned()))?
-        .into_inner();
-    table.make_owned();
-    let mut whole = DeTable::new();
-    for base in bases(&mut table)? {
-        let (file, text) = find(base.get_ref()).map_err(|why| (base.span(), why))?;
-        if sources.0.len() >= FILES_MAX {
-            return Err((base.span(), format!("more than {FILES_MAX} files, or a base that names itself")));
-        }
-        let mut under = load(sources, &file, &text, find)?;
-        for own in OWN {
-            under.remove(own);
-        }
-        merge(&mut whole, under, true);
-    }
-    merge(&mut whole, table, true);
-    Ok(whole)
+fn parse(source: &Source) -> Result<DeTable<'_>, Wrong> {
+    let start = source.start;
+    let parsed = DeTable::parse(&source.behind);
+    parsed
+        .map(Spanned::into_inner)
+        .map_err(|error| (error.span().unwrap_or(start..start), error.message().to_owned()))
 }
 
 /// Takes `base` out of the head.
-fn bases(table: &mut DeTable<'static>) -> Result<Vec<Spanned<String>>, Wrong> {
+fn bases(table: &mut DeTable<'_>) -> Result<Vec<Spanned<String>>, Wrong> {
     let Some(head) = table.get_mut("scenario") else { return Ok(Vec::new()) };
     let DeValue::Table(head) = head.get_mut() else { return Ok(Vec::new()) };
     let Some(base) = head.remove("base") else { return Ok(Vec::new()) };
     let span = base.span();
-    let items = match base.into_inner() {
+    let items: Vec<_> = match base.into_inner() {
         DeValue::Array(items) => items.into_iter().collect(),
         one @ (DeValue::String(_)
         | DeValue::Integer(_)
@@ -112,7 +128,7 @@ fn bases(table: &mut DeTable<'static>) -> Result<Vec<Spanned<String>>, Wrong> {
         | DeValue::Datetime(_)
         | DeValue::Table(_)) => vec![Spanned::new(span, one)],
     };
-    let name = |item: Spanned<DeValue<'static>>| match item.get_ref() {
+    let name = |item: Spanned<DeValue<'_>>| match item.get_ref() {
         DeValue::String(name) => Ok(Spanned::new(item.span(), name.clone().into_owned())),
         DeValue::Integer(_)
         | DeValue::Float(_)
@@ -124,7 +140,7 @@ fn bases(table: &mut DeTable<'static>) -> Result<Vec<Spanned<String>>, Wrong> {
     items.into_iter().map(name).collect()
 }
 
-fn merge(under: &mut DeTable<'static>, over: DeTable<'static>, top: bool) {
+fn merge<'t>(under: &mut DeTable<'t>, over: DeTable<'t>, top: bool) {
     for (key, value) in over {
         match under.get_mut(key.get_ref().as_ref()) {
             None => {
@@ -142,12 +158,12 @@ fn merge(under: &mut DeTable<'static>, over: DeTable<'static>, top: bool) {
 }
 
 /// Which key tells the items of this list apart, if one does.
-fn identity(items: &DeArray<'static>) -> Option<&'static str> {
+fn identity(items: &DeArray<'_>) -> Option<&'static str> {
     let first = items.iter().next()?;
     IDENTITY.into_iter().find(|key| named(first, key).is_some())
 }
 
-fn join(held: &mut DeArray<'static>, over: DeArray<'static>) {
+fn join<'t>(held: &mut DeArray<'t>, over: DeArray<'t>) {
     let key = identity(&over);
     for item in over {
         let name = key.and_then(|key| named(&item, key));
@@ -165,7 +181,7 @@ fn join(held: &mut DeArray<'static>, over: DeArray<'static>) {
     }
 }
 
-fn named(item: &Spanned<DeValue<'static>>, key: &str) -> Option<String> {
+fn named(item: &Spanned<DeValue<'_>>, key: &str) -> Option<String> {
     let DeValue::Table(table) = item.get_ref() else { return None };
     match table.get(key)?.get_ref() {
         DeValue::String(name) => Some(name.clone().into_owned()),

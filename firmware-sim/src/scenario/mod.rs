@@ -147,6 +147,9 @@ macro_rules! embedded {
 embedded! {
     "hotel" "clinic" "hospital"
     "good-hotel" "good-clinic" "good-hospital"
+    "cabinet-too-cool" "load-used-anyway" "load-repeated" "one-load-twenty-visits" "lamp-worn-out"
+    "waste-50-hours" "collector-absent" "weight-lost" "label-twice" "fridge-door" "bus-cut" "power-cut" "breaker-nightly" "district-offline" "heat-gun" "probe-replaced" "holiday-declared"
+    "holiday-undeclared" "used-while-closed"
 }
 
 /// Why there is no scenario.
@@ -201,8 +204,9 @@ fn embedded(name: &str) -> Result<(String, String), String> {
 fn beside(path: &Path, base: &str) -> Result<(String, String), String> {
     embedded(base).or_else(|_| {
         let path = path.with_file_name(format!("{base}.toml"));
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("`{base}` is neither embedded nor readable as {}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            format!("`{base}` is neither embedded nor readable as {}: {error}", path.display())
+        })?;
         Ok((path.display().to_string(), text))
     })
 }

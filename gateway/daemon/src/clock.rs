@@ -113,9 +113,9 @@ impl Wall {
                 (now >= OLDEST_CREDIBLE_MS).then_some(CivilTime(now))
             }
             Source::Steered(civil_ms) => Some(CivilTime(civil_ms.load(Ordering::Relaxed))),
-            Source::Demo { read_at, civil_then, speed } => {
-                Some(CivilTime(civil_then.saturating_add(scaled(instant().saturating_duration_since(*read_at), *speed))))
-            }
+            Source::Demo { read_at, civil_then, speed } => Some(CivilTime(
+                civil_then.saturating_add(scaled(instant().saturating_duration_since(*read_at), *speed)),
+            )),
         }
     }
 

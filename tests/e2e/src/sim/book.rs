@@ -48,7 +48,12 @@ pub fn cases(data: &Path, alerts: &[Seen], cut: &[&Outage]) -> (Vec<Seen>, Vec<O
         let body = if over {
             CommandBody::Clear { alert: seen.alert }
         } else {
-            CommandBody::Raise { key: key.clone(), alert: seen.alert, priority: seen.priority, recurrence_of: None }
+            CommandBody::Raise {
+                key: key.clone(),
+                alert: seen.alert,
+                priority: seen.priority,
+                recurrence_of: None,
+            }
         };
         let known = case.map(|case| &cases[case].case);
         let command =

@@ -39,7 +39,10 @@ fn details(expect: &Expect, seen: &Seen, said: &mut String) {
         (None, None) => {}
         (Some(wanted), Some(over)) if within(wanted, over) => {}
         (Some(wanted), _) => {
-            line(said, format_args!("not over in   {} … {}: {}", clock(wanted.from), clock(wanted.to), shown(seen)));
+            line(
+                said,
+                format_args!("not over in   {} … {}: {}", clock(wanted.from), clock(wanted.to), shown(seen)),
+            );
         }
         (None, Some(_)) => line(said, format_args!("over, but active expected: {}", shown(seen))),
     }
@@ -59,9 +62,9 @@ fn line(said: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn wanted(expect: &Expect) -> String {
-    let cleared = expect
-        .cleared
-        .map_or("active at the end".to_owned(), |over| format!("over {} … {}", clock(over.from), clock(over.to)));
+    let cleared = expect.cleared.map_or("active at the end".to_owned(), |over| {
+        format!("over {} … {}", clock(over.from), clock(over.to))
+    });
     let (from, to) = (clock(expect.raised.from), clock(expect.raised.to));
     format!("{} {} raised {from} … {to}, {cleared}", expect.device, expect.rule)
 }
@@ -86,8 +89,12 @@ fn written(seen: &Seen) -> String {
         };
         format!("{{ day = {day}, from = \"{}\", to = \"{}\" }}", minute(0), minute(1))
     };
-    let mut text =
-        format!("[[expect]]\ndevice = \"{}\"\nrule = \"{}\"\nraised = {}\n", seen.device, seen.rule, moment(seen.raised));
+    let mut text = format!(
+        "[[expect]]\ndevice = \"{}\"\nrule = \"{}\"\nraised = {}\n",
+        seen.device,
+        seen.rule,
+        moment(seen.raised)
+    );
     if let Some(over) = seen.cleared {
         writeln!(text, "cleared = {}", moment(over)).expect("a text can be written to");
     }

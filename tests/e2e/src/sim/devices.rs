@@ -2,9 +2,9 @@
 
 use std::io;
 
-use firmware_sim::face::frame::Transport;
 use firmware_sim::host::Host;
-use firmware_sim::serve::converse;
+use firmware_sim::scenario::Endpoint;
+use firmware_sim::serve;
 use futures_util::future::BoxFuture;
 use gateway::bus::dial::{Dial, Stream};
 
@@ -14,17 +14,17 @@ const PIPE: usize = 4096;
 /// One endpoint of the simulator, dialled instead of a TCP address.
 pub(super) struct Wire {
     pub(super) host: Host,
-    pub(super) endpoint: usize,
-    pub(super) transport: Transport,
+    pub(super) ix: usize,
+    pub(super) endpoint: Endpoint,
 }
 
 impl Dial for Wire {
     fn dial<'a>(&'a self, _address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        let (host, endpoint, transport) = (self.host.clone(), self.endpoint, self.transport);
+        let (host, endpoint, ix) = (self.host.clone(), self.endpoint.clone(), self.ix);
         tokio::spawn(async move {
             // However it ends, the gateway sees a connection that ended.
-            converse(theirs, transport, endpoint, &host).await.ok();
+            serve::stream(theirs, &endpoint, ix, &host).await.ok();
         });
         Box::pin(std::future::ready(Ok(Box::new(ours) as Box<dyn Stream>)))
     }

@@ -97,10 +97,9 @@ impl Life {
         for (slot, plan) in site.buses.iter().enumerate() {
             let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
             let endpoints = &stage.scenario.endpoints;
-            let endpoint = endpoints.iter().position(|endpoint| endpoint.name == plan.name);
-            let endpoint = endpoint.unwrap_or_else(|| panic!("no endpoint is called `{}`", plan.name));
-            let transport = endpoints[endpoint].transport;
-            let wire = Wire { host: stage.host.clone(), endpoint, transport };
+            let ix = endpoints.iter().position(|endpoint| endpoint.name == plan.name);
+            let ix = ix.unwrap_or_else(|| panic!("no endpoint is called `{}`", plan.name));
+            let wire = Wire { host: stage.host.clone(), ix, endpoint: endpoints[ix].clone() };
             let bus = Bus::new(plan.clone(), blocks, 1.0, metrics.clone())
                 .dialing(Arc::new(wire))
                 .jittered(Jitter::None);
