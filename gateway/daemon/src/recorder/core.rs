@@ -126,13 +126,15 @@ impl Core {
         if let Some(refusing) = &self.refusing {
             return refusing.retry_at;
         }
-        let seal = self.open.first_at.map(|at| at.plus(self.settings.seal_every_ms));
-        let heartbeat = self.open.from.plus(HEARTBEAT_MS);
-        [self.engine.deadline(), self.intake.next_stale(), seal, Some(heartbeat), Some(self.clock_check_at)]
+        // A record with something in it is sealed in time; only an empty one needs a heartbeat.
+        let seal = match self.open.first_at {
+            Some(at) => at.plus(self.settings.seal_every_ms),
+            None => self.open.from.plus(HEARTBEAT_MS),
+        };
+        [self.engine.deadline(), self.intake.next_stale(), Some(self.clock_check_at)]
             .into_iter()
             .flatten()
-            .min()
-            .unwrap_or(heartbeat)
+            .fold(seal, EngineTime::min)
     }
 
     /// Lets time pass: timers, stale points, heartbeat, clock, and the seals that are due.
