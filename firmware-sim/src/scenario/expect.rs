@@ -48,6 +48,8 @@ pub struct Expect {
     pub cleared: Option<Within>,
     /// What becomes of it at the center.
     pub case: CaseOf,
+    /// The center hears of it within; `None`: when it is raised.
+    pub heard: Option<Within>,
 }
 
 /// Something that ought to be seen and is not yet.
@@ -155,6 +157,7 @@ struct WrittenExpect {
     cleared: Option<Moment>,
     #[serde(default)]
     case: CaseOf,
+    heard: Option<Moment>,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +199,7 @@ impl Written {
             raised: e.raised.within(),
             cleared: e.cleared.map(|cleared| cleared.within()),
             case: e.case,
+            heard: e.heard.map(|heard| heard.within()),
         });
         let not_yet = not_yet.into_iter().map(|n| NotYet {
             device: n.device,

@@ -24,7 +24,8 @@ pub struct Opened {
 }
 
 /// What happens at the center, in the order in which it hears of it: alerts are raised or over, or nothing is heard while the
-/// line is cut. Nobody acts, so a case stays open. Gives the alerts, each with whether it joined a case, and the cases.
+/// line is cut. Nobody acts, so a case stays open. Gives the alerts, each with when it was heard
+/// of and whether it joined a case, and the cases.
 pub fn cases(data: &Path, alerts: &[Seen], cut: &[&Outage]) -> (Vec<Seen>, Vec<Opened>) {
     let gateway = records::key(data).gateway_id();
     let heard = |second: i64| {
@@ -44,7 +45,9 @@ pub fn cases(data: &Path, alerts: &[Seen], cut: &[&Outage]) -> (Vec<Seen>, Vec<O
         let seen = &alerts[slot];
         let key = key(gateway, seen);
         let case = open.get(&key).copied();
-        told[slot].joined |= case.is_some() && !over;
+        if !over {
+            (told[slot].joined, told[slot].heard) = (case.is_some(), at);
+        }
         let body = if over {
             CommandBody::Clear { alert: seen.alert }
         } else {

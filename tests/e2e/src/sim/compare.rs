@@ -46,6 +46,11 @@ fn details(expect: &Expect, seen: &Seen, said: &mut String) {
         }
         (None, Some(_)) => line(said, format_args!("over, but active expected: {}", shown(seen))),
     }
+    let heard = expect.heard.unwrap_or(expect.raised);
+    if !within(heard, seen.heard) {
+        let (from, to, at) = (clock(heard.from), clock(heard.to), clock(seen.heard));
+        line(said, format_args!("heard of at {at}, not in {from} … {to}: {}", shown(seen)));
+    }
     let joins = expect.case == CaseOf::Joins;
     if joins != seen.joined {
         let expected = if joins { "join an open case" } else { "open a case" };

@@ -163,6 +163,8 @@ pub struct Seen {
     pub cleared: Option<i64>,
     /// Did it join an open case instead of opening one?
     pub joined: bool,
+    /// When the center heard of it, seconds after the first midnight.
+    pub heard: i64,
 }
 
 /// Opens every record of a gateway, checks the chain of hashes, derives every conclusion again, and gives them all.
@@ -213,6 +215,7 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
                         raised: second,
                         cleared: None,
                         joined: false,
+                        heard: second,
                     });
                 }
                 Change::Cleared(_) => {
