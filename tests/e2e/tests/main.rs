@@ -9,5 +9,6 @@ mod locks;
 mod mqtt;
 mod outage;
 mod rerun;
+mod sim_peers;
 mod sites;
 mod workspace;
