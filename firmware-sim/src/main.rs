@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use firmware_sim::civil::{Civil, DAY_S, Span};
 use firmware_sim::clock::{Clock, SPEED_MAX};
-use firmware_sim::scenario::{EMBEDDED, LoadError, Scenario};
+use firmware_sim::scenario::{EMBEDDED, Endpoint, LoadError, Scenario};
 use firmware_sim::world::World;
-use firmware_sim::{control, history, host, mqtt, plot, serve};
+use firmware_sim::{control, history, host, line, mqtt, plot, serve};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -88,6 +88,9 @@ struct Run {
     /// Port of an endpoint, e.g. --port modules=5020; may be repeated.
     #[arg(long, value_name = "NAME=PORT")]
     port: Vec<String>,
+    /// Serial port of an endpoint on a line, e.g. --serial bus=/dev/ttyUSB0, instead of a new pty; may be repeated.
+    #[arg(long, value_name = "NAME=PATH")]
+    serial: Vec<String>,
     /// Where the control port listens: loopback only.
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -183,9 +186,12 @@ fn show(which: &Which) -> anyhow::Result<()> {
         print(&format!("  device    {id} ({kind})"))?;
     }
     for endpoint in &scenario.endpoints {
+        let transport = serde_json::to_value(endpoint.transport)?;
+        let transport = transport.as_str().unwrap_or_default();
+        if let Some(indicator) = &endpoint.indicator {
+            print(&format!("  indicator {} {transport} {:?}", endpoint.name, indicator.format))?;
+        }
         for unit in &endpoint.units {
-            let transport = serde_json::to_value(endpoint.transport)?;
-            let transport = transport.as_str().unwrap_or_default();
             let map = unit.map.word_of_map();
             print(&format!("  unit      {}/{} {transport} {map}", endpoint.name, unit.unit))?;
         }
@@ -291,7 +297,14 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
     let (host, task) = host::host(world, clock, publisher, host::TICK);
     tasks.spawn(task);
     let mut endpoints = serde_json::Map::new();
+    let serial = serial(&scenario, &args.serial)?;
     for (ix, endpoint) in scenario.endpoints.iter().enumerate() {
+        if endpoint.transport.is_serial() {
+            let (line, path) = open_line(endpoint, serial[ix])?;
+            endpoints.insert(endpoint.name.clone(), path.into());
+            tasks.spawn(serve::line(line, endpoint.clone(), ix, host.clone()));
+            continue;
+        }
         let wanted = SocketAddr::new(args.listen, ports[ix]);
         let listener = TcpListener::bind(wanted)
             .await
@@ -341,6 +354,31 @@ fn ports(scenario: &Scenario, named: &[String]) -> anyhow::Result<Vec<u16>> {
         ports[ix] = port.parse().context("--port is NAME=PORT")?;
     }
     Ok(ports)
+}
+
+/// Serial ports in the order of the scenario's endpoints; `None` is a new pty.
+fn serial<'a>(scenario: &Scenario, named: &'a [String]) -> anyhow::Result<Vec<Option<&'a Path>>> {
+    let mut paths = vec![None; scenario.endpoints.len()];
+    for text in named {
+        let (name, path) = text.split_once('=').context("--serial is NAME=PATH")?;
+        let ix = scenario.endpoints.iter().position(|e| e.name == name && e.transport.is_serial());
+        let ix = ix.with_context(|| format!("--serial: no endpoint on a serial line is called `{name}`"))?;
+        paths[ix] = Some(Path::new(path));
+    }
+    Ok(paths)
+}
+
+/// The line of an endpoint, and the path by which others find it.
+fn open_line(endpoint: &Endpoint, path: Option<&Path>) -> anyhow::Result<(line::Line, String)> {
+    let name = &endpoint.name;
+    match path {
+        Some(path) => {
+            let line = line::port(path, endpoint.line)
+                .with_context(|| format!("endpoint `{name}` cannot use {}", path.display()))?;
+            Ok((line, path.display().to_string()))
+        }
+        None => line::pty(endpoint.line).with_context(|| format!("endpoint `{name}` gets no pty")),
+    }
 }
 
 /// Ctrl-C or SIGTERM.

@@ -1,22 +1,28 @@
 //! Scenarios: what is at a site, what will go wrong there, and when.
 //!
 //! [`compose`] puts the files together that a scenario is based on, [`file`] is the TOML as written, [`build`] checks it
-//! against itself and makes it ready to run, [`expect`] is what a correct gateway makes of it. Every problem is reported
+//! against itself and makes it ready to run ([`appliances`] the devices, [`terminals`] the endpoints), [`expect`] is what a
+//! correct gateway makes of it. Every problem is reported
 //! with its line; a scenario that parsed can always be run.
 
+mod appliances;
 pub(crate) mod build;
 mod compose;
 pub mod expect;
 mod file;
+mod terminals;
 
 use std::fmt;
 use std::path::Path;
 
 use crate::device::Device;
+use crate::face::answer::Quirks;
 use crate::face::frame::Transport;
 use crate::face::maps::Map;
+use crate::face::weigh::Indicator;
 use crate::fault::Effect;
-use crate::signal::Signals;
+use crate::line;
+use crate::signal::{SignalIx, Signals};
 
 /// A sentence in both languages.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -35,9 +41,15 @@ pub struct Unit {
     pub unit: u8,
     /// Its registers.
     pub map: Map,
+    /// How it departs from its manual.
+    pub quirks: Quirks,
+    /// Time it takes before it answers, real ms; the endpoint's when `None`.
+    pub turnaround_ms: Option<u64>,
+    /// What it is plugged into: silent while that is off.
+    pub supply: Option<SignalIx>,
 }
 
-/// One Modbus server.
+/// One Modbus server, or one weighing indicator.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Its name: that of the bus in a site file.
@@ -48,6 +60,12 @@ pub struct Endpoint {
     pub connections: usize,
     /// Time a device takes before it answers, real ms.
     pub turnaround_ms: u64,
+    /// How its line is set, if it is on one.
+    pub line: line::Settings,
+    /// The indicator, if it is one.
+    pub indicator: Option<Indicator>,
+    /// What its box is plugged into: nobody answers while that is off.
+    pub supply: Option<SignalIx>,
     /// Its units, by id.
     pub units: Vec<Unit>,
 }
@@ -104,8 +122,12 @@ pub struct Scenario {
     /// Local time of the site.
     pub utc_offset_min: i32,
     pub(crate) devices: Vec<(String, &'static str, Device)>,
+    /// What each device is plugged into.
+    pub(crate) supplies: Vec<Option<SignalIx>>,
+    /// Days on which the institution is closed, first and last.
+    pub(crate) closed: Vec<(i64, i64)>,
     pub(crate) signals: Signals,
-    /// Its Modbus servers.
+    /// Its Modbus servers and indicators.
     pub endpoints: Vec<Endpoint>,
     /// Sure faults.
     pub plants: Vec<Plant>,

@@ -51,7 +51,9 @@ async fn nothing_else_came(stream: &mut TcpStream, transport: Transport) {
     let (request, answer) = (hex("01 00 00 00 08"), hex("01 01 00"));
     let (request, answer) = match transport {
         Transport::Tcp => (tcp(99, 2, &request), tcp(99, 2, &answer)),
-        Transport::RtuOverTcp => (rtu(2, &request), rtu(2, &answer)),
+        Transport::RtuOverTcp | Transport::Rtu | Transport::WeighingOverTcp | Transport::Weighing => {
+            (rtu(2, &request), rtu(2, &answer))
+        }
     };
     stream.write_all(&request).await.unwrap();
     assert_eq!(read(stream, answer.len()).await, answer);

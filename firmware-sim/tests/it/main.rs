@@ -1,9 +1,11 @@
 //! Tests of the simulator from outside, in one binary: linking is what takes time.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod appliances;
 mod faults;
 mod feeds;
 mod history;
+mod instruments;
 mod maps;
 mod physics;
 mod program;

@@ -10,5 +10,6 @@ mod mqtt;
 mod outage;
 mod rerun;
 mod sim;
+mod sim_peers;
 mod sites;
 mod workspace;
