@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::face::answer::Act;
-use crate::face::frame::{FRAME_MAX, Found, Transport, find};
+use crate::face::frame::{Request, Transport};
 use crate::host::Host;
+use crate::talk::{Answers, talk};
 
-/// A connection that says nothing for so long (real time) is closed: its place may be the last.
-const IDLE: Duration = Duration::from_mins(5);
 /// Wait after an accept that failed: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,35 +52,22 @@ pub async fn serve(
 
 /// Answers requests on any stream until the other side, or a fault, ends it.
 pub async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     transport: Transport,
     endpoint: usize,
     host: &Host,
 ) -> std::io::Result<()> {
-    let mut held: Vec<u8> = Vec::with_capacity(FRAME_MAX);
-    let mut chunk = [0; FRAME_MAX];
-    loop {
-        match find(transport, &held) {
-            Found::Lost => return Ok(()),
-            Found::Skip(bytes) => {
-                held.drain(..bytes);
-            }
-            Found::Request(request, bytes) => {
-                held.drain(..bytes);
-                for act in host.ask(endpoint, request).await {
-                    match act {
-                        Act::Wait(pause) => tokio::time::sleep(pause).await,
-                        Act::Send(bytes) => stream.write_all(&bytes).await?,
-                        Act::HangUp => return Ok(()),
-                    }
-                }
-            }
-            // No frame is longer than FRAME_MAX, so `held` cannot grow beyond two chunks.
-            Found::More => match tokio::time::timeout(IDLE, stream.read(&mut chunk)).await {
-                Err(_) | Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(bytes)) => held.extend_from_slice(&chunk[..bytes]),
-                Ok(Err(error)) => return Err(error),
-            },
-        }
+    talk(stream, transport, &Seat { endpoint, host }).await
+}
+
+/// One endpoint of a living world.
+struct Seat<'a> {
+    endpoint: usize,
+    host: &'a Host,
+}
+
+impl Answers for Seat<'_> {
+    async fn answer(&self, request: Request) -> Vec<Act> {
+        self.host.ask(self.endpoint, request).await
     }
 }

@@ -7,6 +7,7 @@ mod history;
 mod maps;
 mod physics;
 mod program;
+mod recordings;
 mod same_seed;
 
 use firmware_sim::civil::{Civil, DAY_S};
