@@ -8,13 +8,13 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::face::answer::Act;
-use crate::face::frame::{FRAME_MAX, Found, find};
+use crate::face::answer::Then;
+use crate::face::frame::{FRAME_MAX, Found, Request, find};
 use crate::host::Host;
 use crate::line::Line;
 use crate::scenario::Endpoint;
+use crate::talk::{Answers, talk};
 
-/// A connection that says nothing for so long (real time) is closed: its place may be the last.
-const IDLE: Duration = Duration::from_mins(5);
 /// So much silence on a line ends a request that is not complete. The standard's 3.5 characters are less than what a pty and
 /// a busy machine put between two bytes of one request.
 const SILENCE: Duration = Duration::from_millis(50);
@@ -73,10 +73,24 @@ pub async fn stream(
 ) -> std::io::Result<()> {
     match &endpoint.indicator {
         Some(indicator) => send(io, endpoint, indicator.every, ix, host).await,
-        None => answer(io, endpoint, ix, host).await,
+        None if endpoint.transport.is_serial() => answer(io, endpoint, ix, host).await,
+        None => talk(io, endpoint.transport, &Seat { ix, host }).await,
     }
 }
 
+/// One endpoint of a living world.
+struct Seat<'a> {
+    ix: usize,
+    host: &'a Host,
+}
+
+impl Answers for Seat<'_> {
+    async fn answer(&self, request: Request) -> Vec<Act> {
+        self.host.ask(self.ix, request).await
+    }
+}
+
+/// A serial line: silence ends a request, and nobody hangs up.
 async fn answer(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
     endpoint: &Endpoint,
@@ -85,7 +99,6 @@ async fn answer(
 ) -> std::io::Result<()> {
     let mut held: Vec<u8> = Vec::with_capacity(FRAME_MAX);
     let mut chunk = [0; FRAME_MAX];
-    let serial = endpoint.transport.is_serial();
     loop {
         match find(endpoint.transport, &held) {
             Found::Lost => return Ok(()),
@@ -94,21 +107,20 @@ async fn answer(
             }
             Found::Request(request, bytes) => {
                 held.drain(..bytes);
-                if !act(&mut io, endpoint, host.ask(ix, request).await).await? {
-                    return Ok(());
-                }
+                act(&mut io, endpoint, host.ask(ix, request).await).await?;
             }
+            Found::More if held.is_empty() => match io.read(&mut chunk).await? {
+                0 => return Ok(()),
+                bytes => held.extend_from_slice(&chunk[..bytes]),
+            },
             // No frame is longer than FRAME_MAX, so `held` cannot grow beyond two chunks.
-            Found::More => {
-                let patience = if serial && !held.is_empty() { SILENCE } else { IDLE };
-                match tokio::time::timeout(patience, io.read(&mut chunk)).await {
-                    // Silence on a line: what came so far was no request, and nobody hangs up.
-                    Err(_) if serial => held.clear(),
-                    Err(_) | Ok(Ok(0)) => return Ok(()),
-                    Ok(Ok(bytes)) => held.extend_from_slice(&chunk[..bytes]),
-                    Ok(Err(error)) => return Err(error),
-                }
-            }
+            Found::More => match tokio::time::timeout(SILENCE, io.read(&mut chunk)).await {
+                // What came so far was no request.
+                Err(_) => held.clear(),
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(bytes)) => held.extend_from_slice(&chunk[..bytes]),
+                Ok(Err(error)) => return Err(error),
+            },
         }
     }
 }
@@ -139,25 +151,35 @@ async fn send(
     }
 }
 
-/// Does what is to be done; `false` when that was to hang up.
+/// Does what is to be done; `false` when that was to hang up. A line cannot be hung up: nothing more comes, and that is all.
 async fn act(
     io: &mut (impl AsyncWrite + Unpin),
     endpoint: &Endpoint,
     acts: Vec<Act>,
 ) -> std::io::Result<bool> {
+    let serial = endpoint.transport.is_serial();
     for act in acts {
         match act {
             Act::Wait(pause) => tokio::time::sleep(pause).await,
-            Act::Send(bytes) if endpoint.transport.is_serial() => {
-                for piece in bytes.chunks(PIECE) {
-                    io.write_all(piece).await?;
-                    tokio::time::sleep(endpoint.line.pause(piece.len())).await;
-                }
+            Act::Send(bytes) => put(io, endpoint, &bytes).await?,
+            Act::After(pause, Then::Send(bytes)) => {
+                tokio::time::sleep(pause).await;
+                put(io, endpoint, &bytes).await?;
             }
-            Act::Send(bytes) => io.write_all(&bytes).await?,
-            // A line cannot be hung up: nothing more comes, and that is all.
-            Act::HangUp => return Ok(endpoint.transport.is_serial()),
+            Act::After(_, Then::HangUp) | Act::HangUp | Act::GoDeaf => return Ok(serial),
         }
     }
     Ok(true)
+}
+
+/// Sends, on a line at the pace of its bits.
+async fn put(io: &mut (impl AsyncWrite + Unpin), endpoint: &Endpoint, bytes: &[u8]) -> std::io::Result<()> {
+    if !endpoint.transport.is_serial() {
+        return io.write_all(bytes).await;
+    }
+    for piece in bytes.chunks(PIECE) {
+        io.write_all(piece).await?;
+        tokio::time::sleep(endpoint.line.pause(piece.len())).await;
+    }
+    Ok(())
 }

@@ -41,6 +41,19 @@ pub enum Act {
     Wait(Duration),
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Do this so much (real time) after the request, and go on meanwhile.
+    After(Duration, Then),
+    /// Close the connection.
+    HangUp,
+    /// Neither answer nor close from here on: the device has forgotten the connection.
+    GoDeaf,
+}
+
+/// What can be done later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// Send these bytes.
+    Send(Vec<u8>),
     /// Close the connection.
     HangUp,
 }

@@ -9,6 +9,7 @@ mod instruments;
 mod maps;
 mod physics;
 mod program;
+mod recordings;
 mod same_seed;
 
 use firmware_sim::civil::{Civil, DAY_S};

@@ -1,7 +1,6 @@
 //! One gateway in virtual time: the daemon's own parts, put together without sockets, and what its records say afterwards.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use firmware_sim::device::Message;
 use firmware_sim::scenario::expect::Lost;
@@ -25,18 +24,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::devices::Wire;
 use super::{MIDNIGHT, Stage};
 use crate::records;
 
-/// Seconds of a day.
-const DAY_S: i64 = 86_400;
-
 /// Runs a site's gateway through the scenario: a life of its own between any two power cuts.
 pub(super) async fn live(site: Site, data: PathBuf, stage: Stage, mut messages: mpsc::Receiver<Message>) {
-    let check = &stage.scenario.check;
-    let wall = Wall::demo_from(CivilTime(MIDNIGHT.0), 1.0);
-    let mut cuts: Vec<_> = check.outages.iter().filter(|outage| outage.lost == Lost::Gateway).collect();
+    let wall = Wall::demo_from(CivilTime(stage.from.0), 1.0);
+    let mut cuts: Vec<_> = stage.outages.iter().filter(|outage| outage.lost == Lost::Gateway).collect();
     cuts.sort_by_key(|outage| outage.from);
     for cut in cuts {
         let life = Life::begin(&site, &data, &stage, &wall);
@@ -44,7 +38,7 @@ pub(super) async fn live(site: Site, data: PathBuf, stage: Stage, mut messages: 
         sleep_until(stage.at(cut.from + cut.for_s)).await;
     }
     let life = Life::begin(&site, &data, &stage, &wall);
-    life.until(stage.at(i64::from(check.days) * DAY_S), &mut messages).await.stopped().await;
+    life.until(stage.at(stage.for_s), &mut messages).await.stopped().await;
 }
 
 /// From one start of the process to its end.
@@ -96,12 +90,8 @@ impl Life {
         let mut buses = JoinSet::new();
         for (slot, plan) in site.buses.iter().enumerate() {
             let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-            let endpoints = &stage.scenario.endpoints;
-            let ix = endpoints.iter().position(|endpoint| endpoint.name == plan.name);
-            let ix = ix.unwrap_or_else(|| panic!("no endpoint is called `{}`", plan.name));
-            let wire = Wire { host: stage.host.clone(), ix, endpoint: endpoints[ix].clone() };
             let bus = Bus::new(plan.clone(), blocks, 1.0, metrics.clone())
-                .dialing(Arc::new(wire))
+                .dialing((stage.dials)(&plan.name))
                 .jittered(Jitter::None);
             buses.spawn(bus.run(clock.clone(), doors.inputs.clone(), stop.clone()));
         }

@@ -15,17 +15,19 @@ mod book;
 mod compare;
 mod devices;
 mod gateway;
+pub mod hour;
 mod site;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firmware_sim::civil::Civil;
+use ::gateway::bus::dial::Dial;
+use firmware_sim::civil::{Civil, DAY_S};
 use firmware_sim::clock::Clock;
 use firmware_sim::host;
 use firmware_sim::scenario::Scenario;
-use firmware_sim::scenario::expect::Lost;
+use firmware_sim::scenario::expect::{Lost, Outage};
 use firmware_sim::world::World;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -43,16 +45,21 @@ const TICK: Duration = Duration::from_secs(1);
 /// Messages waiting for a gateway that has no power: a publisher repeats them until the broker is back.
 const MESSAGES_MAX: usize = 100_000;
 
-/// One scenario's world, and the moment at which it began.
+/// What a gateway finds around it, from a moment on.
 #[derive(Clone)]
 pub(crate) struct Stage {
-    pub(crate) scenario: Arc<Scenario>,
-    pub(crate) host: host::Host,
+    /// The way to a bus, by its name.
+    pub(crate) dials: Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync>,
+    /// What fails.
+    pub(crate) outages: Vec<Outage>,
+    /// When it begins, and how many seconds it lasts.
+    pub(crate) from: Civil,
+    pub(crate) for_s: i64,
     begin: Instant,
 }
 
 impl Stage {
-    /// When so many seconds after the first midnight have passed.
+    /// When so many seconds after the beginning have passed.
     pub(crate) fn at(&self, second: i64) -> Instant {
         self.begin + Duration::from_secs(u64::try_from(second).unwrap_or(0))
     }
@@ -77,7 +84,13 @@ pub async fn live(scenario: &Scenario, folder: &Path) -> Lived {
     let begin = Instant::now();
     let (host, hosting) = host::host(world, clock, Some(publish), TICK);
     let hosting = tokio::spawn(hosting);
-    let stage = Stage { scenario: Arc::new(scenario.clone()), host, begin };
+    let stage = Stage {
+        dials: devices::endpoints(scenario, host),
+        outages: check.outages.clone(),
+        from: MIDNIGHT,
+        for_s: i64::from(check.days) * DAY_S,
+        begin,
+    };
 
     let mut doors = Vec::new();
     let mut gateways = Vec::new();

@@ -1,11 +1,15 @@
 //! Every scenario, and exactly the alerts it says.
 
-use e2e::Place;
-use e2e::sim::{compare, live};
-use firmware_sim::scenario::{EMBEDDED, Scenario};
+use std::path::Path;
 
-/// Runs the scenario in virtual time and compares.
-async fn check(name: &str) {
+use e2e::sim::{MIDNIGHT, compare, contents, hour, live};
+use e2e::{Place, records};
+use firmware_sim::scenario::{EMBEDDED, Scenario};
+use gateway_model::{EngineTime, GapCause};
+use gateway_wire::Body;
+
+/// Runs the scenario in virtual time and compares; gives the folder with what every site's gateway left.
+async fn check(name: &str) -> Place {
     let scenario = Scenario::load(name, None).unwrap_or_else(|error| panic!("{error:?}"));
     let place = Place::new(&format!("sim-{name}"));
     let began = std::time::Instant::now();
@@ -18,6 +22,7 @@ async fn check(name: &str) {
         panic!("{name}: other alerts than expected\n{differences}");
     }
     assert_eq!(lived.cases.len(), lived.alerts.iter().filter(|seen| !seen.joined).count());
+    place
 }
 
 macro_rules! scenarios {
@@ -27,7 +32,7 @@ macro_rules! scenarios {
         $(
             #[tokio::test(start_paused = true)]
             async fn $test() {
-                check($name).await;
+                drop(check($name).await);
             }
         )*
     };
@@ -66,4 +71,47 @@ fn every_embedded_scenario_is_checked() {
     let embedded: Vec<_> =
         EMBEDDED.iter().map(|(name, _)| *name).filter(|name| !DEMOS.contains(name)).collect();
     assert_eq!(embedded, CHECKED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_records_say_what_a_power_cut_took() {
+    let place = check("power-cut").await;
+    let gaps: Vec<_> = contents(&place.path().join("hotel"))
+        .into_iter()
+        .filter_map(|record| if let Body::Gap(gap) = record.body { Some(gap) } else { None })
+        .collect();
+    let [gap] = &gaps[..] else { panic!("one gap: {gaps:#?}") };
+    let minute = |at: EngineTime| (at.0 - MIDNIGHT.0) / 60_000;
+    assert_eq!((gap.cause, gap.point, minute(gap.to)), (GapCause::Crash, None, 12 * 60 + 40), "{gap:?}");
+    // What was read and not sealed yet is gone too, and said so: at most one sealing period.
+    assert!((11 * 60 + 55..=12 * 60).contains(&minute(gap.from)) && gap.count > 0, "{gap:?}");
+}
+
+/// Seconds of the recorded hour: a load that aborts, a door left open, answers that stop in the middle.
+const HOUR: (i64, i64) = (14 * 3600, 3600);
+
+/// Three gateways with one key: the one that was recorded, and two that are given the recording.
+#[tokio::test(start_paused = true)]
+async fn a_recorded_hour_replayed_twice_gives_the_same_journal() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/hour.toml"));
+    let scenario = Scenario::parse("hour.toml", &text.unwrap()).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let place = Place::new("sim-hour");
+    let recording = place.path().join("hour.jsonl");
+    let gateways = ["recorded", "first", "second"].map(|name| {
+        let data = place.folder(name);
+        std::fs::write(data.join("key"), "5a".repeat(32)).unwrap();
+        data
+    });
+    hour::record(&scenario, HOUR.0, HOUR.1, &gateways[0], &recording).await;
+    for data in &gateways[1..] {
+        hour::replay(&scenario, HOUR.1, data, &recording).await;
+    }
+    let journals = gateways.each_ref().map(|data| {
+        let said = contents(data);
+        assert!(said.iter().any(|record| matches!(record.body, Body::Conclusions(_))), "something happened");
+        // Epoch, number and hash of the signed bytes: equal hashes are equal content.
+        records::at_gateway(data).iter().map(records::Found::identity).collect::<Vec<_>>()
+    });
+    assert_eq!(journals[1], journals[2], "replayed twice");
+    assert_eq!(journals[0], journals[1], "as it was when it was recorded");
 }
