@@ -47,16 +47,7 @@ pub fn picture(scenario: &Scenario) -> String {
     let axis = Axis { span };
     axis.draw(&mut svg, top - 4, foot - 18);
     for (i, fault) in faults.iter().enumerate() {
-        let y = HEAD + rows(i);
-        let (from, to) = (axis.x(fault.span.from), axis.x(fault.span.to).max(axis.x(fault.span.from) + 2));
-        for (place, series) in series.iter().enumerate() {
-            if fault.touches.as_ref().is_none_or(|device| *device == series.device) {
-                let y = top + place as i64 * (STRIP + GAP);
-                svg.rect(from, y, to - from, STRIP, "shade");
-            }
-        }
-        svg.rect(from, y, to - from, ROW - 5, "fault");
-        beside(&mut svg, from, to, y + ROW - 7, "small", &fault.label);
+        fault.draw(&mut svg, &axis, HEAD + rows(i), top, &series);
     }
     for (i, series) in series.iter().enumerate() {
         strip(&mut svg, series, top + i as i64 * (STRIP + GAP));
@@ -126,32 +117,27 @@ fn strip(svg: &mut Svg, series: &Series, y: i64) {
 }
 
 struct FaultRow {
-    span: Within,
+    spans: Vec<Within>,
     label: String,
-    /// Its device; `None`: a line or the site, which touches all of them.
+    /// Its device; `None`: a line or the mains, which touch all of them.
     touches: Option<String>,
 }
 
-/// Planted faults and outages, those of one moment and kind in one row.
+/// Planted faults and outages; the same thing again and again is one row.
 fn faults(scenario: &Scenario) -> Vec<FaultRow> {
     let mut rows: Vec<FaultRow> = Vec::new();
-    let mut lines: Vec<(&str, &str)> = Vec::new();
+    let mut add = |label: String, span: Within, touches: Option<String>| match rows
+        .iter_mut()
+        .find(|row| row.label == label)
+    {
+        Some(row) => row.spans.push(span),
+        None => rows.push(FaultRow { spans: vec![span], label, touches }),
+    };
     for plant in &scenario.plants {
         let device = plant.target.split('/').next().unwrap_or_default();
-        let known = scenario.devices().any(|(id, _)| id == device);
-        // The same thing night after night is one row with many bars in the strips.
-        let same = lines.iter().position(|line| *line == (plant.target.as_str(), plant.fault));
+        let own = scenario.devices().any(|(id, kind)| id == device && kind != "supply");
         let span = Within { from: plant.from, to: plant.from + plant.for_s };
-        match same {
-            Some(_) => {
-                rows.push(FaultRow { span, label: String::new(), touches: known.then(|| device.into()) })
-            }
-            None => {
-                lines.push((&plant.target, plant.fault));
-                let label = format!("{} {}", plant.target, plant.fault);
-                rows.push(FaultRow { span, label, touches: known.then(|| device.into()) });
-            }
-        }
+        add(format!("{} {}", plant.target, plant.fault), span, own.then(|| device.to_owned()));
     }
     for outage in &scenario.check.outages {
         let label = match outage.lost {
@@ -159,9 +145,28 @@ fn faults(scenario: &Scenario) -> Vec<FaultRow> {
             Lost::Uplink => "gateway: no line to the center",
         };
         let span = Within { from: outage.from, to: outage.from + outage.for_s };
-        rows.push(FaultRow { span, label: label.to_owned(), touches: Some(String::new()) });
+        // It touches no device.
+        add(label.to_owned(), span, Some(String::new()));
     }
     rows
+}
+
+impl FaultRow {
+    fn draw(&self, svg: &mut Svg, axis: &Axis, y: i64, top: i64, series: &[Series]) {
+        let mut last = (0, 0);
+        for span in &self.spans {
+            let from = axis.x(span.from);
+            let to = axis.x(span.to).max(from + 2);
+            for (place, series) in (0_i64..).zip(series) {
+                if self.touches.as_ref().is_none_or(|device| *device == series.device) {
+                    svg.rect(from, top + place * (STRIP + GAP), to - from, STRIP, "shade");
+                }
+            }
+            svg.rect(from, y, to - from, ROW - 5, "fault");
+            last = (from, to);
+        }
+        beside(svg, last.0, last.1, y + ROW - 7, "small", &self.label);
+    }
 }
 
 struct AlertRow {

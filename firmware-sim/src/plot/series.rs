@@ -19,6 +19,7 @@ const DRAWN: &[(&str, &[&str])] = &[
     ("scale", &["gross"]),
     ("dental-day", &["visits", "packed"]),
     ("meter", &[]),
+    ("supply", &["on"]),
 ];
 
 /// Least and greatest of a column, if anything could be measured.

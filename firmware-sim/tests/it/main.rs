@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod appliances;
+mod compose;
 mod faults;
 mod feeds;
+mod gallery;
 mod history;
 mod instruments;
 mod maps;

@@ -1,5 +1,7 @@
 //! Every scenario, and exactly the alerts it says.
 
+mod sockets;
+
 use std::path::Path;
 
 use e2e::sim::{MIDNIGHT, compare, contents, hour, live};
@@ -43,6 +45,8 @@ scenarios! {
     a_good_day_of_a_clinic "good-clinic",
     a_good_day_of_a_hospital "good-hospital",
     cabinet_too_cool "cabinet-too-cool",
+    cabinet_overheats "cabinet-overheats",
+    door_under_pressure "door-under-pressure",
     load_used_anyway "load-used-anyway",
     load_repeated "load-repeated",
     one_load_twenty_visits "one-load-twenty-visits",
