@@ -51,8 +51,18 @@ impl Host {
     }
 }
 
-/// The world's task, which steps it at least every `tick`, and the way to ask it; messages go to `publish`, and when that is full are dropped and counted.
+/// The world's task, which steps it every [`TICK`], and the way to ask it; messages go to `publish`, and when that is full
+/// are dropped and counted.
 pub fn host(
+    world: World,
+    clock: Clock,
+    publish: Option<mpsc::Sender<Message>>,
+) -> (Host, impl Future<Output = ()>) {
+    ticking(world, clock, publish, TICK)
+}
+
+/// The same with another tick: a world in virtual time has no need of twenty a second.
+pub fn ticking(
     mut world: World,
     clock: Clock,
     publish: Option<mpsc::Sender<Message>>,

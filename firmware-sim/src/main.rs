@@ -294,7 +294,7 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
         }
     };
     let ports = ports(&scenario, &args.port)?;
-    let (host, task) = host::host(world, clock, publisher, host::TICK);
+    let (host, task) = host::host(world, clock, publisher);
     tasks.spawn(task);
     let mut endpoints = serde_json::Map::new();
     let serial = serial(&scenario, &args.serial)?;

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
-use super::{at, hex, world};
+use super::{at, hex, scenario, world};
 
 /// A file in memory that can be looked at while it is written.
 #[derive(Clone, Default)]
@@ -208,7 +208,8 @@ async fn clinic_recorded(recorder: &Recorder, clock: &Clock) -> (Host, DuplexStr
     let (near, middle) = tokio::io::duplex(4096);
     let (beyond, far) = tokio::io::duplex(4096);
     let server = host.clone();
-    tokio::spawn(async move { serve::converse(far, Transport::Tcp, 0, &server).await });
+    let endpoint = scenario("clinic").endpoints[0].clone();
+    tokio::spawn(async move { serve::stream(far, &endpoint, 0, &server).await });
     let (bus, recorder) = (head(Civil(0)).buses[0].clone(), recorder.clone());
     tokio::spawn(async move { relay::relay(middle, beyond, &bus, 1, &recorder).await });
     (host, near)

@@ -43,7 +43,7 @@ pub async fn record(scenario: &Scenario, from_s: i64, for_s: i64, data: &Path, r
     let world = World::new(scenario, MIDNIGHT, None);
     let (publish, mut published) = mpsc::channel(MESSAGES_MAX);
     let begin = Instant::now();
-    let (host, hosting) = host::host(world, clock, Some(publish), TICK);
+    let (host, hosting) = host::ticking(world, clock, Some(publish), TICK);
     let hosting = tokio::spawn(hosting);
     let direct = devices::endpoints(scenario, host);
     let dials: Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync> = {

@@ -82,7 +82,7 @@ pub async fn live(scenario: &Scenario, folder: &Path) -> Lived {
     let (publish, mut published) = mpsc::channel(MESSAGES_MAX);
     let clock = Clock::starting(MIDNIGHT, 1.0);
     let begin = Instant::now();
-    let (host, hosting) = host::host(world, clock, Some(publish), TICK);
+    let (host, hosting) = host::ticking(world, clock, Some(publish), TICK);
     let hosting = tokio::spawn(hosting);
     let stage = Stage {
         dials: devices::endpoints(scenario, host),
