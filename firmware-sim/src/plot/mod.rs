@@ -139,6 +139,10 @@ fn faults(scenario: &Scenario) -> Vec<FaultRow> {
         let span = Within { from: plant.from, to: plant.from + plant.for_s };
         add(format!("{} {}", plant.target, plant.fault), span, own.then(|| device.to_owned()));
     }
+    for (first, last) in &scenario.closed {
+        let span = Within { from: first * DAY_S, to: (last + 1) * DAY_S };
+        add("closed".to_owned(), span, Some(String::new()));
+    }
     for outage in &scenario.check.outages {
         let label = match outage.lost {
             Lost::Gateway => "gateway: no power",
