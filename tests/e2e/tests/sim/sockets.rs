@@ -10,7 +10,7 @@ use firmware_sim::scenario::Scenario;
 /// So long before the first alert everything is started, seconds: the longest of their delays is a minute.
 const BEFORE_S: i64 = 75;
 /// An alert is seen on the page within.
-const WITHIN: Duration = Duration::from_secs(150);
+const WITHIN: Duration = Duration::from_secs(200);
 
 /// The simulator and the gateway, from shortly before the first expected alert until it is raised; then the records.
 async fn live(name: &str) {
