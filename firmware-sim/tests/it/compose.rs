@@ -45,7 +45,7 @@ fn a_file_goes_on_top_of_its_base_key_by_key() {
 #[test]
 fn faults_add_up_and_expectations_are_the_files_own() {
     let clinic = Scenario::load("clinic", None).unwrap();
-    assert!(!clinic.plants.is_empty() && clinic.check.expects.is_empty());
+    assert!(!clinic.plants.is_empty() && !clinic.check.expects.is_empty());
     let text = "[scenario]\nbase = [\"clinic\", \"heat-gun\"]\nname = \"x\"";
     let both = Scenario::parse("x.toml", text).unwrap();
     assert_eq!(both.plants.len(), clinic.plants.len() + 1);
