@@ -54,7 +54,7 @@ pub enum Mishap {
     OpenedEarly,
     /// Cabinet, fridge: the door stands open (a fridge's: ajar).
     DoorOpen,
-    /// Cabinet, sterilizer, fridge: no mains.
+    /// Anything on the mains, or the mains themselves: no power.
     NoPower,
     /// Cabinet, sterilizer, lamp: runs that would begin now do not.
     Skip,
@@ -82,6 +82,14 @@ pub enum Mishap {
     NoCollector,
     /// Waste: the first bag of the span stays in the store until the span ends.
     ForgetBag,
+    /// Waste: bags lose a third of their weight between ward and store.
+    LostInside,
+    /// Cabinet, fridge: somebody shines a heat gun at the probe.
+    HeatGun,
+    /// Sterilizer: somebody picks the quick program, 121 °C without pre-vacuum or drying.
+    WrongProgram,
+    /// Sterilizer: a load that failed is not run again but used.
+    UseAnyway,
 }
 
 /// The mishaps of one device that are on now.
@@ -117,7 +125,7 @@ const EXCEPTION_DEFAULT: u8 = 4;
 const LATE_DEFAULT_MS: u32 = 1500;
 
 /// Every word and the plain fault it stands for, in the order they are told to people.
-const WORDS: [(&str, Fault); 31] = [
+const WORDS: [(&str, Fault); 35] = [
     ("silent", Fault::Link(LinkFault::Silent)),
     ("exception", Fault::Link(LinkFault::Exception(EXCEPTION_DEFAULT))),
     ("truncated", Fault::Link(LinkFault::Truncated)),
@@ -149,6 +157,10 @@ const WORDS: [(&str, Fault); 31] = [
     ("weight-lost", Fault::Mishap(Mishap::WeightLost)),
     ("no-collector", Fault::Mishap(Mishap::NoCollector)),
     ("forget-bag", Fault::Mishap(Mishap::ForgetBag)),
+    ("lost-inside", Fault::Mishap(Mishap::LostInside)),
+    ("heat-gun", Fault::Mishap(Mishap::HeatGun)),
+    ("wrong-program", Fault::Mishap(Mishap::WrongProgram)),
+    ("use-anyway", Fault::Mishap(Mishap::UseAnyway)),
 ];
 
 /// All words, for messages and help.

@@ -1,6 +1,6 @@
 //! The task that owns the world while it is live: everybody else asks it.
 //!
-//! It steps the world to the clock before each answer and every [`TICK`], and hands messages to the publisher.
+//! It steps the world to the clock before each answer and every tick, and hands messages to the publisher.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::face::answer::Act;
 use crate::face::frame::Request;
 use crate::world::World;
 
-/// How often the world is stepped when nobody asks, real time.
+/// How often a live world is stepped when nobody asks, real time.
 pub const TICK: Duration = Duration::from_millis(50);
 /// Questions waiting at most; who asks then waits for room.
 const QUESTIONS_MAX: usize = 256;
@@ -51,18 +51,29 @@ impl Host {
     }
 }
 
-/// The world's task and the way to ask it; messages go to `publish`, and when that is full are dropped and counted.
+/// The world's task, which steps it every [`TICK`], and the way to ask it; messages go to `publish`, and when that is full
+/// are dropped and counted.
 pub fn host(
+    world: World,
+    clock: Clock,
+    publish: Option<mpsc::Sender<Message>>,
+) -> (Host, impl Future<Output = ()>) {
+    ticking(world, clock, publish, TICK)
+}
+
+/// The same with another tick: a world in virtual time has no need of twenty a second.
+pub fn ticking(
     mut world: World,
     clock: Clock,
     publish: Option<mpsc::Sender<Message>>,
+    tick: Duration,
 ) -> (Host, impl Future<Output = ()>) {
     let (sender, mut receiver) = mpsc::channel(QUESTIONS_MAX);
     let task = async move {
         // What was published before we were here is history.
         world.step_to(clock.now());
         world.take_messages().for_each(drop);
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut dropped: u64 = 0;
         loop {

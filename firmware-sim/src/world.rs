@@ -6,10 +6,10 @@
 
 use crate::civil::{Civil, DAY_S};
 use crate::device::{Device, Message, Tick};
-use crate::face::answer::{Act, TARGET_SILENT, answer, exception, framed, read, spoil};
+use crate::face::answer::{Act, Quirks, TARGET_SILENT, answer, exception, framed, read, spoil, spoil_frame};
 use crate::face::frame::Request;
 use crate::face::maps::Block;
-use crate::fault::{Effect, Fault, LinkFault, Mishaps, Occurrence, ProbeFault, Timeline};
+use crate::fault::{Effect, Fault, LinkFault, Mishap, Mishaps, Occurrence, ProbeFault, Timeline};
 use crate::noise;
 use crate::scenario::{Chance, Endpoint, Plant, Scenario, build};
 use crate::signal::{Probe, SignalIx, Signals};
@@ -25,6 +25,9 @@ pub struct World {
     /// Seconds stepped so far: the state is that at the end of second `steps - 1`.
     steps: i64,
     devices: Vec<(String, &'static str, Device)>,
+    /// What each device is plugged into.
+    supplies: Vec<Option<SignalIx>>,
+    closed: Vec<(i64, i64)>,
     mishaps: Vec<Mishaps>,
     signals: Signals,
     endpoints: Vec<Endpoint>,
@@ -34,6 +37,11 @@ pub struct World {
     chances: Vec<Chance>,
     messages: std::collections::VecDeque<Message>,
     messages_dropped: u64,
+}
+
+/// What is plugged into nothing of the scenario always has power.
+fn powered(signals: &Signals, supply: Option<SignalIx>) -> bool {
+    supply.is_none_or(|ix| signals.value(ix) > 0.5)
 }
 
 impl World {
@@ -60,13 +68,16 @@ impl World {
                 sure(plant, second + plant.from);
             }
         }
-        let units = |endpoint: &Endpoint| endpoint.units.len();
+        // An indicator has no units, and one link all the same.
+        let units = |endpoint: &Endpoint| endpoint.units.len().max(1);
         Self {
             utc_offset_min: scenario.utc_offset_min,
             origin,
             steps: 0,
             mishaps: vec![Mishaps::default(); scenario.devices.len()],
             devices: scenario.devices.clone(),
+            supplies: scenario.supplies.clone(),
+            closed: scenario.closed.clone(),
             signals: scenario.signals.clone(),
             links: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
             previous: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
@@ -95,6 +106,7 @@ impl World {
             second: n.rem_euclid(DAY_S),
             at: self.origin.plus_s(n),
             utc_offset_min: self.utc_offset_min,
+            closed: self.closed.iter().any(|(first, last)| (*first..=*last).contains(&n.div_euclid(DAY_S))),
         };
         if tick.second == 0 {
             self.draw_day(tick.day);
@@ -110,8 +122,14 @@ impl World {
             }
             messages.push_back(message);
         };
-        for ((_, _, device), mishaps) in self.devices.iter_mut().zip(&self.mishaps) {
-            device.step(tick, *mishaps, &mut self.signals, &mut out);
+        for (((_, _, device), mishaps), supply) in
+            self.devices.iter_mut().zip(&self.mishaps).zip(&self.supplies)
+        {
+            let mut mishaps = *mishaps;
+            if !powered(&self.signals, *supply) {
+                mishaps.add(Mishap::NoPower);
+            }
+            device.step(tick, mishaps, &mut self.signals, &mut out);
         }
     }
 
@@ -145,9 +163,9 @@ impl World {
                 Effect::Mishap { device, mishap } => self.mishaps[device].add(mishap),
                 Effect::Probe { signal, fault } => probes.push((signal, fault)),
                 Effect::Link { endpoint, unit, fault } => {
-                    for (place, known) in self.links[endpoint].iter_mut().zip(&self.endpoints[endpoint].units)
-                    {
-                        if unit.is_none_or(|unit| unit == known.unit) {
+                    let units = &self.endpoints[endpoint].units;
+                    for (i, place) in self.links[endpoint].iter_mut().enumerate() {
+                        if unit.is_none_or(|unit| units.get(i).is_some_and(|known| known.unit == unit)) {
                             *place = Some(fault);
                         }
                     }
@@ -208,21 +226,43 @@ impl World {
         self.messages_dropped
     }
 
-    /// The fault on the answers of a unit; endpoint and unit by position.
+    /// The fault on the answers of a unit, endpoint and unit by position; without power it is silent.
     #[must_use]
     pub fn link_fault(&self, endpoint: usize, unit: usize) -> Option<LinkFault> {
-        self.links[endpoint][unit]
+        let unpowered = !self.is_powered(endpoint, unit);
+        if unpowered { Some(LinkFault::Silent) } else { self.links[endpoint][unit] }
+    }
+
+    /// Are the box of an endpoint and this unit behind it (both by position) plugged into something that is on?
+    fn is_powered(&self, endpoint: usize, unit: usize) -> bool {
+        let endpoint = &self.endpoints[endpoint];
+        powered(&self.signals, endpoint.supply)
+            && endpoint.units.get(unit).is_none_or(|unit| powered(&self.signals, unit.supply))
+    }
+
+    /// What a connection to this endpoint, a weighing indicator, has to do for its next frame.
+    #[must_use]
+    pub fn weighing(&self, endpoint: usize) -> Vec<Act> {
+        let Some(indicator) = &self.endpoints[endpoint].indicator else { return Vec::new() };
+        let frame = indicator.frame(&self.signals);
+        match self.link_fault(endpoint, 0) {
+            Some(fault) => spoil_frame(fault, frame),
+            None => vec![Act::Send(frame)],
+        }
     }
 
     /// The words of one of a unit's documented blocks; endpoint and unit by position.
     #[must_use]
     pub fn block(&self, endpoint: usize, unit: usize, block: Block) -> Vec<u16> {
         let map = &self.endpoints[endpoint].units[unit].map;
-        read(map, &self.signals, block.table, block.first, block.count).unwrap_or_default()
+        read(map, Quirks::default(), &self.signals, block.table, block.first, block.count).unwrap_or_default()
     }
 
     /// What a connection to this endpoint has to do for a request.
     pub fn ask(&mut self, endpoint: usize, request: &Request) -> Vec<Act> {
+        if !powered(&self.signals, self.endpoints[endpoint].supply) {
+            return Vec::new();
+        }
         let units = &self.endpoints[endpoint].units;
         let Some(unit) = units.iter().position(|known| known.unit == request.unit) else {
             // A TCP gateway says that nobody is there; on a line there is nobody to say it.
@@ -233,13 +273,14 @@ impl World {
                 Vec::new()
             };
         };
-        let pdu = answer(&units[unit].map, &self.signals, &request.pdu);
+        let pdu = answer(&units[unit].map, units[unit].quirks, &self.signals, &request.pdu);
         let previous = self.previous[endpoint][unit].replace(pdu.clone());
-        let mut acts = match self.links[endpoint][unit] {
+        let mut acts = match self.link_fault(endpoint, unit) {
             Some(fault) => spoil(fault, request, &pdu, previous.as_deref()),
             None => vec![Act::Send(framed(request, request.unit, &pdu))],
         };
-        let turnaround = self.endpoints[endpoint].turnaround_ms;
+        let of = &self.endpoints[endpoint];
+        let turnaround = of.units[unit].turnaround_ms.unwrap_or(of.turnaround_ms);
         if turnaround > 0 {
             acts.insert(0, Act::Wait(std::time::Duration::from_millis(turnaround)));
         }

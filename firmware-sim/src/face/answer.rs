@@ -21,6 +21,19 @@ pub const REGISTERS_MAX: u16 = 125;
 /// See [`REGISTERS_MAX`].
 pub const BITS_MAX: u16 = 2000;
 
+/// How an instrument departs from its manual, or its manual from the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Its addresses are so many higher than documented: a manual that counts from 1, or from 40001.
+    pub base: u16,
+    /// A documented block is read whole or not at all (exception 2).
+    pub whole_blocks: bool,
+    /// Registers it does not have answer 0 instead of exception 2.
+    pub zero_holes: bool,
+    /// Registers in one request at most, when fewer than the specification's (exception 3).
+    pub most: Option<u16>,
+}
+
 /// What a connection does for an answer, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
@@ -28,30 +41,68 @@ pub enum Act {
     Wait(Duration),
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Do this so much (real time) after the request, and go on meanwhile.
+    After(Duration, Then),
+    /// Close the connection.
+    HangUp,
+    /// Neither answer nor close from here on: the device has forgotten the connection.
+    GoDeaf,
+}
+
+/// What can be done later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// Send these bytes.
+    Send(Vec<u8>),
     /// Close the connection.
     HangUp,
 }
 
 /// Words of consecutive registers, or the exception the device would answer.
-pub fn read(map: &Map, signals: &Signals, table: Table, first: u16, count: u16) -> Result<Vec<u16>, u8> {
+pub fn read(
+    map: &Map,
+    quirks: Quirks,
+    signals: &Signals,
+    table: Table,
+    first: u16,
+    count: u16,
+) -> Result<Vec<u16>, u8> {
     if !map.has(table) {
         return Err(ILLEGAL_FUNCTION);
     }
     let most = match table {
         Table::Coil | Table::Discrete => BITS_MAX,
-        Table::Holding | Table::Input => REGISTERS_MAX,
+        Table::Holding | Table::Input => quirks.most.unwrap_or(REGISTERS_MAX).min(REGISTERS_MAX),
     };
     if count == 0 || count > most {
         return Err(ILLEGAL_VALUE);
     }
+    let first = first.checked_sub(quirks.base).ok_or(ILLEGAL_ADDRESS)?;
+    if quirks.whole_blocks && cuts_a_block(map, table, first, count) {
+        return Err(ILLEGAL_ADDRESS);
+    }
+    let hole = quirks.zero_holes.then_some(0);
     (0..count)
-        .map(|i| first.checked_add(i).and_then(|at| map.word(table, at, signals)).ok_or(ILLEGAL_ADDRESS))
+        .map(|i| {
+            let at = first.checked_add(i).ok_or(ILLEGAL_ADDRESS)?;
+            map.word(table, at, signals).or(hole).ok_or(ILLEGAL_ADDRESS)
+        })
         .collect()
+}
+
+/// Does a request take some registers of a documented block and leave others?
+fn cuts_a_block(map: &Map, table: Table, first: u16, count: u16) -> bool {
+    let (first, end) = (u32::from(first), u32::from(first) + u32::from(count));
+    map.blocks().iter().filter(|block| block.table == table).any(|block| {
+        let (from, to) = (u32::from(block.first), u32::from(block.first) + u32::from(block.count));
+        let touches = first < to && from < end;
+        touches && (first > from || end < to)
+    })
 }
 
 /// The PDU a sound device answers.
 #[must_use]
-pub fn answer(map: &Map, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
+pub fn answer(map: &Map, quirks: Quirks, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
     let function = pdu.first().copied().unwrap_or(0);
     let table = match function {
         1 => Table::Coil,
@@ -62,7 +113,7 @@ pub fn answer(map: &Map, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
         _ => return exception(function, ILLEGAL_FUNCTION),
     };
     let [_, a, b, c, d] = *pdu else { return exception(function, ILLEGAL_VALUE) };
-    match read(map, signals, table, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])) {
+    match read(map, quirks, signals, table, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])) {
         Err(code) => exception(function, code),
         Ok(words) => {
             let data: Vec<u8> = match table {
@@ -143,4 +194,27 @@ pub fn spoil(fault: LinkFault, request: &Request, pdu: &[u8], previous: Option<&
             vec![Act::Send(frame)]
         }
     }
+}
+
+/// What becomes of a frame that was sent unasked. Faults that make no sense without a question keep it back.
+#[must_use]
+pub fn spoil_frame(fault: LinkFault, mut frame: Vec<u8>) -> Vec<Act> {
+    if let LinkFault::Late(ms) = fault {
+        return vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(frame)];
+    }
+    if fault == LinkFault::HangUp {
+        return vec![Act::HangUp];
+    }
+    if fault == LinkFault::Truncated {
+        frame.truncate(frame.len() - frame.len() / 3 - 1);
+    } else if fault == LinkFault::WrongCrc {
+        // The last character before the end of the frame: of the checksum, where there is one.
+        let last = frame.len().saturating_sub(2);
+        frame[last] ^= 0x01;
+    } else if fault == LinkFault::Noise {
+        frame.splice(0..0, [0xFF, 0x00, 0xFE]);
+    } else {
+        return Vec::new();
+    }
+    vec![Act::Send(frame)]
 }

@@ -6,11 +6,12 @@ use firmware_sim::clock::Clock;
 use firmware_sim::face::frame::{Transport, rtu, tcp};
 use firmware_sim::fault::Fault;
 use firmware_sim::host::{Host, host};
-use firmware_sim::serve::serve;
+use firmware_sim::scenario::Endpoint;
+use firmware_sim::serve::{serve, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{at, hex, world};
+use super::{at, hex, scenario, world};
 
 /// Longest wait for something that must come: a test that hangs says so.
 const LONG: Duration = Duration::from_secs(20);
@@ -21,7 +22,8 @@ async fn hotel(transport: Transport, connections: usize) -> (Host, std::net::Soc
     tokio::spawn(task);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, transport, connections, 0, host.clone()));
+    let endpoint = Endpoint { transport, connections, ..scenario("hotel").endpoints[0].clone() };
+    tokio::spawn(serve(listener, endpoint, 0, host.clone()));
     let forced = host.with(|world| world.force("cabinet-1/temperature", Some(30.5))).await;
     forced.unwrap().unwrap();
     (host, address)
@@ -49,7 +51,9 @@ async fn nothing_else_came(stream: &mut TcpStream, transport: Transport) {
     let (request, answer) = (hex("01 00 00 00 08"), hex("01 01 00"));
     let (request, answer) = match transport {
         Transport::Tcp => (tcp(99, 2, &request), tcp(99, 2, &answer)),
-        Transport::RtuOverTcp => (rtu(2, &request), rtu(2, &answer)),
+        Transport::RtuOverTcp | Transport::Rtu | Transport::WeighingOverTcp | Transport::Weighing => {
+            (rtu(2, &request), rtu(2, &answer))
+        }
     };
     stream.write_all(&request).await.unwrap();
     assert_eq!(read(stream, answer.len()).await, answer);
@@ -149,4 +153,24 @@ async fn one_connection_only_and_no_other_protocol() {
     assert!(matches!(refused, Ok(0) | Err(_)), "{refused:?}");
     first.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     assert_eq!(tokio::time::timeout(LONG, first.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+}
+
+/// What a test of the gateway does: no socket, no real time.
+#[tokio::test(start_paused = true)]
+async fn on_any_stream_in_virtual_time() {
+    let (host, task) = host(world("hotel"), Clock::starting(at(0, 12, 0), 1.0), None);
+    tokio::spawn(task);
+    let (mut near, far) = tokio::io::duplex(1024);
+    let endpoint = scenario("hotel").endpoints[1].clone();
+    let server = host.clone();
+    tokio::spawn(async move { stream(far, &endpoint, 1, &server).await });
+    host.with(|world| world.force("meter-1/voltage", Some(230.5))).await.unwrap().unwrap();
+    let fault = Fault::parse("late", Some(90_000.0)).unwrap();
+    host.with(move |world| world.inject("meters/1", fault, None)).await.unwrap().unwrap();
+    let asked = tokio::time::Instant::now();
+    near.write_all(&rtu(1, &hex("04 00 00 00 02"))).await.unwrap();
+    let mut answer = [0; 9];
+    near.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[..], rtu(1, &hex("04 04 43 66 80 00")));
+    assert!(asked.elapsed() >= Duration::from_secs(90), "the fault's delay is virtual time");
 }

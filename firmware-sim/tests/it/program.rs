@@ -86,7 +86,7 @@ fault = "silent"
 fn lists_and_records() {
     let output = run(&["list"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.lines().count(), 3);
+    assert_eq!(text.lines().count(), firmware_sim::scenario::EMBEDDED.len(), "{text}");
     assert!(text.contains("酒店") && text.contains("Dental clinic"));
     let from = MIDNIGHT.0.to_string();
     let to = at(0, 1, 0).0.to_string();

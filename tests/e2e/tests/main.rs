@@ -12,6 +12,8 @@ mod locks;
 mod mqtt;
 mod outage;
 mod rerun;
+mod sim;
+mod sim_peers;
 mod sites;
 mod tls;
 mod workspace;

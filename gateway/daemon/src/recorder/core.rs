@@ -146,11 +146,16 @@ impl Core {
     /// When [`Core::advance`] next has something to do.
     pub fn wake_at(&self) -> EngineTime {
         let retry = self.full.as_ref().map(|full| full.retry_at);
-        let seal = self.open.first_at.map(|at| at.plus(self.settings.seal_every_ms));
-        let heartbeat = self.open.from.plus(HEARTBEAT_MS);
-        let timers = [self.engine.deadline(), self.intake.next_stale(), seal, retry];
-        let checks = [Some(heartbeat), Some(self.clock_check_at), Some(self.upkeep_at)];
-        timers.into_iter().chain(checks).flatten().min().unwrap_or(heartbeat)
+        // A record with something in it is sealed in time; only an empty one needs a heartbeat.
+        let seal = match self.open.first_at {
+            Some(at) => at.plus(self.settings.seal_every_ms),
+            None => self.open.from.plus(HEARTBEAT_MS),
+        };
+        [self.engine.deadline(), self.intake.next_stale(), retry]
+            .into_iter()
+            .flatten()
+            .chain([self.clock_check_at, self.upkeep_at])
+            .fold(seal, EngineTime::min)
     }
 
     /// Lets time pass: timers, stale points, heartbeat, clock, and the seals that are due.

@@ -311,13 +311,24 @@ enum Turn {
     Woke,
 }
 
-/// The thread. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken journal.
+/// The thread: [`record`] on a thread of its own, because sealing waits for the disk.
 pub fn run(
+    core: Core,
+    clock: &Clock,
+    rooms: Rooms,
+    stop: &CancellationToken,
+    runtime: &Handle,
+) -> anyhow::Result<()> {
+    runtime.block_on(record(core, clock, rooms, stop))
+}
+
+/// What the thread does. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken
+/// journal. It waits for the disk without yielding: only a test in virtual time shares a thread with it.
+pub async fn record(
     mut core: Core,
     clock: &Clock,
     mut rooms: Rooms,
     stop: &CancellationToken,
-    runtime: &Handle,
 ) -> anyhow::Result<()> {
     loop {
         rooms.newest.send_if_modified(|newest| {
@@ -327,19 +338,17 @@ pub fn run(
             changed
         });
         let wake = clock.instant(core.wake_at());
-        let turn = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => Turn::Stop,
-                turn = async {
-                    tokio::select! {
-                        Some(event) = rooms.events.recv() => Turn::Event(event),
-                        Some(ask) = rooms.asks.recv() => Turn::Ask(ask),
-                        () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
-                    }
-                } => turn,
-            }
-        });
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => Turn::Stop,
+            turn = async {
+                tokio::select! {
+                    Some(event) = rooms.events.recv() => Turn::Event(event),
+                    Some(ask) = rooms.asks.recv() => Turn::Ask(ask),
+                    () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
+                }
+            } => turn,
+        };
         match turn {
             Turn::Stop => break,
             Turn::Woke => {}

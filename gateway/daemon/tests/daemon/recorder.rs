@@ -268,6 +268,29 @@ fn silence_is_written_down_and_counts_close() {
     rig.check_evidence();
 }
 
+/// A reading shortly before a heartbeat would be due makes the heartbeat needless: what is sealed in time is no silence.
+#[test]
+fn a_recorder_sleeps_until_what_it_holds_is_sealed() {
+    let rig = Rig::new();
+    let (mut core, found, _urgent) = rig.start();
+    let begin = found.at;
+    // What the start left open is sealed; from here on nothing comes.
+    advance(&mut core, begin.plus(30_000)).unwrap();
+    let heartbeat = begin.plus(30_000 + 300_000);
+    let late = heartbeat.plus(-5_000);
+    advance(&mut core, late).unwrap();
+    rig.poll(&mut core, late.0, 25.0);
+    let mut now = late;
+    let mut wakes = 0;
+    while now < late.plus(30_000) {
+        now = core.wake_at().max(now.plus(1));
+        rig.civil.store(now.0, Ordering::Relaxed);
+        core.advance(now).unwrap();
+        wakes += 1;
+        assert!(wakes < 50, "woke {wakes} times until {now}");
+    }
+}
+
 #[test]
 fn an_alert_is_on_disk_before_anybody_is_told_and_carries_its_frame() {
     let rig = Rig::new();
