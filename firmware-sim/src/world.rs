@@ -6,7 +6,9 @@
 
 use crate::civil::{Civil, DAY_S};
 use crate::device::{Device, Message, Tick};
-use crate::face::answer::{Act, Quirks, TARGET_SILENT, answer, exception, framed, read, spoil, spoil_frame};
+use crate::face::answer::{
+    Act, Quirks, TARGET_SILENT, answer, exception, framed, read, spoil, spoil_frame, write,
+};
 use crate::face::frame::Request;
 use crate::face::maps::Block;
 use crate::fault::{Effect, Fault, LinkFault, Mishap, Mishaps, Occurrence, ProbeFault, Timeline};
@@ -273,7 +275,7 @@ impl World {
                 Vec::new()
             };
         };
-        let pdu = answer(&units[unit].map, units[unit].quirks, &self.signals, &request.pdu);
+        let pdu = self.answer(endpoint, unit, &request.pdu);
         let previous = self.previous[endpoint][unit].replace(pdu.clone());
         let mut acts = match self.link_fault(endpoint, unit) {
             Some(fault) => spoil(fault, request, &pdu, previous.as_deref()),
@@ -285,6 +287,18 @@ impl World {
             acts.insert(0, Act::Wait(std::time::Duration::from_millis(turnaround)));
         }
         acts
+    }
+
+    /// What a sound device answers; one that is told another id has it from now on.
+    fn answer(&mut self, endpoint: usize, unit: usize, pdu: &[u8]) -> Vec<u8> {
+        // What does not reach the device changes nothing in it.
+        let reached = self.link_fault(endpoint, unit).is_none();
+        let unit = &mut self.endpoints[endpoint].units[unit];
+        if reached && let Some(answer) = write(&mut unit.map, unit.quirks, pdu) {
+            unit.unit = unit.map.unit();
+            return answer;
+        }
+        answer(&unit.map, unit.quirks, &self.signals, pdu)
     }
 
     /// Holds what instruments see of a signal at `value`; `None` lets it go.

@@ -87,7 +87,45 @@ fn cuts_a_block(map: &Map, table: Table, first: u16, count: u16) -> bool {
     })
 }
 
-/// The PDU a sound device answers.
+/// Does a request to write, and gives the PDU of its answer; `None` for any other request.
+pub fn write(map: &mut Map, quirks: Quirks, pdu: &[u8]) -> Option<Vec<u8>> {
+    let function = *pdu.first()?;
+    let table = match function {
+        0x05 | 0x0F => Table::Coil,
+        0x06 | 0x10 => Table::Holding,
+        _ => return None,
+    };
+    if !map.can_be_written(table) {
+        return Some(exception(function, ILLEGAL_FUNCTION));
+    }
+    let done = written(pdu).and_then(|(first, words)| {
+        let first = first.checked_sub(quirks.base).ok_or(ILLEGAL_ADDRESS)?;
+        map.write(table, first, &words)
+    });
+    // All four answer with the first five bytes of the request.
+    Some(done.map_or_else(|code| exception(function, code), |()| pdu[..5].to_vec()))
+}
+
+/// Address and words of a request to write.
+fn written(pdu: &[u8]) -> Result<(u16, Vec<u16>), u8> {
+    let [function, a, b, c, d, ref rest @ ..] = *pdu else { return Err(ILLEGAL_VALUE) };
+    let (first, value) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let bytes = rest.split_first().map_or(&[][..], |(_, bytes)| bytes);
+    let words = match function {
+        0x05 if value == 0xFF00 || value == 0 => vec![u16::from(value != 0)],
+        0x06 => vec![value],
+        0x0F if bytes.len() == usize::from(value).div_ceil(8) => {
+            (0..usize::from(value)).map(|i| u16::from(bytes[i / 8] >> (i % 8) & 1)).collect()
+        }
+        0x10 if bytes.len() == usize::from(value) * 2 => {
+            bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+        }
+        _ => return Err(ILLEGAL_VALUE),
+    };
+    if words.is_empty() { Err(ILLEGAL_VALUE) } else { Ok((first, words)) }
+}
+
+/// The PDU a sound device answers to a request to read.
 #[must_use]
 pub fn answer(map: &Map, quirks: Quirks, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
     let function = pdu.first().copied().unwrap_or(0);
@@ -96,7 +134,7 @@ pub fn answer(map: &Map, quirks: Quirks, signals: &Signals, pdu: &[u8]) -> Vec<u
         2 => Table::Discrete,
         3 => Table::Holding,
         4 => Table::Input,
-        // Nothing here can be written, and nothing else is known.
+        // Nothing else is known.
         _ => return exception(function, ILLEGAL_FUNCTION),
     };
     let [_, a, b, c, d] = *pdu else { return exception(function, ILLEGAL_VALUE) };

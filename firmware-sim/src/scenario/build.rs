@@ -40,6 +40,9 @@ pub(super) fn build(name: &str, text: &str, seed: Option<u64>) -> Result<Scenari
     if file.plant.len() + file.incident.len() > PLANTS_MAX || file.random.len() > PLANTS_MAX {
         builder.problems.at(0..0, format!("more than {PLANTS_MAX} planted or random faults"));
     }
+    if file.scenario.closed.iter().any(|[first, last]| first > last) {
+        builder.problems.at(0..0, "`closed`: pairs of days, first and last".to_owned());
+    }
     builder.seats(&file);
     builder.devices(&file);
     let endpoints = builder.endpoints(&file.endpoint);
