@@ -12,7 +12,7 @@ use firmware_sim::line;
 use firmware_sim::scenario::Scenario;
 use firmware_sim::serve;
 use firmware_sim::world::World;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{MIDNIGHT, at, hex};
 
@@ -272,4 +272,28 @@ async fn a_line_of_its_own() {
     // 69 characters of 11 bits at 2400 baud are 316 ms; the last piece may be read before its time is up.
     assert!(took >= Duration::from_millis(230), "an answer of 69 characters took {took:?}");
     assert_eq!(endpoint.line.pause(69).as_millis(), 316);
+}
+
+/// What `--serial` opens: a port by its path, here the other end of a pty.
+#[tokio::test]
+async fn a_port_by_its_path() {
+    let text = TEXT.replace("transport = \"tcp\"", "transport = \"rtu\"");
+    let scenario = Scenario::parse("instruments.toml", &text).unwrap();
+    let (host, task) = host(world(), Clock::starting(at(0, 12, 0), 1.0), None);
+    tokio::spawn(task);
+    let ix = scenario.endpoints.iter().position(|e| e.name == "bus").unwrap();
+    let endpoint = scenario.endpoints[ix].clone();
+    let (mut near, path) = line::pty(endpoint.line).unwrap();
+    let port = line::port(std::path::Path::new(&path), endpoint.line).unwrap();
+    tokio::spawn(serve::line(port, endpoint, ix, host));
+    near.write_all(&rtu(2, &hex("04 00 01 00 02"))).await.unwrap();
+    let mut answer = [0; 9];
+    tokio::time::timeout(Duration::from_secs(20), near.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer[..], rtu(2, &hex("04 04 FF 97 01 F9")));
+    let nowhere = line::port(std::path::Path::new("/dev/no-such-port"), line_settings());
+    assert_eq!(nowhere.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+}
+
+fn line_settings() -> line::Settings {
+    line::Settings { baud: 9600, parity: line::Parity::None, stop: 1 }
 }
