@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::frame::{Request, rtu, tcp};
 use super::maps::{Map, Table};
-use crate::fault::LinkFault;
 use crate::signal::Signals;
 
 /// Modbus exception codes used here.
@@ -104,56 +103,5 @@ pub fn framed(request: &Request, unit: u8, pdu: &[u8]) -> Vec<u8> {
     match request.transaction {
         Some(transaction) => tcp(transaction, unit, pdu),
         None => rtu(unit, pdu),
-    }
-}
-
-/// What becomes of an answer under a fault. `previous` is the PDU answered before this one, if any.
-#[must_use]
-pub fn spoil(fault: LinkFault, request: &Request, pdu: &[u8], previous: Option<&[u8]>) -> Vec<Act> {
-    let unit = request.unit;
-    let sound = || framed(request, unit, pdu);
-    match fault {
-        LinkFault::Silent => Vec::new(),
-        LinkFault::Exception(code) => {
-            let function = request.pdu.first().copied().unwrap_or(0);
-            vec![Act::Send(framed(request, unit, &exception(function, code)))]
-        }
-        LinkFault::Truncated => {
-            let mut frame = sound();
-            frame.truncate(frame.len() - frame.len() / 3 - 1);
-            vec![Act::Send(frame)]
-        }
-        LinkFault::WrongCrc => {
-            let mut frame = sound();
-            if request.transaction.is_some() {
-                frame[5] = frame[5].wrapping_add(1);
-            } else if let Some(last) = frame.last_mut() {
-                *last ^= 0x5A;
-            }
-            vec![Act::Send(frame)]
-        }
-        LinkFault::ForeignUnit => {
-            let other = if unit == 247 { 1 } else { unit + 1 };
-            vec![Act::Send(framed(request, other, pdu))]
-        }
-        LinkFault::ForeignTransaction => vec![Act::Send(if let Some(transaction) = request.transaction {
-            tcp(transaction.wrapping_sub(1), unit, pdu)
-        } else {
-            let mut foreign = pdu.to_vec();
-            if let Some(function) = foreign.first_mut() {
-                *function = if *function == 3 { 4 } else { 3 };
-            }
-            rtu(unit, &foreign)
-        })],
-        LinkFault::PreviousAnswer => {
-            previous.map(|previous| vec![Act::Send(framed(request, unit, previous))]).unwrap_or_default()
-        }
-        LinkFault::Late(ms) => vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(sound())],
-        LinkFault::HangUp => vec![Act::HangUp],
-        LinkFault::Noise => {
-            let mut frame = vec![0xFF, 0x00, 0xFE];
-            frame.extend(sound());
-            vec![Act::Send(frame)]
-        }
     }
 }
