@@ -77,7 +77,7 @@ impl Gateway {
     }
 
     /// The beginning of the epoch, at a civil moment in ms: engine time is civil time here.
-    pub fn start(&mut self, at: i64, points: u16, every_ms: u32) {
+    pub fn start(&mut self, at: i64, points: u16, every_ms: i64) {
         let start = StartInput {
             at: EngineTime(at),
             epoch: EPOCH,
@@ -131,7 +131,7 @@ impl Gateway {
 
     fn change(&mut self, at: i64) {
         let (event, change, process) = if self.raised {
-            (2, Change::Cleared(ClearCause::Normal), ProcessRegion::Normal)
+            (2, Change::Cleared(ClearCause::Returned), ProcessRegion::Normal)
         } else {
             self.alert += 1;
             (1, Change::Raised, ProcessRegion::Active)
@@ -165,7 +165,7 @@ impl Gateway {
 }
 
 /// A fridge with so many thermometers and one rule: above 8 °C.
-fn plan(points: u16, every_ms: u32) -> Plan {
+fn plan(points: u16, every_ms: i64) -> Plan {
     let text = |zh: &str, en: &str| Text { zh: zh.into(), en: en.into() };
     let point = |n: u16| PointPlan {
         id: format!("fridge-1/temperature-{n}"),

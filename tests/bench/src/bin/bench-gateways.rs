@@ -261,7 +261,7 @@ async fn work(
 ) {
     let reading_ms = options.reading_every.as_millis() as i64;
     let mut last = civil_ms();
-    gateway.start(last, options.points, reading_ms as u32);
+    gateway.start(last, options.points, reading_ms);
     let mut rounds = tokio::time::interval_at(begin, options.every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut n = 0;
