@@ -168,11 +168,10 @@ async fn step(State(host): State<Host>, Json(step): Json<Step>) -> Answer {
         let error = format!("`seconds` is 0.001 to {STEP_MAX_S}");
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": error })));
     }
-    match host.step(Duration::from_secs_f64(step.seconds)).await {
-        Some(now) => (StatusCode::OK, Json(json!({"ok": true, "civil": now.0}))),
-        None => {
-            let error = "time runs by itself: start the simulator with --virtual to step it";
-            (StatusCode::CONFLICT, Json(json!({ "error": error })))
-        }
+    if let Some(now) = host.step(Duration::from_secs_f64(step.seconds)).await {
+        (StatusCode::OK, Json(json!({"ok": true, "civil": now.0})))
+    } else {
+        let error = "time runs by itself: start the simulator with --virtual to step it";
+        (StatusCode::CONFLICT, Json(json!({ "error": error })))
     }
 }

@@ -49,7 +49,7 @@ impl Feed {
                 FeedFault::Reordered => hold = true,
                 FeedFault::Retained => retain = true,
                 FeedFault::ClockWrong(by_s) => {
-                    message.payload = redated(&message.payload, tick, i64::from(by_s))
+                    message.payload = redated(&message.payload, tick, i64::from(by_s));
                 }
                 FeedFault::Flood(_) => {}
             }

@@ -73,8 +73,10 @@ pub fn spoil(
                 _ => vec![Act::Send(sound().iter().zip(&other).map(|(a, b)| a & b).collect())],
             }
         }
-        LinkFault::PowerCycle { starting: false } if request.transaction.is_some() => vec![Act::HangUp],
-        LinkFault::PowerCycle { starting: false } => Vec::new(),
+        // What stands before an RTU line keeps its connection; a device with a socket of its own does not.
+        LinkFault::PowerCycle { starting: false } => {
+            request.transaction.map(|_| Act::HangUp).into_iter().collect()
+        }
         LinkFault::PowerCycle { starting: true } => {
             let zeros = with_data(pdu, |_, data| data.fill(0));
             vec![Act::Send(framed(request, unit, &zeros))]
@@ -114,7 +116,9 @@ fn neighbour(pdu: &[u8]) -> Vec<u8> {
                 word.copy_from_slice(&more.to_be_bytes());
             }
         } else {
-            data.iter_mut().for_each(|bits| *bits = !*bits);
+            for bits in data {
+                *bits = !*bits;
+            }
         }
     })
 }

@@ -141,7 +141,9 @@ impl<'a> Log<'a> {
         let may_come = |open: &Open| open.transaction.is_some() && open.exchange.got.is_empty();
         let (keep, done): (VecDeque<_>, VecDeque<_>) = self.open.drain(..).partition(may_come);
         self.open = keep;
-        done.into_iter().for_each(|open| self.write(open));
+        for open in done {
+            self.write(open);
+        }
         if self.open.len() >= OPEN_MAX
             && let Some(oldest) = self.open.pop_front()
         {
@@ -215,8 +217,8 @@ impl<'a> Log<'a> {
 
     fn expire(&mut self) {
         while self.open.front().is_some_and(|open| open.since.elapsed() >= OPEN_FOR) {
-            let oldest = self.open.pop_front();
-            oldest.into_iter().for_each(|open| self.write(open));
+            let Some(oldest) = self.open.pop_front() else { return };
+            self.write(oldest);
         }
     }
 

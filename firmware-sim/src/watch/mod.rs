@@ -58,12 +58,12 @@ pub fn changes(before: &Value, after: &Value, utc_offset_min: i32) -> String {
         let gone = list(these).iter().filter(|fault| !list(those).contains(fault));
         gone.map(|fault| format!("{} {}", text(&fault["target"]), text(&fault["fault"]))).collect()
     };
-    missing_in(&after["faults"], &before["faults"])
-        .into_iter()
-        .for_each(|fault| line(format!("! {fault} on")));
-    missing_in(&before["faults"], &after["faults"])
-        .into_iter()
-        .for_each(|fault| line(format!("! {fault} off")));
+    for fault in missing_in(&after["faults"], &before["faults"]) {
+        line(format!("! {fault} on"));
+    }
+    for fault in missing_in(&before["faults"], &after["faults"]) {
+        line(format!("! {fault} off"));
+    }
     out
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn live(civil: i64, shown: Value, faults: Value) -> Value {
+    fn live(civil: i64, shown: &Value, faults: &Value) -> Value {
         json!({
             "civil": civil,
             "devices": [{"id": "fridge-1", "kind": "fridge", "signals": {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_screen_that_fits() {
-        let live = live(1_795_311_000_000, json!(5.25), json!([{"target": "steam/1", "fault": "silent"}]));
+        let live = live(1_795_311_000_000, &json!(5.25), &json!([{"target": "steam/1", "fault": "silent"}]));
         let all = screen(&live, 480, 40, 10);
         assert_eq!(
             all,
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn only_what_changed() {
         let fault = json!([{"target": "steam/1", "fault": "silent"}]);
-        let before = live(0, json!(5.25), fault);
-        let after = live(1000, json!("open"), json!([]));
+        let before = live(0, &json!(5.25), &fault);
+        let after = live(1000, &json!("open"), &json!([]));
         assert_eq!(
             changes(&before, &after, 0),
             "1970-01-01T00:00:01+00:00 fridge-1/temperature open °C\n1970-01-01T00:00:01+00:00 ! steam/1 silent off\n"

@@ -20,7 +20,7 @@ pub(crate) enum Options {
     /// The simulator alone under a client that reads very many devices.
     Sim(Sim),
     /// A center under very many gateways.
-    Gateways(Gateways),
+    Gateways(CenterLoad),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(crate) struct Sim {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Gateways {
+pub(crate) struct CenterLoad {
     /// Simulated gateways.
     #[arg(long, default_value_t = 200)]
     gateways: u32,
@@ -115,7 +115,7 @@ fn sim(ground: &Ground, folder: &Path, options: &Sim) -> Result<()> {
     Ok(())
 }
 
-fn gateways(ground: &Ground, folder: &Path, options: &Gateways) -> Result<()> {
+fn gateways(ground: &Ground, folder: &Path, options: &CenterLoad) -> Result<()> {
     build(ground, &["center", "bench"])?;
     let data = folder.join("center");
     let arguments =

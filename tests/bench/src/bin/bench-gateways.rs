@@ -270,7 +270,7 @@ async fn work(
         let now = civil_ms();
         let most = options.every.as_millis() as i64 / reading_ms;
         let first = last.max(now - most.max(1) * reading_ms);
-        let moments: Vec<i64> = (1..).map(|k| first + k * reading_ms).take_while(|at| *at <= now).collect();
+        let moments: Vec<i64> = (1..=(now - first) / reading_ms).map(|k| first + k * reading_ms).collect();
         if let Some(newest) = moments.last() {
             last = *newest;
             n += 1;

@@ -2,6 +2,7 @@
 //!
 //! Its framing is its own: it shares nothing with the simulator it reads, nor with the gateway.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -133,7 +134,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
         "p99_us": counts.latencies.within_us(0.99),
         "max_us": counts.latencies.max_us(),
     });
-    use std::io::Write as _;
     writeln!(std::io::stdout(), "{told}").context("write to stdout")
 }
 
@@ -175,15 +175,12 @@ impl Job {
             for unit in &self.units {
                 transaction = transaction.wrapping_add(1);
                 let read = timeout(self.timeout, self.read(&mut stream, *unit, transaction)).await;
-                match read {
-                    Ok(Ok(latency)) => {
-                        counts.reads.fetch_add(1, Ordering::Relaxed);
-                        counts.latencies.add(latency);
-                    }
-                    Ok(Err(_)) | Err(_) => {
-                        counts.errors.fetch_add(1, Ordering::Relaxed);
-                        stream = None;
-                    }
+                if let Ok(Ok(latency)) = read {
+                    counts.reads.fetch_add(1, Ordering::Relaxed);
+                    counts.latencies.add(latency);
+                } else {
+                    counts.errors.fetch_add(1, Ordering::Relaxed);
+                    stream = None;
                 }
             }
             if Instant::now() >= end {
