@@ -142,7 +142,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::History(args) => write_history(&args),
         Command::Record(args) => cli::record::record(&args),
-        Command::Replay(args) => cli::replay::replay(args),
+        Command::Replay(args) => cli::replay::replay(&args),
         Command::Load(args) => cli::load::load(&args),
         Command::Watch(args) => cli::watch::watch(&args),
         Command::List => list(),

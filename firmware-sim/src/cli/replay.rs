@@ -76,7 +76,7 @@ pub(crate) struct Replay {
     json: bool,
 }
 
-pub(crate) fn replay(args: Replay) -> anyhow::Result<()> {
+pub(crate) fn replay(args: &Replay) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.speed > 0.0 && args.speed <= SPEED_MAX,
         "--speed is above 0 and at most {SPEED_MAX}"
@@ -109,7 +109,7 @@ pub(crate) fn replay(args: Replay) -> anyhow::Result<()> {
     };
     let player = Arc::new(Player::new(tape, options));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(&args, &player, broker))?;
+    runtime.block_on(serve(args, &player, broker))?;
     let counts = player.counts();
     eprintln!("replayed {} request(s); {} never recorded", counts.played, counts.strangers);
     for (request, times) in &counts.by_request {

@@ -202,7 +202,7 @@ fn connections_are_refused_when_they_were() {
 }
 
 /// The clinic at noon, with a recorder between it and whoever asks: the near end of each of its buses.
-async fn clinic_recorded(recorder: &Recorder, clock: &Clock) -> (Host, DuplexStream) {
+fn clinic_recorded(recorder: &Recorder, clock: &Clock) -> (Host, DuplexStream) {
     let (host, task) = host(world("clinic"), clock.clone(), None);
     tokio::spawn(task);
     let (near, middle) = tokio::io::duplex(4096);
@@ -241,7 +241,7 @@ async fn a_recorded_hour_replayed_twice_in_virtual_time() {
     let paper = Paper::default();
     let writing =
         tokio::spawn(record::write(lines, Writer::new(paper.clone(), &head(begin)).unwrap(), u64::MAX));
-    let (host, mut near) = clinic_recorded(&recorder, &clock).await;
+    let (host, mut near) = clinic_recorded(&recorder, &clock);
     for (target, fault, value, for_s) in [
         ("steam/1", "late", Some(400.0), 600),
         ("steam/2", "silent", None, 900),
