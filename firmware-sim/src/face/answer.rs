@@ -1,10 +1,9 @@
-//! From a request to what goes back on the wire, spoiled or not.
+//! From a request to what goes back on the wire.
 
 use std::time::Duration;
 
 use super::frame::{Request, rtu, tcp};
 use super::maps::{Map, Table};
-use crate::fault::LinkFault;
 use crate::signal::Signals;
 
 /// Modbus exception codes used here.
@@ -41,8 +40,30 @@ pub enum Act {
     Wait(Duration),
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Do this so much (real time) after the request, and go on meanwhile.
+    After(Duration, Then),
     /// Close the connection.
     HangUp,
+    /// Neither answer nor close from here on: the device has forgotten the connection.
+    GoDeaf,
+}
+
+/// What can be done later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// Send these bytes.
+    Send(Vec<u8>),
+    /// Close the connection.
+    HangUp,
+}
+
+impl From<Then> for Act {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Send(bytes) => Self::Send(bytes),
+            Then::HangUp => Self::HangUp,
+        }
+    }
 }
 
 /// Words of consecutive registers, or the exception the device would answer.
@@ -168,78 +189,4 @@ pub fn framed(request: &Request, unit: u8, pdu: &[u8]) -> Vec<u8> {
         Some(transaction) => tcp(transaction, unit, pdu),
         None => rtu(unit, pdu),
     }
-}
-
-/// What becomes of an answer under a fault. `previous` is the PDU answered before this one, if any.
-#[must_use]
-pub fn spoil(fault: LinkFault, request: &Request, pdu: &[u8], previous: Option<&[u8]>) -> Vec<Act> {
-    let unit = request.unit;
-    let sound = || framed(request, unit, pdu);
-    match fault {
-        LinkFault::Silent => Vec::new(),
-        LinkFault::Exception(code) => {
-            let function = request.pdu.first().copied().unwrap_or(0);
-            vec![Act::Send(framed(request, unit, &exception(function, code)))]
-        }
-        LinkFault::Truncated => {
-            let mut frame = sound();
-            frame.truncate(frame.len() - frame.len() / 3 - 1);
-            vec![Act::Send(frame)]
-        }
-        LinkFault::WrongCrc => {
-            let mut frame = sound();
-            if request.transaction.is_some() {
-                frame[5] = frame[5].wrapping_add(1);
-            } else if let Some(last) = frame.last_mut() {
-                *last ^= 0x5A;
-            }
-            vec![Act::Send(frame)]
-        }
-        LinkFault::ForeignUnit => {
-            let other = if unit == 247 { 1 } else { unit + 1 };
-            vec![Act::Send(framed(request, other, pdu))]
-        }
-        LinkFault::ForeignTransaction => vec![Act::Send(if let Some(transaction) = request.transaction {
-            tcp(transaction.wrapping_sub(1), unit, pdu)
-        } else {
-            let mut foreign = pdu.to_vec();
-            if let Some(function) = foreign.first_mut() {
-                *function = if *function == 3 { 4 } else { 3 };
-            }
-            rtu(unit, &foreign)
-        })],
-        LinkFault::PreviousAnswer => {
-            previous.map(|previous| vec![Act::Send(framed(request, unit, previous))]).unwrap_or_default()
-        }
-        LinkFault::Late(ms) => vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(sound())],
-        LinkFault::HangUp => vec![Act::HangUp],
-        LinkFault::Noise => {
-            let mut frame = vec![0xFF, 0x00, 0xFE];
-            frame.extend(sound());
-            vec![Act::Send(frame)]
-        }
-    }
-}
-
-/// What becomes of a frame that was sent unasked. Faults that make no sense without a question keep it back.
-#[must_use]
-pub fn spoil_frame(fault: LinkFault, mut frame: Vec<u8>) -> Vec<Act> {
-    if let LinkFault::Late(ms) = fault {
-        return vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(frame)];
-    }
-    if fault == LinkFault::HangUp {
-        return vec![Act::HangUp];
-    }
-    if fault == LinkFault::Truncated {
-        frame.truncate(frame.len() - frame.len() / 3 - 1);
-    } else if fault == LinkFault::WrongCrc {
-        // The last character before the end of the frame: of the checksum, where there is one.
-        let last = frame.len().saturating_sub(2);
-        frame[last] ^= 0x01;
-    } else if fault == LinkFault::Noise {
-        frame.splice(0..0, [0xFF, 0x00, 0xFE]);
-    } else {
-        return Vec::new();
-    }
-    vec![Act::Send(frame)]
 }

@@ -238,6 +238,11 @@ pub(crate) fn resolve(
             let signal = signals.find(target).ok_or_else(|| format!("no signal is called `{target}`"))?;
             Ok(Effect::Probe { signal, fault })
         }
+        Fault::Feed(fault) => {
+            let device = devices.iter().position(|(id, _, _)| id == target);
+            let device = device.ok_or_else(|| format!("no device is called `{target}`"))?;
+            Ok(Effect::Feed { device, fault })
+        }
         Fault::Mishap(mishap) => {
             let device = devices.iter().position(|(id, _, _)| id == target);
             let device = device.ok_or_else(|| format!("no device is called `{target}`"))?;

@@ -2,8 +2,9 @@
 //! `cargo demo`).
 //!
 //! Data goes to stdout, talk to stderr. Kept to few dependencies on purpose: it is the first thing that a
-//! fresh clone compiles. Leaves out: benchmarks and what runs for hours.
+//! fresh clone compiles. Leaves out: what runs for hours.
 
+mod bench;
 mod ci;
 mod demo;
 mod ground;
@@ -19,6 +20,9 @@ use clap::Parser;
 enum Command {
     /// Everything that must be green: packages, fmt, clippy, build, example sites, tests, end-to-end tests.
     Ci(ci::Options),
+    /// Measurements of whole programs in release.
+    #[command(subcommand)]
+    Bench(bench::Options),
     /// Three simulated institutions, three gateways and a center on loopback.
     Demo(demo::Options),
 }
@@ -26,6 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Ci(options) => ci::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
     match outcome {
