@@ -1,12 +1,15 @@
 //! `firmware-sim`: simulated field devices that can misbehave.
 
-use std::io::{BufWriter, Write as _};
+mod cli;
+
+use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use cli::{print, stopped};
 use firmware_sim::civil::{Civil, DAY_S, Span};
 use firmware_sim::clock::{Clock, SPEED_MAX};
 use firmware_sim::scenario::{EMBEDDED, Endpoint, LoadError, Scenario};
@@ -37,6 +40,16 @@ enum Command {
     Run(Run),
     /// Write what a gateway polling the scenario would have seen, as a recording (JSON lines).
     History(History),
+    /// Stand between a gateway and real devices and write what goes by, byte for byte with times.
+    ///
+    /// Point the gateway at the ports it prints. Ends with Ctrl-C; docs/recording-format.md says what is in the file.
+    Record(cli::record::Record),
+    /// Serve a recording again: each request is answered as the device answered it.
+    Replay(cli::replay::Replay),
+    /// Serve very many cheap Modbus devices.
+    Load(cli::load::Load),
+    /// Show the devices of a running simulator live: redrawn in a terminal, else a line for each change.
+    Watch(cli::watch::Watch),
     /// The embedded scenarios, one line each, in Chinese and English.
     List,
     /// What a scenario contains: devices, endpoints, units, planted faults.
@@ -69,6 +82,9 @@ struct Run {
     /// Follow the clock of a running demo (file written by `cargo demo`).
     #[arg(long, value_name = "KEYFILE")]
     demo_clock: Option<PathBuf>,
+    /// Time stands still until `POST /step {"seconds":…}` on the control port.
+    #[arg(long = "virtual", conflicts_with_all = ["speed", "demo_clock"])]
+    held: bool,
     /// Begin at this civil time (Unix ms) instead of the system's.
     #[arg(long, value_name = "CIVIL_MS", conflicts_with = "demo_clock")]
     at: Option<i64>,
@@ -144,6 +160,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(args),
         Command::History(args) => write_history(&args),
+        Command::Record(args) => cli::record::record(&args),
+        Command::Replay(args) => cli::replay::replay(&args),
+        Command::Load(args) => cli::load::load(&args),
+        Command::Watch(args) => cli::watch::watch(&args),
         Command::List => list(),
         Command::Show(which) => show(&which),
         Command::Plot(args) => plot(&args),
@@ -161,11 +181,6 @@ fn main() -> ExitCode {
             if error.is::<LoadError>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to stdout")
 }
 
 fn list() -> anyhow::Result<()> {
@@ -275,6 +290,8 @@ fn run(args: Run) -> anyhow::Result<()> {
 async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
     let clock = match (&args.demo_clock, args.at) {
         (Some(path), _) => Clock::demo(path)?,
+        (None, Some(at)) if args.held => Clock::held(Civil(at)),
+        (None, None) if args.held => Clock::held(Clock::system(1.0).now()),
         (None, Some(at)) => Clock::starting(Civil(at), args.speed),
         (None, None) => Clock::system(args.speed),
     };
@@ -378,24 +395,5 @@ fn open_line(endpoint: &Endpoint, path: Option<&Path>) -> anyhow::Result<(line::
             Ok((line, path.display().to_string()))
         }
         None => line::pty(endpoint.line).with_context(|| format!("endpoint `{name}` gets no pty")),
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stopped() {
-    let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(term) => term,
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM is not watched");
-            std::future::pending().await
-        }
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => {
-            if let Err(error) = result {
-                tracing::warn!(%error, "Ctrl-C is not watched");
-            }
-        }
-        _ = term.recv() => {}
     }
 }

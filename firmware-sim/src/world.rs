@@ -6,9 +6,12 @@
 
 use crate::civil::{Civil, DAY_S};
 use crate::device::{Device, Message, Tick};
-use crate::face::answer::{Act, Quirks, TARGET_SILENT, answer, exception, framed, read, spoil, spoil_frame};
+use crate::face::answer::{Act, Quirks, TARGET_SILENT, answer, exception, framed, read, write};
 use crate::face::frame::Request;
 use crate::face::maps::Block;
+use crate::fault::feed::{Feed, Sent};
+use crate::fault::link::{is_taken_in, seen, spoil, spoil_frame};
+use crate::fault::probe::{moves, probe};
 use crate::fault::{Effect, Fault, LinkFault, Mishap, Mishaps, Occurrence, ProbeFault, Timeline};
 use crate::noise;
 use crate::scenario::{Chance, Endpoint, Plant, Scenario, build};
@@ -33,9 +36,14 @@ pub struct World {
     endpoints: Vec<Endpoint>,
     links: Vec<Vec<Option<LinkFault>>>,
     previous: Vec<Vec<Option<Vec<u8>>>>,
+    /// Requests of each unit so far.
+    turns: Vec<Vec<u64>>,
+    feeds: Vec<Feed>,
+    /// Probe faults that change from second to second: signal, what, since when.
+    moving: Vec<(SignalIx, ProbeFault, i64)>,
     timeline: Timeline,
     chances: Vec<Chance>,
-    messages: std::collections::VecDeque<Message>,
+    messages: std::collections::VecDeque<Sent>,
     messages_dropped: u64,
 }
 
@@ -80,6 +88,9 @@ impl World {
             closed: scenario.closed.clone(),
             signals: scenario.signals.clone(),
             links: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
+            turns: scenario.endpoints.iter().map(|e| vec![0; units(e)]).collect(),
+            feeds: vec![Feed::default(); scenario.devices.len()],
+            moving: Vec::new(),
             previous: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
             endpoints: scenario.endpoints.clone(),
             timeline,
@@ -114,22 +125,27 @@ impl World {
         if self.timeline.turned(n) {
             self.take_faults(n);
         }
+        for (ix, fault, since) in self.moving.clone() {
+            self.set_probe(ix, fault, since, n);
+        }
         let (messages, dropped) = (&mut self.messages, &mut self.messages_dropped);
-        let mut out = |message| {
+        let mut out = |sent| {
             if messages.len() >= MESSAGES_MAX {
                 messages.pop_front();
                 *dropped += 1;
             }
-            messages.push_back(message);
+            messages.push_back(sent);
         };
-        for (((_, _, device), mishaps), supply) in
-            self.devices.iter_mut().zip(&self.mishaps).zip(&self.supplies)
-        {
+        let devices = self.devices.iter_mut().zip(&self.mishaps).zip(&self.supplies).zip(&mut self.feeds);
+        for ((((_, _, device), mishaps), supply), feed) in devices {
             let mut mishaps = *mishaps;
             if !powered(&self.signals, *supply) {
                 mishaps.add(Mishap::NoPower);
             }
-            device.step(tick, mishaps, &mut self.signals, &mut out);
+            device.step(tick, mishaps, &mut self.signals, &mut |message| feed.pass(message, tick, &mut out));
+            if !feed.is_idle() {
+                feed.second(tick.at, &mut out);
+            }
         }
     }
 
@@ -157,11 +173,13 @@ impl World {
     fn take_faults(&mut self, n: i64) {
         self.mishaps.fill(Mishaps::default());
         self.links.iter_mut().for_each(|units| units.fill(None));
-        let mut probes: Vec<(SignalIx, ProbeFault)> = Vec::new();
+        self.feeds.iter_mut().for_each(Feed::mend);
+        let mut probes: Vec<(SignalIx, ProbeFault, i64)> = Vec::new();
         for occurrence in self.timeline.on(n) {
             match occurrence.effect {
                 Effect::Mishap { device, mishap } => self.mishaps[device].add(mishap),
-                Effect::Probe { signal, fault } => probes.push((signal, fault)),
+                Effect::Feed { device, fault } => self.feeds[device].add(fault),
+                Effect::Probe { signal, fault } => probes.push((signal, fault, occurrence.from)),
                 Effect::Link { endpoint, unit, fault } => {
                     let units = &self.endpoints[endpoint].units;
                     for (i, place) in self.links[endpoint].iter_mut().enumerate() {
@@ -173,17 +191,19 @@ impl World {
             }
         }
         for ix in self.signals.all() {
-            let fault = probes.iter().find(|(signal, _)| *signal == ix).map(|(_, fault)| *fault);
-            let probe = match (fault, self.signals.probe(ix)) {
-                (None, _) => Probe::Sound,
-                (Some(ProbeFault::Stuck), Probe::Stuck(value)) => Probe::Stuck(value),
-                (Some(ProbeFault::Stuck), _) => Probe::Stuck(self.signals.value(ix)),
-                (Some(ProbeFault::Open), _) => Probe::Open,
-                (Some(ProbeFault::Short), _) => Probe::Short,
-                (Some(ProbeFault::Offset(by)), _) => Probe::Offset(by),
-            };
-            self.signals.set_probe(ix, probe);
+            match probes.iter().find(|(signal, ..)| *signal == ix) {
+                None => self.signals.set_probe(ix, Probe::Sound),
+                Some((_, fault, since)) => self.set_probe(ix, *fault, *since, n),
+            }
         }
+        probes.retain(|(_, fault, _)| moves(*fault));
+        self.moving = probes;
+    }
+
+    fn set_probe(&mut self, ix: SignalIx, fault: ProbeFault, since: i64, n: i64) {
+        let seed = noise::named(0, self.signals.label(ix).0);
+        let probe = probe(fault, self.signals.probe(ix), self.signals.value(ix), since, n, seed);
+        self.signals.set_probe(ix, probe);
     }
 
     /// The beginning of the second whose state this is.
@@ -217,6 +237,11 @@ impl World {
 
     /// The messages published since the last time, oldest first.
     pub fn take_messages(&mut self) -> impl Iterator<Item = Message> + '_ {
+        self.take_sent().map(|sent| sent.message)
+    }
+
+    /// The same, and whether each was published retained.
+    pub fn take_sent(&mut self) -> impl Iterator<Item = Sent> + '_ {
         self.messages.drain(..)
     }
 
@@ -251,11 +276,13 @@ impl World {
         }
     }
 
-    /// The words of one of a unit's documented blocks; endpoint and unit by position.
+    /// What a poll of one of a unit's documented blocks brings; endpoint and unit by position. Nothing under a fault that
+    /// leaves no usable answer.
     #[must_use]
     pub fn block(&self, endpoint: usize, unit: usize, block: Block) -> Vec<u16> {
         let map = &self.endpoints[endpoint].units[unit].map;
-        read(map, Quirks::default(), &self.signals, block.table, block.first, block.count).unwrap_or_default()
+        let words = read(map, Quirks::default(), &self.signals, block.table, block.first, block.count);
+        seen(self.link_fault(endpoint, unit), words.unwrap_or_default()).unwrap_or_default()
     }
 
     /// What a connection to this endpoint has to do for a request.
@@ -273,10 +300,12 @@ impl World {
                 Vec::new()
             };
         };
-        let pdu = answer(&units[unit].map, units[unit].quirks, &self.signals, &request.pdu);
+        let pdu = self.answer(endpoint, unit, &request.pdu);
         let previous = self.previous[endpoint][unit].replace(pdu.clone());
+        let turn = self.turns[endpoint][unit];
+        self.turns[endpoint][unit] += 1;
         let mut acts = match self.link_fault(endpoint, unit) {
-            Some(fault) => spoil(fault, request, &pdu, previous.as_deref()),
+            Some(fault) => spoil(fault, request, &pdu, previous.as_deref(), turn),
             None => vec![Act::Send(framed(request, request.unit, &pdu))],
         };
         let of = &self.endpoints[endpoint];
@@ -285,6 +314,18 @@ impl World {
             acts.insert(0, Act::Wait(std::time::Duration::from_millis(turnaround)));
         }
         acts
+    }
+
+    /// What a sound device answers; one that is told another id has it from now on.
+    fn answer(&mut self, endpoint: usize, unit: usize, pdu: &[u8]) -> Vec<u8> {
+        // What does not reach the device changes nothing in it.
+        let reached = self.link_fault(endpoint, unit).is_none_or(is_taken_in);
+        let unit = &mut self.endpoints[endpoint].units[unit];
+        if reached && let Some(answer) = write(&mut unit.map, unit.quirks, pdu) {
+            unit.unit = unit.map.unit();
+            return answer;
+        }
+        answer(&unit.map, unit.quirks, &self.signals, pdu)
     }
 
     /// Holds what instruments see of a signal at `value`; `None` lets it go.
@@ -327,6 +368,7 @@ impl World {
             let fault = match occurrence.effect {
                 Effect::Link { fault, .. } => Fault::Link(fault),
                 Effect::Probe { fault, .. } => Fault::Probe(fault),
+                Effect::Feed { fault, .. } => Fault::Feed(fault),
                 Effect::Mishap { mishap, .. } => Fault::Mishap(mishap),
             };
             (occurrence.target.as_str(), fault.word())

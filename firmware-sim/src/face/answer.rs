@@ -1,10 +1,9 @@
-//! From a request to what goes back on the wire, spoiled or not.
+//! From a request to what goes back on the wire.
 
 use std::time::Duration;
 
 use super::frame::{Request, rtu, tcp};
 use super::maps::{Map, Table};
-use crate::fault::LinkFault;
 use crate::signal::Signals;
 
 /// Modbus exception codes used here.
@@ -58,6 +57,15 @@ pub enum Then {
     HangUp,
 }
 
+impl From<Then> for Act {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Send(bytes) => Self::Send(bytes),
+            Then::HangUp => Self::HangUp,
+        }
+    }
+}
+
 /// Words of consecutive registers, or the exception the device would answer.
 pub fn read(
     map: &Map,
@@ -100,7 +108,45 @@ fn cuts_a_block(map: &Map, table: Table, first: u16, count: u16) -> bool {
     })
 }
 
-/// The PDU a sound device answers.
+/// Does a request to write, and gives the PDU of its answer; `None` for any other request.
+pub fn write(map: &mut Map, quirks: Quirks, pdu: &[u8]) -> Option<Vec<u8>> {
+    let function = *pdu.first()?;
+    let table = match function {
+        0x05 | 0x0F => Table::Coil,
+        0x06 | 0x10 => Table::Holding,
+        _ => return None,
+    };
+    if !map.can_be_written(table) {
+        return Some(exception(function, ILLEGAL_FUNCTION));
+    }
+    let done = written(pdu).and_then(|(first, words)| {
+        let first = first.checked_sub(quirks.base).ok_or(ILLEGAL_ADDRESS)?;
+        map.write(table, first, &words)
+    });
+    // All four answer with the first five bytes of the request.
+    Some(done.map_or_else(|code| exception(function, code), |()| pdu[..5].to_vec()))
+}
+
+/// Address and words of a request to write.
+fn written(pdu: &[u8]) -> Result<(u16, Vec<u16>), u8> {
+    let [function, a, b, c, d, ref rest @ ..] = *pdu else { return Err(ILLEGAL_VALUE) };
+    let (first, value) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let bytes = rest.split_first().map_or(&[][..], |(_, bytes)| bytes);
+    let words = match function {
+        0x05 if value == 0xFF00 || value == 0 => vec![u16::from(value != 0)],
+        0x06 => vec![value],
+        0x0F if bytes.len() == usize::from(value).div_ceil(8) => {
+            (0..usize::from(value)).map(|i| u16::from(bytes[i / 8] >> (i % 8) & 1)).collect()
+        }
+        0x10 if bytes.len() == usize::from(value) * 2 => {
+            bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+        }
+        _ => return Err(ILLEGAL_VALUE),
+    };
+    if words.is_empty() { Err(ILLEGAL_VALUE) } else { Ok((first, words)) }
+}
+
+/// The PDU a sound device answers to a request to read.
 #[must_use]
 pub fn answer(map: &Map, quirks: Quirks, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
     let function = pdu.first().copied().unwrap_or(0);
@@ -109,7 +155,7 @@ pub fn answer(map: &Map, quirks: Quirks, signals: &Signals, pdu: &[u8]) -> Vec<u
         2 => Table::Discrete,
         3 => Table::Holding,
         4 => Table::Input,
-        // Nothing here can be written, and nothing else is known.
+        // Nothing else is known.
         _ => return exception(function, ILLEGAL_FUNCTION),
     };
     let [_, a, b, c, d] = *pdu else { return exception(function, ILLEGAL_VALUE) };
@@ -143,78 +189,4 @@ pub fn framed(request: &Request, unit: u8, pdu: &[u8]) -> Vec<u8> {
         Some(transaction) => tcp(transaction, unit, pdu),
         None => rtu(unit, pdu),
     }
-}
-
-/// What becomes of an answer under a fault. `previous` is the PDU answered before this one, if any.
-#[must_use]
-pub fn spoil(fault: LinkFault, request: &Request, pdu: &[u8], previous: Option<&[u8]>) -> Vec<Act> {
-    let unit = request.unit;
-    let sound = || framed(request, unit, pdu);
-    match fault {
-        LinkFault::Silent => Vec::new(),
-        LinkFault::Exception(code) => {
-            let function = request.pdu.first().copied().unwrap_or(0);
-            vec![Act::Send(framed(request, unit, &exception(function, code)))]
-        }
-        LinkFault::Truncated => {
-            let mut frame = sound();
-            frame.truncate(frame.len() - frame.len() / 3 - 1);
-            vec![Act::Send(frame)]
-        }
-        LinkFault::WrongCrc => {
-            let mut frame = sound();
-            if request.transaction.is_some() {
-                frame[5] = frame[5].wrapping_add(1);
-            } else if let Some(last) = frame.last_mut() {
-                *last ^= 0x5A;
-            }
-            vec![Act::Send(frame)]
-        }
-        LinkFault::ForeignUnit => {
-            let other = if unit == 247 { 1 } else { unit + 1 };
-            vec![Act::Send(framed(request, other, pdu))]
-        }
-        LinkFault::ForeignTransaction => vec![Act::Send(if let Some(transaction) = request.transaction {
-            tcp(transaction.wrapping_sub(1), unit, pdu)
-        } else {
-            let mut foreign = pdu.to_vec();
-            if let Some(function) = foreign.first_mut() {
-                *function = if *function == 3 { 4 } else { 3 };
-            }
-            rtu(unit, &foreign)
-        })],
-        LinkFault::PreviousAnswer => {
-            previous.map(|previous| vec![Act::Send(framed(request, unit, previous))]).unwrap_or_default()
-        }
-        LinkFault::Late(ms) => vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(sound())],
-        LinkFault::HangUp => vec![Act::HangUp],
-        LinkFault::Noise => {
-            let mut frame = vec![0xFF, 0x00, 0xFE];
-            frame.extend(sound());
-            vec![Act::Send(frame)]
-        }
-    }
-}
-
-/// What becomes of a frame that was sent unasked. Faults that make no sense without a question keep it back.
-#[must_use]
-pub fn spoil_frame(fault: LinkFault, mut frame: Vec<u8>) -> Vec<Act> {
-    if let LinkFault::Late(ms) = fault {
-        return vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(frame)];
-    }
-    if fault == LinkFault::HangUp {
-        return vec![Act::HangUp];
-    }
-    if fault == LinkFault::Truncated {
-        frame.truncate(frame.len() - frame.len() / 3 - 1);
-    } else if fault == LinkFault::WrongCrc {
-        // The last character before the end of the frame: of the checksum, where there is one.
-        let last = frame.len().saturating_sub(2);
-        frame[last] ^= 0x01;
-    } else if fault == LinkFault::Noise {
-        frame.splice(0..0, [0xFF, 0x00, 0xFE]);
-    } else {
-        return Vec::new();
-    }
-    vec![Act::Send(frame)]
 }

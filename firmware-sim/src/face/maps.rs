@@ -3,6 +3,7 @@
 //! A map is asked for one address at a time and answers a word, or nothing where the instrument has no register. Every
 //! map also names its documented blocks: what a recording of it holds.
 
+use super::answer::ILLEGAL_FUNCTION;
 use super::sheet::Sheeted;
 use crate::signal::{SignalIx, Signals};
 
@@ -117,6 +118,32 @@ impl Map {
                 }
             }
             Self::Sheet(sheeted) => sheeted.sheet.blocks,
+        }
+    }
+
+    /// Writes consecutive registers or coils, all or none; the exception otherwise.
+    pub fn write(&mut self, table: Table, first: u16, words: &[u16]) -> Result<(), u8> {
+        match self {
+            Self::Sheet(sheeted) => sheeted.write(table, first, words),
+            Self::Mb8art(..) | Self::ScaleDocs(..) => Err(ILLEGAL_FUNCTION),
+        }
+    }
+
+    /// Has this table anything that can be written? If not, writing is an illegal function.
+    #[must_use]
+    pub fn can_be_written(&self, table: Table) -> bool {
+        match self {
+            Self::Sheet(sheeted) => sheeted.can_be_written(table),
+            Self::Mb8art(..) | Self::ScaleDocs(..) => false,
+        }
+    }
+
+    /// The unit id it was given by a write, for an instrument that keeps one.
+    #[must_use]
+    pub const fn unit(&self) -> u8 {
+        match self {
+            Self::Mb8art(_, unit) | Self::ScaleDocs(_, _, unit) => *unit,
+            Self::Sheet(sheeted) => sheeted.unit,
         }
     }
 

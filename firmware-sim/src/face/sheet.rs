@@ -1,8 +1,9 @@
 //! Instruments whose registers are a plain table: what each address means, from domain.md C.1, C.2, C.4 and C.5.
 //!
-//! A [`Sheet`] is the page of the manual; [`Sheeted`] is that page with signals on its terminals and a unit id. Leaves out
-//! writing, private frames (Renke's `FD FD FD`) and instruments whose map nobody has seen (JXEC-T, DDS661, DL/T 645).
+//! A [`Sheet`] is the page of the manual; [`Sheeted`] is that page with signals on its terminals and a unit id. Ids, baud
+//! codes and relays can be written. Leaves out other writing, private frames (Renke's `FD FD FD`) and instruments whose map nobody has seen (JXEC-T, DDS661, DL/T 645).
 
+use super::answer::{ILLEGAL_ADDRESS, ILLEGAL_VALUE};
 use super::maps::{Block, Table, f32_half, half, s16, u16_of};
 use crate::device::{meter, scale};
 use crate::signal::{SignalIx, Signals};
@@ -10,9 +11,11 @@ use crate::signal::{SignalIx, Signals};
 /// What a register holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
-    /// Always this: baud codes, offsets nobody set, channel types.
+    /// Always this: offsets nobody set, channel types.
     Fixed(u16),
-    /// The unit id.
+    /// This until somebody writes it: baud codes (which change nothing before the power comes back), relays.
+    Held(u16),
+    /// The unit id. Whoever writes it has to ask for the new one from then on.
     Id,
     /// The unit id as two words of a float.
     IdF32,
@@ -43,7 +46,7 @@ impl What {
     const fn words(self) -> u16 {
         match self {
             Self::U32(..) | Self::U32LowFirst(..) | Self::S32(..) | Self::F32(..) | Self::IdF32 => 2,
-            Self::Fixed(_) | Self::Id | Self::S16(..) | Self::U16(..) | Self::Bit(_) => 1,
+            Self::Fixed(_) | Self::Held(_) | Self::Id | Self::S16(..) | Self::U16(..) | Self::Bit(_) => 1,
         }
     }
 }
@@ -76,7 +79,7 @@ pub struct Sheet {
 }
 
 use Table::{Coil, Discrete, Holding, Input};
-use What::{Bit, F32, Fixed, Id, IdF32, S16, S32, U16, U32, U32LowFirst};
+use What::{Bit, F32, Fixed, Held, Id, IdF32, S16, S32, U16, U32, U32LowFirst};
 
 const fn block(table: Table, first: u16, count: u16) -> Block {
     Block { table, first, count }
@@ -86,7 +89,7 @@ const fn block(table: Table, first: u16, count: u16) -> Block {
 const AIR: Wiring = Wiring::Terminals(&[("temperature", None), ("humidity", Some(45))]);
 const METER: Wiring = Wiring::Device("meter", meter::QUANTITIES);
 const SCALE: Wiring = Wiring::Device("scale", scale::QUANTITIES);
-/// Eight inputs, open ones off; and eight relays, which nobody switches here.
+/// Eight inputs, open ones off.
 const INPUTS: Wiring = Wiring::Terminals(&[
     ("di-1", Some(0)),
     ("di-2", Some(0)),
@@ -97,6 +100,26 @@ const INPUTS: Wiring = Wiring::Terminals(&[
     ("di-7", Some(0)),
     ("di-8", Some(0)),
 ]);
+const RELAYS: [Cell; 8] = [
+    Cell(Coil, 0, Held(0)),
+    Cell(Coil, 1, Held(0)),
+    Cell(Coil, 2, Held(0)),
+    Cell(Coil, 3, Held(0)),
+    Cell(Coil, 4, Held(0)),
+    Cell(Coil, 5, Held(0)),
+    Cell(Coil, 6, Held(0)),
+    Cell(Coil, 7, Held(0)),
+];
+const INPUTS_AND_RELAYS: [Cell; 16] = {
+    let mut cells = [Cell(Coil, 0, Held(0)); 16];
+    let mut i = 0;
+    while i < 8 {
+        cells[i] = BITS[i];
+        cells[i + 8] = RELAYS[i];
+        i += 1;
+    }
+    cells
+};
 const BITS: [Cell; 8] = [
     Cell(Discrete, 0, Bit(0)),
     Cell(Discrete, 1, Bit(1)),
@@ -118,7 +141,7 @@ pub static SHEETS: &[Sheet] = &[
             Cell(Input, 1, S16(0, 10)),
             Cell(Input, 2, U16(1, 10)),
             Cell(Holding, 0x0101, Id),
-            Cell(Holding, 0x0102, Fixed(9600)),
+            Cell(Holding, 0x0102, Held(9600)),
             Cell(Holding, 0x0103, Fixed(0)),
             Cell(Holding, 0x0104, Fixed(0)),
         ],
@@ -133,7 +156,7 @@ pub static SHEETS: &[Sheet] = &[
             Cell(Input, 1, S16(0, 100)),
             Cell(Input, 2, U16(1, 100)),
             Cell(Holding, 0x0100, Id),
-            Cell(Holding, 0x0101, Fixed(2)),
+            Cell(Holding, 0x0101, Held(2)),
         ],
         zeros: &[],
         blocks: &[block(Input, 1, 2)],
@@ -167,7 +190,7 @@ pub static SHEETS: &[Sheet] = &[
             Cell(Holding, 0, U16(1, 10)),
             Cell(Holding, 1, S16(0, 10)),
             Cell(Holding, 0x0100, Id),
-            Cell(Holding, 0x0101, Fixed(9600)),
+            Cell(Holding, 0x0101, Held(9600)),
         ],
         zeros: &[],
         blocks: &[block(Holding, 0, 2)],
@@ -181,7 +204,7 @@ pub static SHEETS: &[Sheet] = &[
             Cell(Holding, 1, S16(0, 10)),
             Cell(Holding, 6, S16(2, 10)),
             Cell(Holding, 0x07D0, Id),
-            Cell(Holding, 0x07D1, Fixed(2)),
+            Cell(Holding, 0x07D1, Held(2)),
         ],
         zeros: &[(Holding, 2, 5)],
         blocks: &[block(Holding, 0, 2)],
@@ -227,27 +250,27 @@ pub static SHEETS: &[Sheet] = &[
         blocks: &[block(Holding, 0, 7)],
     },
     Sheet {
-        // C.3: outputs are off, their modes 0.
+        // C.3: output modes 0.
         word: "waveshare-8di",
         wiring: INPUTS,
-        cells: &BITS,
-        zeros: &[(Coil, 0, 7), (Holding, 0x1000, 0x1007)],
+        cells: &INPUTS_AND_RELAYS,
+        zeros: &[(Holding, 0x1000, 0x1007)],
         blocks: &[block(Discrete, 0, 8)],
     },
     Sheet {
         // C.3, Relay 8CH: no inputs.
         word: "waveshare-relay",
         wiring: Wiring::Terminals(&[]),
-        cells: &[],
-        zeros: &[(Coil, 0, 7)],
+        cells: &RELAYS,
+        zeros: &[],
         blocks: &[block(Coil, 0, 8)],
     },
     Sheet {
         // C.3, Relay (D) 8CH.
         word: "waveshare-relay-d",
         wiring: INPUTS,
-        cells: &BITS,
-        zeros: &[(Coil, 0, 7)],
+        cells: &INPUTS_AND_RELAYS,
+        zeros: &[],
         blocks: &[block(Coil, 0, 8), block(Discrete, 0, 8)],
     },
     Sheet {
@@ -376,6 +399,8 @@ pub struct Sheeted {
     pub wires: Vec<Option<SignalIx>>,
     /// Its unit id.
     pub unit: u8,
+    /// What was written: table, address, word.
+    pub held: Vec<(Table, u16, u16)>,
 }
 
 impl Sheeted {
@@ -395,6 +420,7 @@ impl Sheeted {
         let u32_of = |value: f64| libm::round(value).clamp(0.0, f64::from(u32::MAX)) as u32;
         Some(match *what {
             Fixed(word) => word,
+            Held(word) => self.held(table, address).unwrap_or(word),
             Id => u16::from(self.unit),
             IdF32 => f32_half(f64::from(self.unit), second),
             S16(terminal, steps) => s16(shown(terminal, steps)),
@@ -405,6 +431,43 @@ impl Sheeted {
             F32(terminal, steps) => f32_half(shown(terminal, steps), second),
             Bit(terminal) => u16::from(shown(terminal, 1) > 0.5),
         })
+    }
+
+    fn held(&self, table: Table, address: u16) -> Option<u16> {
+        let written = self.held.iter().find(|(of, at, _)| (*of, *at) == (table, address));
+        written.map(|(_, _, word)| *word)
+    }
+
+    fn cell(&self, table: Table, address: u16) -> Option<What> {
+        let found = self.sheet.cells.iter().find(|Cell(of, at, _)| (*of, *at) == (table, address));
+        found.map(|Cell(_, _, what)| *what)
+    }
+
+    /// Has this table anything that can be written? If not, writing is an illegal function.
+    #[must_use]
+    pub fn can_be_written(&self, table: Table) -> bool {
+        self.sheet.cells.iter().any(|Cell(of, _, what)| *of == table && matches!(what, Held(_) | Id))
+    }
+
+    /// Writes consecutive registers, all or none; the exception otherwise.
+    pub fn write(&mut self, table: Table, first: u16, words: &[u16]) -> Result<(), u8> {
+        let cells = (first..=u16::MAX).zip(words).map(|(at, word)| (at, *word, self.cell(table, at)));
+        let cells: Vec<_> = cells.collect();
+        if cells.len() < words.len() || cells.iter().any(|(_, _, what)| !matches!(what, Some(Held(_) | Id))) {
+            return Err(ILLEGAL_ADDRESS);
+        }
+        if cells.iter().any(|(_, word, what)| *what == Some(Id) && !(1..=247).contains(word)) {
+            return Err(ILLEGAL_VALUE);
+        }
+        for (at, word, what) in cells {
+            if what == Some(Id) {
+                self.unit = word as u8;
+            } else {
+                self.held.retain(|(of, held, _)| (*of, *held) != (table, at));
+                self.held.push((table, at, word));
+            }
+        }
+        Ok(())
     }
 
     fn shown(&self, terminal: usize, signals: &Signals) -> f64 {

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Recorder;
@@ -23,20 +23,25 @@ const OPEN_MAX: usize = 16;
 /// Wait after an accept that failed: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Passes on connections for ever: one to the device for each that comes.
+/// Passes on connections for ever: one to the device for each that comes. When it is dropped they end.
 pub async fn listen(listener: TcpListener, device: SocketAddr, bus: Bus, recorder: Recorder) {
     let bus = Arc::new(bus);
-    let numbers = AtomicU64::new(0);
+    let mut conn = 0;
+    let mut connections = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             Ok((client, peer)) => {
-                let conn = numbers.fetch_add(1, Ordering::Relaxed) + 1;
+                conn += 1;
                 let (bus, recorder) = (Arc::clone(&bus), recorder.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     if let Err(error) = connect_and_relay(client, device, &bus, conn, &recorder).await {
                         tracing::info!(%peer, bus = bus.name, %error, "connection ended");
                     }
@@ -136,7 +141,9 @@ impl<'a> Log<'a> {
         let may_come = |open: &Open| open.transaction.is_some() && open.exchange.got.is_empty();
         let (keep, done): (VecDeque<_>, VecDeque<_>) = self.open.drain(..).partition(may_come);
         self.open = keep;
-        done.into_iter().for_each(|open| self.write(open));
+        for open in done {
+            self.write(open);
+        }
         if self.open.len() >= OPEN_MAX
             && let Some(oldest) = self.open.pop_front()
         {
@@ -210,8 +217,8 @@ impl<'a> Log<'a> {
 
     fn expire(&mut self) {
         while self.open.front().is_some_and(|open| open.since.elapsed() >= OPEN_FOR) {
-            let oldest = self.open.pop_front();
-            oldest.into_iter().for_each(|open| self.write(open));
+            let Some(oldest) = self.open.pop_front() else { return };
+            self.write(oldest);
         }
     }
 
@@ -221,12 +228,18 @@ impl<'a> Log<'a> {
         if let Some(last) = self.open.back_mut() {
             last.exchange.closed = Some((last.since.elapsed().as_micros() as u64, side));
         }
-        while let Some(open) = self.open.pop_front() {
-            self.write(open);
-        }
     }
 
     fn write(&self, open: Open) {
         self.recorder.put(Line::Exchange(open.exchange));
+    }
+}
+
+impl Drop for Log<'_> {
+    /// The connection is over, or recording is: what is open is written as far as it came.
+    fn drop(&mut self) {
+        while let Some(open) = self.open.pop_front() {
+            self.write(open);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 
 use super::{Head, LINE_MAX, Line, VERSION};
+use crate::face::frame::Transport;
 
 /// Compression level of a `.zst`: zstd's own default.
 const LEVEL: i32 = 3;
@@ -74,7 +75,16 @@ impl Reader {
         if version != u64::from(VERSION) {
             return Err(ReadError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
         }
-        let head = serde_json::from_str(&text).map_err(|error| ReadError::Head(error.to_string()))?;
+        let head: Head = serde_json::from_str(&text).map_err(|error| ReadError::Head(error.to_string()))?;
+        for bus in &head.buses {
+            match bus.transport {
+                Transport::Tcp | Transport::RtuOverTcp => {}
+                Transport::Rtu | Transport::WeighingOverTcp | Transport::Weighing => {
+                    let name = &bus.name;
+                    return Err(ReadError::Head(format!("bus `{name}` is neither tcp nor rtu-over-tcp")));
+                }
+            }
+        }
         Ok(Self { head, from, line: 1 })
     }
 }

@@ -39,7 +39,7 @@ impl Desk {
     pub async fn stream(&self, io: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         match self.player.transport(self.bus) {
             Some(transport) if self.player.accepts(self.bus, self.clock.now()) => {
-                talk(io, transport, self).await
+                talk(io, transport, None, self).await
             }
             Some(_) | None => Ok(()),
         }

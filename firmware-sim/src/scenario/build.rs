@@ -71,6 +71,9 @@ pub(super) fn build(
     if file.plant.len() + file.incident.len() > PLANTS_MAX || file.random.len() > PLANTS_MAX {
         builder.problems.at(0..0, format!("more than {PLANTS_MAX} planted or random faults"));
     }
+    if file.scenario.closed.iter().any(|[first, last]| first > last) {
+        builder.problems.at(0..0, "`closed`: pairs of days, first and last".to_owned());
+    }
     builder.seats(&file);
     builder.devices(&file);
     let endpoints = builder.endpoints(&file.endpoint);
@@ -262,6 +265,11 @@ pub(crate) fn resolve(
         Fault::Probe(fault) => {
             let signal = signals.find(target).ok_or_else(|| format!("no signal is called `{target}`"))?;
             Ok(Effect::Probe { signal, fault })
+        }
+        Fault::Feed(fault) => {
+            let device = devices.iter().position(|(id, _, _)| id == target);
+            let device = device.ok_or_else(|| format!("no device is called `{target}`"))?;
+            Ok(Effect::Feed { device, fault })
         }
         Fault::Mishap(mishap) => {
             let device = devices.iter().position(|(id, _, _)| id == target);

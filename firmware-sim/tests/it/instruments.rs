@@ -12,7 +12,7 @@ use firmware_sim::line;
 use firmware_sim::scenario::Scenario;
 use firmware_sim::serve;
 use firmware_sim::world::World;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{MIDNIGHT, at, hex};
 
@@ -145,6 +145,35 @@ fn quirks() {
     assert_eq!(acts.len(), 2);
 }
 
+/// The commonest job of a new bus: four sensors, all with the id they came with.
+#[test]
+fn a_sensor_is_given_another_id_and_a_relay_is_switched() {
+    let mut world = world();
+    for (unit, request, answer, why) in [
+        (2, "06 01 01 00 00", "86 03", "no id"),
+        (2, "06 01 01 01 00", "86 03", "no id either"),
+        (2, "06 01 03 00 05", "86 02", "offsets cannot be written here"),
+        (2, "06 01 01 00 2A", "06 01 01 00 2A", "42"),
+        (42, "04 00 01 00 01", "04 02 FF 97", "it answers there"),
+        (42, "03 01 01 00 01", "03 02 00 2A", "and says so"),
+        (42, "10 01 02 00 01 02 12 C0", "10 01 02 00 01", "4800 baud"),
+        (42, "03 01 02 00 01", "03 02 12 C0", "as it says from now on"),
+        (4, "06 00 00 00 05", "86 01", "nothing of an SHTC3 can be written"),
+        (14, "05 00 03 FF 00", "05 00 03 FF 00", "relay 4 on"),
+        (14, "0F 00 06 00 02 01 03", "0F 00 06 00 02", "relays 7 and 8 on"),
+        (14, "01 00 00 00 08", "01 01 C8", "three relays on"),
+        (14, "05 00 03 00 01", "85 03", "neither on nor off"),
+        (14, "0F 00 06 00 03 01 07", "8F 02", "beyond the last relay"),
+        (14, "10 00 00 00 01 02 00", "90 01", "a relay has no such table"),
+        (42, "10 01 02 00 01 02 12", "90 03", "a word cut short"),
+    ] {
+        assert_eq!(ask(&mut world, unit, request), hex(answer), "unit {unit}, {request}: {why}");
+    }
+    let endpoint = world.endpoints().iter().position(|e| e.name == "bus").unwrap();
+    let old = Request { transaction: None, unit: 2, pdu: hex("04 00 01 00 01") };
+    assert_eq!(world.ask(endpoint, &old), [], "nobody is at the old id");
+}
+
 #[test]
 fn a_broken_probe_on_a_plain_instrument_is_no_plausible_number() {
     let mut world = world();
@@ -154,6 +183,39 @@ fn a_broken_probe_on_a_plain_instrument_is_no_plausible_number() {
     world.clear(None);
     world.inject("air-1/temperature", Fault::parse("short", None).unwrap(), None).unwrap();
     assert_eq!(ask(&mut world, 2, "04 00 01 00 01"), hex("04 02 80 00"));
+}
+
+#[test]
+fn wrong_instruments_are_told_with_their_line() {
+    for (wrong, right, message) in [
+        (
+            "scale = \"scale-1\" }\n\n[[endpoint]]\nname = \"indicator-equals\"",
+            "scale = \"scale-9\" }\n\n[[endpoint]]\nname = \"indicator-equals\"",
+            "no device `scale-9`",
+        ),
+        ("transport = \"weighing\"", "transport = \"tcp\"", "has an endpoint of its own"),
+        ("baud = 9600", "baud = 7", "300 to 1000000 baud"),
+        ("decimals = 2", "decimals = 9", "at most 4 decimals"),
+        ("every = \"200ms\"", "every = \"1ms\"", "every 10 ms"),
+        ("map = \"xy-md02\"", "map = \"xy-md99\"", "no map is called `xy-md99`"),
+        (
+            "value = \"sterilizer-1/pressure\"",
+            "pressure = \"sterilizer-1/pressure\"",
+            "needs its terminal `value`",
+        ),
+        ("meter = \"meter-1\"", "meter = \"lamp-1\"", "no meter is called `lamp-1`"),
+        ("name = \"plug-1\"", "name = \"plug/#\"", "no part of a topic"),
+        ("every = \"5m\"", "every = \"0s\"", "at most every second"),
+        ("door = \"contact-1\"", "door = \"lamp-1\"", "no device `lamp-1` that has `open`"),
+        ("hold = \"5m20s\"", "hold = \"5m20s\"\nset_c = 160.0", "110 to 137 °C"),
+        ("at = \"09:40\"", "at = \"09:40\", days = [99]", "only days 0 to 63"),
+        ("seed = 20261123", "seed = 20261123\nclosed = [[5, 2]]", "pairs of days"),
+    ] {
+        assert!(TEXT.contains(wrong), "{wrong}");
+        let problems = Scenario::parse("x.toml", &TEXT.replacen(wrong, right, 1)).unwrap_err();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|line| line.contains(message)), "{right}: `{message}` not in {told:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,4 +272,28 @@ async fn a_line_of_its_own() {
     // 69 characters of 11 bits at 2400 baud are 316 ms; the last piece may be read before its time is up.
     assert!(took >= Duration::from_millis(230), "an answer of 69 characters took {took:?}");
     assert_eq!(endpoint.line.pause(69).as_millis(), 316);
+}
+
+/// What `--serial` opens: a port by its path, here the other end of a pty.
+#[tokio::test]
+async fn a_port_by_its_path() {
+    let text = TEXT.replace("transport = \"tcp\"", "transport = \"rtu\"");
+    let scenario = Scenario::parse("instruments.toml", &text).unwrap();
+    let (host, task) = host(world(), Clock::starting(at(0, 12, 0), 1.0), None);
+    tokio::spawn(task);
+    let ix = scenario.endpoints.iter().position(|e| e.name == "bus").unwrap();
+    let endpoint = scenario.endpoints[ix].clone();
+    let (mut near, path) = line::pty(endpoint.line).unwrap();
+    let port = line::port(std::path::Path::new(&path), endpoint.line).unwrap();
+    tokio::spawn(serve::line(port, endpoint, ix, host));
+    near.write_all(&rtu(2, &hex("04 00 01 00 02"))).await.unwrap();
+    let mut answer = [0; 9];
+    tokio::time::timeout(Duration::from_secs(20), near.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer[..], rtu(2, &hex("04 04 FF 97 01 F9")));
+    let nowhere = line::port(std::path::Path::new("/dev/no-such-port"), line_settings());
+    assert_eq!(nowhere.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+}
+
+fn line_settings() -> line::Settings {
+    line::Settings { baud: 9600, parity: line::Parity::None, stop: 1 }
 }

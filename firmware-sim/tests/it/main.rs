@@ -13,6 +13,7 @@ mod physics;
 mod program;
 mod recordings;
 mod same_seed;
+mod tools;
 
 use firmware_sim::civil::{Civil, DAY_S};
 use firmware_sim::scenario::Scenario;

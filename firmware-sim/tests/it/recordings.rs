@@ -92,6 +92,7 @@ fn wrong_recordings_are_told_with_their_line() {
     let head = r#"{"recording":2,"from":0,"buses":[{"name":"a","transport":"tcp"}]}"#;
     assert!(told(r#"{"recording":1,"from":0}"#).contains("version 1 is a polled history"));
     assert!(told("[]").starts_with("line 1: "));
+    assert!(told(&head.replace("\"tcp\"", "\"rtu\"")).ends_with("bus `a` is neither tcp nor rtu-over-tcp"));
     for (line, expected) in [
         ("{\"t\":1,\"bus\":\"b\",\"ask\":\"00\",\"got\":[]}\n", "line 2: bus `b` is not among"),
         ("{\"t\":1,\"bus\":\"a\",\"ask\":\"0\",\"got\":[]}\n", "line 2: `0` is no hex: an odd number"),
@@ -202,7 +203,7 @@ fn connections_are_refused_when_they_were() {
 }
 
 /// The clinic at noon, with a recorder between it and whoever asks: the near end of each of its buses.
-async fn clinic_recorded(recorder: &Recorder, clock: &Clock) -> (Host, DuplexStream) {
+fn clinic_recorded(recorder: &Recorder, clock: &Clock) -> (Host, DuplexStream) {
     let (host, task) = host(world("clinic"), clock.clone(), None);
     tokio::spawn(task);
     let (near, middle) = tokio::io::duplex(4096);
@@ -242,7 +243,7 @@ async fn a_recorded_hour_replayed_twice_in_virtual_time() {
     let paper = Paper::default();
     let writing =
         tokio::spawn(record::write(lines, Writer::new(paper.clone(), &head(begin)).unwrap(), u64::MAX));
-    let (host, mut near) = clinic_recorded(&recorder, &clock).await;
+    let (host, mut near) = clinic_recorded(&recorder, &clock);
     for (target, fault, value, for_s) in [
         ("steam/1", "late", Some(400.0), 600),
         ("steam/2", "silent", None, 900),

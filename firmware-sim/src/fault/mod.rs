@@ -1,10 +1,16 @@
 //! What can go wrong, where, and the timeline on which it does.
 //!
-//! Three kinds by where they bite: a *link* fault spoils the answers of a unit, a *probe* fault what an instrument sees of
-//! one quantity, a *mishap* what the appliance or its people do. A new fault is a new variant here plus the one place
-//! that acts on it.
+//! Four kinds by where they bite: a *link* fault spoils the answers of a unit ([`link`]), a *probe* fault what an
+//! instrument sees of one quantity ([`probe`]), a *feed* fault the messages of a device ([`feed`]), a *mishap* what the
+//! appliance or its people do. A new fault is a new variant here plus the one place that acts on it. [`timeline`] says
+//! when they are on.
 
-use crate::signal::SignalIx;
+pub mod feed;
+pub mod link;
+pub mod probe;
+mod timeline;
+
+pub use timeline::{Effect, OCCURRENCES_MAX, Occurrence, Timeline};
 
 /// Spoils the answers of one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +29,28 @@ pub enum LinkFault {
     ForeignTransaction,
     /// The answer before this one, once more.
     PreviousAnswer,
-    /// A right answer, so many milliseconds (of real time) late.
+    /// A slow device: a right answer after so many milliseconds (of real time); what is asked meanwhile waits.
+    Delay(u32),
+    /// A right answer so many milliseconds (of real time) late; what is asked meanwhile is answered before it.
     Late(u32),
+    /// The right answer, and at once the same again.
+    DoubleAnswer,
     /// The connection is closed instead of an answer.
     HangUp,
+    /// The connection is neither answered nor closed from here on, also when the fault is over; a new one is, until asked.
+    HalfOpen,
     /// Noise bytes before the right answer.
     Noise,
+    /// The two words of each register pair change places, as with a wrong word order; an odd last word stays.
+    SwappedWords,
+    /// Two devices answer to this unit id: in turn both one after the other, the other one alone, both at once (each bit low
+    /// that either sends low). The other one shows 37 more in each word, or each bit inverted.
+    SameUnitId,
+    /// No power for the first half of the span (TCP: connections are closed; RTU: silence), then zeros until it has started.
+    PowerCycle {
+        /// Second half?
+        starting: bool,
+    },
 }
 
 /// Spoils what an instrument sees of one signal.
@@ -42,6 +64,27 @@ pub enum ProbeFault {
     Short,
     /// So much too high.
     Offset(f64),
+    /// Higher by so much more each hour since it began.
+    Drift(f64),
+    /// So much too high for single seconds, one in ten, drawn by signal and second.
+    Spike(f64),
+    /// So many times too high.
+    WrongScale(f64),
+}
+
+/// Spoils the messages of one device.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FeedFault {
+    /// Each message twice.
+    Duplicate,
+    /// Each second message before the one before it.
+    Reordered,
+    /// Published retained: whoever subscribes later gets an old one.
+    Retained,
+    /// Times in the payload are so many seconds wrong.
+    ClockWrong(i32),
+    /// The last message so many times each second.
+    Flood(u16),
 }
 
 /// Something the appliance or its people do wrong.
@@ -115,6 +158,8 @@ pub enum Fault {
     Link(LinkFault),
     /// Of a probe.
     Probe(ProbeFault),
+    /// Of a device's messages.
+    Feed(FeedFault),
     /// Of an appliance or its people.
     Mishap(Mishap),
 }
@@ -123,9 +168,17 @@ pub enum Fault {
 const EXCEPTION_DEFAULT: u8 = 4;
 /// A late answer when a scenario names no delay: three usual time-outs.
 const LATE_DEFAULT_MS: u32 = 1500;
+/// A slow device when a scenario names no delay: within a usual time-out.
+const DELAY_DEFAULT_MS: u32 = 300;
+/// Longest delay.
+const DELAY_MAX_MS: f64 = 600_000.0;
+/// Messages a second of a flood when a scenario names none.
+const FLOOD_DEFAULT: u16 = 100;
+/// Messages a second of a flood at most.
+const FLOOD_MAX: u16 = 10_000;
 
 /// Every word and the plain fault it stands for, in the order they are told to people.
-const WORDS: [(&str, Fault); 35] = [
+const WORDS: &[(&str, Fault)] = &[
     ("silent", Fault::Link(LinkFault::Silent)),
     ("exception", Fault::Link(LinkFault::Exception(EXCEPTION_DEFAULT))),
     ("truncated", Fault::Link(LinkFault::Truncated)),
@@ -133,13 +186,27 @@ const WORDS: [(&str, Fault); 35] = [
     ("foreign-unit", Fault::Link(LinkFault::ForeignUnit)),
     ("foreign-transaction", Fault::Link(LinkFault::ForeignTransaction)),
     ("previous-answer", Fault::Link(LinkFault::PreviousAnswer)),
+    ("delay", Fault::Link(LinkFault::Delay(DELAY_DEFAULT_MS))),
     ("late", Fault::Link(LinkFault::Late(LATE_DEFAULT_MS))),
+    ("double-answer", Fault::Link(LinkFault::DoubleAnswer)),
     ("hang-up", Fault::Link(LinkFault::HangUp)),
+    ("half-open", Fault::Link(LinkFault::HalfOpen)),
     ("noise", Fault::Link(LinkFault::Noise)),
+    ("swapped-words", Fault::Link(LinkFault::SwappedWords)),
+    ("same-unit-id", Fault::Link(LinkFault::SameUnitId)),
+    ("power-cycle", Fault::Link(LinkFault::PowerCycle { starting: false })),
     ("stuck", Fault::Probe(ProbeFault::Stuck)),
     ("open", Fault::Probe(ProbeFault::Open)),
     ("short", Fault::Probe(ProbeFault::Short)),
     ("offset", Fault::Probe(ProbeFault::Offset(0.0))),
+    ("drift", Fault::Probe(ProbeFault::Drift(0.0))),
+    ("spike", Fault::Probe(ProbeFault::Spike(0.0))),
+    ("wrong-scale", Fault::Probe(ProbeFault::WrongScale(0.0))),
+    ("duplicate", Fault::Feed(FeedFault::Duplicate)),
+    ("reordered", Fault::Feed(FeedFault::Reordered)),
+    ("retained", Fault::Feed(FeedFault::Retained)),
+    ("clock-wrong", Fault::Feed(FeedFault::ClockWrong(0))),
+    ("flood", Fault::Feed(FeedFault::Flood(FLOOD_DEFAULT))),
     ("weak-heater", Fault::Mishap(Mishap::WeakHeater)),
     ("opened-early", Fault::Mishap(Mishap::OpenedEarly)),
     ("door-open", Fault::Mishap(Mishap::DoorOpen)),
@@ -169,7 +236,8 @@ pub fn words() -> impl Iterator<Item = &'static str> {
 }
 
 impl Fault {
-    /// The fault of this word; `value` is an exception code, a delay in ms, or an offset, where the word takes one.
+    /// The fault of this word; `value` is what the word takes: exception code, ms, an offset in the signal's unit (a
+    /// drift: per hour), a factor, seconds, or messages a second.
     pub fn parse(word: &str, value: Option<f64>) -> Result<Self, String> {
         let Some((_, plain)) = WORDS.iter().find(|(w, _)| *w == word) else {
             return Err(format!(
@@ -177,25 +245,61 @@ impl Fault {
                 words().collect::<Vec<_>>().join(", ")
             ));
         };
-        let Some(value) = value else {
-            return match plain {
-                Fault::Probe(ProbeFault::Offset(_)) => Err("`offset` needs a `value`".to_owned()),
-                Fault::Link(_) | Fault::Probe(_) | Fault::Mishap(_) => Ok(*plain),
-            };
-        };
-        match plain {
-            Fault::Link(LinkFault::Exception(_)) if (1.0..=255.0).contains(&value) => {
-                Ok(Fault::Link(LinkFault::Exception(value as u8)))
+        match value {
+            Some(value) => {
+                plain.with(value).ok_or_else(|| format!("`{word}` does not take the value {value}"))
             }
-            Fault::Link(LinkFault::Late(_)) if (0.0..=600_000.0).contains(&value) => {
-                Ok(Fault::Link(LinkFault::Late(value as u32)))
+            None if plain.needs_value() => Err(format!("`{word}` needs a `value`")),
+            None => Ok(*plain),
+        }
+    }
+
+    /// Is it nothing without a value?
+    fn needs_value(self) -> bool {
+        match self {
+            Self::Probe(fault) => match fault {
+                ProbeFault::Offset(_)
+                | ProbeFault::Drift(_)
+                | ProbeFault::Spike(_)
+                | ProbeFault::WrongScale(_) => true,
+                ProbeFault::Stuck | ProbeFault::Open | ProbeFault::Short => false,
+            },
+            Self::Feed(fault) => match fault {
+                FeedFault::ClockWrong(_) => true,
+                FeedFault::Duplicate | FeedFault::Reordered | FeedFault::Retained | FeedFault::Flood(_) => {
+                    false
+                }
+            },
+            Self::Link(_) | Self::Mishap(_) => false,
+        }
+    }
+
+    /// This kind of fault with this value, if it takes it.
+    fn with(self, value: f64) -> Option<Self> {
+        if !value.is_finite() {
+            return None;
+        }
+        match self {
+            Self::Link(LinkFault::Exception(_)) if (1.0..=255.0).contains(&value) => {
+                Some(Self::Link(LinkFault::Exception(value as u8)))
             }
-            Fault::Probe(ProbeFault::Offset(_)) if value.is_finite() => {
-                Ok(Fault::Probe(ProbeFault::Offset(value)))
+            Self::Link(LinkFault::Delay(_)) if (0.0..=DELAY_MAX_MS).contains(&value) => {
+                Some(Self::Link(LinkFault::Delay(value as u32)))
             }
-            Fault::Link(_) | Fault::Probe(_) | Fault::Mishap(_) => {
-                Err(format!("`{word}` does not take the value {value}"))
+            Self::Link(LinkFault::Late(_)) if (0.0..=DELAY_MAX_MS).contains(&value) => {
+                Some(Self::Link(LinkFault::Late(value as u32)))
             }
+            Self::Probe(ProbeFault::Offset(_)) => Some(Self::Probe(ProbeFault::Offset(value))),
+            Self::Probe(ProbeFault::Drift(_)) => Some(Self::Probe(ProbeFault::Drift(value))),
+            Self::Probe(ProbeFault::Spike(_)) => Some(Self::Probe(ProbeFault::Spike(value))),
+            Self::Probe(ProbeFault::WrongScale(_)) => Some(Self::Probe(ProbeFault::WrongScale(value))),
+            Self::Feed(FeedFault::ClockWrong(_)) if value.abs() <= f64::from(i32::MAX) => {
+                Some(Self::Feed(FeedFault::ClockWrong(value as i32)))
+            }
+            Self::Feed(FeedFault::Flood(_)) if (1.0..=f64::from(FLOOD_MAX)).contains(&value) => {
+                Some(Self::Feed(FeedFault::Flood(value as u16)))
+            }
+            Self::Link(_) | Self::Probe(_) | Self::Feed(_) | Self::Mishap(_) => None,
         }
     }
 
@@ -205,96 +309,10 @@ impl Fault {
         let same = |other: &Fault| match (self, *other) {
             (Fault::Link(a), Fault::Link(b)) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
             (Fault::Probe(a), Fault::Probe(b)) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
+            (Fault::Feed(a), Fault::Feed(b)) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
             (Fault::Mishap(a), Fault::Mishap(b)) => a == b,
-            (Fault::Link(_) | Fault::Probe(_) | Fault::Mishap(_), _) => false,
+            (Fault::Link(_) | Fault::Probe(_) | Fault::Feed(_) | Fault::Mishap(_), _) => false,
         };
         WORDS.iter().find(|(_, fault)| same(fault)).map_or("?", |(word, _)| word)
-    }
-}
-
-/// Where a fault bites.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Effect {
-    /// A unit of an endpoint, or all of them.
-    Link {
-        /// Position of the endpoint.
-        endpoint: usize,
-        /// Unit id; `None` is every unit of the endpoint.
-        unit: Option<u8>,
-        /// What happens.
-        fault: LinkFault,
-    },
-    /// A signal.
-    Probe {
-        /// Which.
-        signal: SignalIx,
-        /// What happens.
-        fault: ProbeFault,
-    },
-    /// A device.
-    Mishap {
-        /// Position of the device.
-        device: usize,
-        /// What happens.
-        mishap: Mishap,
-    },
-}
-
-/// One fault from one second to another (seconds since the world's first midnight; `to` is the first second without it).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Occurrence {
-    /// First second.
-    pub from: i64,
-    /// First second without it.
-    pub to: i64,
-    /// What and where.
-    pub effect: Effect,
-    /// The target as it was named.
-    pub target: String,
-}
-
-/// Occurrences at most, planted, drawn and injected together: more are refused.
-pub const OCCURRENCES_MAX: usize = 10_000;
-
-/// The occurrences that are on or will be, and when to look again.
-#[derive(Debug, Clone, Default)]
-pub struct Timeline {
-    list: Vec<Occurrence>,
-    next: i64,
-}
-
-impl Timeline {
-    /// Adds one; `false`, and nothing is added, when [`OCCURRENCES_MAX`] are there already.
-    pub fn add(&mut self, occurrence: Occurrence) -> bool {
-        if self.list.len() >= OCCURRENCES_MAX {
-            return false;
-        }
-        self.list.push(occurrence);
-        self.next = i64::MIN;
-        true
-    }
-
-    /// Ends those on `target` (all of them for `None`) that are on at second `now`; says how many.
-    pub fn clear(&mut self, target: Option<&str>, now: i64) -> usize {
-        let before = self.list.len();
-        self.list.retain(|o| o.from > now || target.is_some_and(|target| o.target != target));
-        self.next = i64::MIN;
-        before - self.list.len()
-    }
-
-    /// Has anything begun or ended at second `now`? If so forgets what is over; ask [`Timeline::on`] then.
-    pub(crate) fn turned(&mut self, now: i64) -> bool {
-        if now < self.next {
-            return false;
-        }
-        self.list.retain(|o| o.to > now);
-        self.next =
-            self.list.iter().map(|o| if o.from > now { o.from } else { o.to }).min().unwrap_or(i64::MAX);
-        true
-    }
-
-    /// Those that are on at second `now`.
-    pub fn on(&self, now: i64) -> impl Iterator<Item = &Occurrence> {
-        self.list.iter().filter(move |o| o.from <= now && now < o.to)
     }
 }
