@@ -153,7 +153,7 @@ def identity(names, manifest, seals, policy, walk):
     if "enrolment" in names:
         try:
             if center is None:
-                line.fail("enrolment", "center.key", "the key of the center that signed it is not there")
+                line.fail("enrolment", "enrolment", "the key of the center that signed it is not there")
             else:
                 envelope = Envelope(names["enrolment"], "application/nonsite-enrolment")
                 envelope.check(center)

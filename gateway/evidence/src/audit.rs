@@ -41,9 +41,9 @@ impl Account {
         self.due == self.kept + self.within_deadband + self.late + failed + not_asked
     }
 
-    /// Planned but not accounted for (or, negative, more than planned).
+    /// Planned but not accounted for (or, negative, more than planned); 0 where nothing is planned.
     pub fn untold(&self) -> i64 {
-        self.planned as i64 - self.due as i64
+        if self.planned == 0 { 0 } else { self.planned as i64 - self.due as i64 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The line "context": rules, software, calibration and placement.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use gateway_wire::{hash, hex};
 use serde::Deserialize;
@@ -57,6 +58,10 @@ pub(super) fn line(parts: &Parts<'_>, walk: &Walk) -> Line {
         devices.len(),
         walk.suppressed
     );
+    for ruled in &walk.rules {
+        let limit = ruled.limit.map_or_else(String::new, |limit| format!(" limit {limit}"));
+        write!(line.say, "; {} on {}:{limit} {}", ruled.rule, ruled.subject, ruled.norm).unwrap_or_default();
+    }
     line.fact("software", walk.software.clone());
     line.fact("semantics", walk.semantics.clone());
     line.fact("rules", walk.rules_in_plan);

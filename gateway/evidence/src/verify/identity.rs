@@ -1,7 +1,7 @@
 //! The line "identity": whose records are these, and who says so?
 
 use gateway_model::Cursor;
-use gateway_wire::{Enrolment, Maker, hex};
+use gateway_wire::{Enrolment, Maker, hash, hex};
 use serde_json::Value;
 
 use super::walk::Walk;
@@ -22,10 +22,11 @@ enum Voucher {
 pub(super) fn line(parts: &Parts<'_>, seals: &Seals<'_>, policy: Option<&TrustPolicy>, walk: &Walk) -> Line {
     let mut line = Line::new("identity");
     let enrolment = enrolment(parts, &mut line);
-    let key = parts.key(GATEWAY_KEY);
-    match (&key, &parts.manifest) {
+    let key = parts.file(GATEWAY_KEY).filter(|bytes| bytes.len() == 32);
+    let id = key.map(|bytes| hex(&hash(bytes)[..16]));
+    match (&id, &parts.manifest) {
         (None, _) => line.fail("gateway_key", GATEWAY_KEY, "not a public key"),
-        (Some(key), Some(manifest)) if key.gateway_id() != manifest.gateway => {
+        (Some(id), Some(manifest)) if *id != manifest.gateway.to_string() => {
             line.fail(
                 "gateway_key",
                 GATEWAY_KEY,
@@ -69,16 +70,16 @@ pub(super) fn line(parts: &Parts<'_>, seals: &Seals<'_>, policy: Option<&TrustPo
         "institution {}, site {}, gateway {}, key {}, records {} to {}, vouched for by {}",
         institution.as_deref().unwrap_or("unknown"),
         site.as_deref().unwrap_or("unknown"),
-        key.map_or_else(|| "unknown".into(), |key| key.gateway_id().to_string()),
-        key.map_or_else(|| "unknown".into(), |key| hex(&key.kid())),
+        id.as_deref().unwrap_or("unknown"),
+        key.map_or_else(|| "unknown".into(), |key| hex(&hash(key)[..8])),
         valid().min().map_or_else(|| "none".into(), |at| at.to_string()),
         valid().max().map_or_else(|| "none".into(), |at| at.to_string()),
         by.unwrap_or("nobody")
     );
     line.fact("institution", institution);
     line.fact("site", site);
-    line.fact("gateway", key.map(|key| key.gateway_id().to_string()));
-    line.fact("key", key.map(|key| hex(&key.to_bytes())));
+    line.fact("gateway", id);
+    line.fact("key", key.map(hex));
     line.fact("center", enrolment.and_then(|_| parts.key(CENTER_KEY)).map(|key| hex(&key.fingerprint())));
     line.fact("vouched_by", by.map_or(Value::Null, Value::from));
     line.fact("first", valid().min().map(|at| at.to_string()));
@@ -92,7 +93,7 @@ fn enrolment(parts: &Parts<'_>, line: &mut Line) -> Option<Enrolment> {
     let Some(center) = parts.key(CENTER_KEY) else {
         line.fail(
             "enrolment",
-            CENTER_KEY,
+            ENROLMENT,
             "there is an enrolment, but not the key of the center that signed it",
         );
         return None;

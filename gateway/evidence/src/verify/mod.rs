@@ -83,7 +83,7 @@ pub fn verify(bytes: &[u8], policy: Option<&TrustPolicy>) -> Report {
         told.take(&body);
     }
     let sequence = numbers::sequence(&parts, &seals, &chain, &told, erased.as_deref());
-    let chain = numbers::chain(&parts, &seals, &chain, erased.as_deref().unwrap_or_default());
+    let chain = numbers::chain(&parts, &seals, &chain, erased.as_deref().unwrap_or_default(), &walk.starts);
     Report {
         lines: vec![
             container,
@@ -132,7 +132,7 @@ fn take_apart(bytes: &[u8]) -> (Parts<'_>, Line) {
         line.fact("made_by", maker(manifest));
         line.fact("made_at", manifest.made_at.map(|at| at.0));
         line.say = format!(
-            "{} files, all as the signed manifest says; made by the {} with {}",
+            "{} files and a signed manifest; made by the {} with {}",
             files.len(),
             maker(manifest),
             manifest.software

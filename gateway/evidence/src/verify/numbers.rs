@@ -194,7 +194,13 @@ fn note(line: &mut Line, counts: &mut [u64; 4], why: Absent, epoch: Epoch, first
     }
 }
 
-pub(super) fn chain(parts: &Parts<'_>, seals: &Seals<'_>, chain: &Chain, erased: &[Erased]) -> Line {
+pub(super) fn chain(
+    parts: &Parts<'_>,
+    seals: &Seals<'_>,
+    chain: &Chain,
+    erased: &[Erased],
+    starts: &[String],
+) -> Line {
     let mut line = Line::new("chain");
     for fault in &chain.faults {
         match fault {
@@ -247,7 +253,7 @@ pub(super) fn chain(parts: &Parts<'_>, seals: &Seals<'_>, chain: &Chain, erased:
         .iter()
         .map(|(epoch, first, last, records)| json!({"epoch": epoch.0, "first": first.0, "last": last.0, "records": records}))
         .collect();
-    line.say = format!("{links} links closed in {} epochs", epochs.len());
+    line.say = format!("{links} links closed in {} epochs; starts: {}", epochs.len(), starts.join(", "));
     line.fact("links", links);
     line.fact("epochs", epochs);
     line

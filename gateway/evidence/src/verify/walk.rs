@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gateway_model::{
     AlertChange, BadCause, ClockInput, ClockSource, ConclusionBody, Cursor, EngineTime, Epoch, Gap, Input,
-    Plan, Quality, UncertainCause,
+    Plan, Quality, StartCause, UncertainCause,
 };
 use gateway_wire::{Body, Header, InputsBody, Manifest};
 use minicbor::{Decode, Encode};
@@ -57,6 +57,9 @@ pub(super) struct Ruled {
     pub(super) rule: String,
     pub(super) subject: String,
     pub(super) changes: u64,
+    /// The limit it judged by, and where that comes from.
+    pub(super) limit: Option<f64>,
+    pub(super) norm: String,
 }
 
 /// What the records say, summed up.
@@ -65,6 +68,8 @@ pub(super) struct Walk {
     pub(super) institution: Option<String>,
     pub(super) site: Option<String>,
     pub(super) plan: Option<Plan>,
+    /// Epochs that begin here, and why.
+    pub(super) starts: Vec<String>,
     pub(super) software: Vec<String>,
     pub(super) semantics: Vec<u16>,
     pub(super) packs: BTreeMap<[u8; 32], (String, String)>,
@@ -108,6 +113,13 @@ impl Walk {
         match body {
             Body::Start(start) => {
                 self.stopped = false;
+                let away =
+                    start.downtime_ms.map_or("an unknown time".into(), |ms| format!("{} s", ms / 1000));
+                self.starts.push(match start.cause {
+                    StartCause::First => format!("{} the first", start.epoch),
+                    StartCause::Clean => format!("{} after a clean stop, away {away}", start.epoch),
+                    StartCause::Unclean => format!("{} after a crash or power cut, away {away}", start.epoch),
+                });
                 self.alive = Some(start.at);
                 if start.simulated {
                     self.simulated.get_or_insert(at);
@@ -267,6 +279,7 @@ impl Walk {
         let subject = rule.and_then(|rule| plan?.devices.get(usize::from(rule.subject.0)));
         let id = rule.map_or_else(String::new, |rule| rule.id.clone());
         let subject = subject.map_or_else(String::new, |device| device.id.clone());
+        let norm = rule.map_or_else(String::new, |rule| rule.text.norm.en.clone());
         let suppression = change.regions.suppression;
         self.suppressed +=
             u64::from(suppression.shelved || suppression.by_design || suppression.out_of_service);
@@ -275,7 +288,7 @@ impl Walk {
         }
         match self.rules.iter_mut().find(|ruled| ruled.rule == id && ruled.subject == subject) {
             Some(ruled) => ruled.changes += 1,
-            None => self.rules.push(Ruled { rule: id, subject, changes: 1 }),
+            None => self.rules.push(Ruled { rule: id, subject, changes: 1, limit: change.limit, norm }),
         }
     }
 

@@ -173,7 +173,7 @@ fn recorder(seed: u64) -> Recorder {
     let mut limit = 8.0;
     for round in 0..220 {
         let mut items = Vec::new();
-        for _ in 0..1 + dice.roll(9) {
+        for _ in 0..=dice.roll(9) {
             recorder.now += 1 + dice.roll(9_000) as i64;
             items.push(match dice.roll(12) {
                 0 => Input::Advance(EngineTime(recorder.now)),
