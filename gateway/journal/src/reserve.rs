@@ -55,12 +55,12 @@ impl Places {
 }
 
 impl Journal {
-    /// Sets the reserve aside again where it is missing or in use, as far as there is room: the whole, or a half, or
+    /// Sets the reserve aside again where it is missing or was used, as far as there is room: the whole, or a half, or
     /// a quarter …; returns how many bytes are set aside now. A full disk is no error here.
     pub fn mend_reserve(&mut self) -> Result<u64, JournalError> {
         let wanted = self.limits().reserve_bytes() + SEGMENT_HEAD;
         let path = self.places.reserve();
-        if self.lock.is_none() || self.allocated_last().is_some() {
+        if self.lock.is_none() {
             return Ok(self.reserved());
         }
         let there = match self.storage.open(&path, false) {
@@ -91,7 +91,7 @@ impl Journal {
         if self.bytes_of(Class::Keep) + reserve / 2 > limits.keep_bytes - reserve {
             return Ok(Room::NoKeep);
         }
-        let whole = self.mend_reserve()? > reserve || self.allocated_last().is_some();
+        let whole = self.mend_reserve()? > reserve;
         let probe = self.places.probe();
         let tried = self.zeros(&probe, reserve);
         match self.storage.remove(&probe) {
@@ -110,11 +110,9 @@ impl Journal {
 
     /// Bytes that [`Journal::append_reserved`] finds on a full disk.
     pub fn reserved(&self) -> u64 {
-        if let Some(left) = self.allocated_last() {
-            return left;
-        }
         let handle = self.storage.open(&self.places.reserve(), false);
-        handle.and_then(|handle| handle.length()).unwrap_or(0)
+        let beside = handle.and_then(|handle| handle.length()).unwrap_or(0);
+        beside + self.allocated_last().unwrap_or(0)
     }
 
     fn make_reserve(&self, size: u64) -> Result<(), JournalError> {
