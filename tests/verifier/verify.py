@@ -387,6 +387,10 @@ class Recomputation:
             self.open()
             for one in content[1]:
                 self.compare(at, content[0], one)
+        elif kind == "gap" and content[4] == 4:
+            # Inputs were judged that are in no record: nothing is known until the checkpoint that follows.
+            self.line.lack("missing", cursor(at), f"nothing is known from here to {cursor(at)}")
+            self.engine, self.opening, self.pending = None, None, {}
 
     def hole(self, record, kind, content):
         at, last = record.at, self.last

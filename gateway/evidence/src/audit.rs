@@ -161,10 +161,11 @@ impl Audit {
     fn gap(&mut self, gap: &Gap) {
         // Evicted and damaged records were counted before they went; what they said is gone with them.
         let cause = match (gap.cause, self.cause) {
-            (GapCause::Crash, Some(StartCause::Clean)) => Cause::Stopped,
+            (GapCause::Stopped, _) | (GapCause::Crash, Some(StartCause::Clean)) => Cause::Stopped,
             (GapCause::Crash, _) => Cause::Crashed,
-            (GapCause::Overrun, _) => Cause::Overload,
-            (GapCause::Evicted | GapCause::Corrupt, _) => return,
+            // Without room they were asked and judged, but there was nowhere to keep them.
+            (GapCause::Overrun | GapCause::Full, _) => Cause::Overload,
+            (GapCause::Evicted | GapCause::Corrupt | GapCause::TailLost, _) => return,
         };
         let Some(plan) = &self.plan else {
             self.unplanned += gap.count;

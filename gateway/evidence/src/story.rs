@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{
-    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality, Text,
+    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality,
+    StorageState, Text,
 };
 use gateway_wire::{Body, Header};
 
@@ -110,6 +111,18 @@ impl Story {
                     GapCause::Overrun => {
                         ("来不及记录,部分读数缺失", "too much at once: some readings are missing")
                     }
+                    GapCause::Full => (
+                        "存储已满,期间照常判断但未保存读数",
+                        "storage full: judged as before, but readings were not kept",
+                    ),
+                    GapCause::Stopped => (
+                        "网关按指令停机,期间无记录",
+                        "the gateway had been stopped on purpose: nothing recorded",
+                    ),
+                    GapCause::TailLost => (
+                        "网关存储丢失了中心已收到的记录",
+                        "the gateway's storage lost records that the center has",
+                    ),
                 };
                 self.tell(gap.from, text(zh, en), text("数据缺口", "Gap in the data"), None, None);
             }
@@ -200,6 +213,25 @@ impl Story {
                 };
                 let title = text(&format!("第{}次", cycle.n), &format!("cycle {}", cycle.n));
                 self.tell(at, text(zh, en), title, Some((cycle.peak_c, "°C")), None);
+            }
+            ConclusionBody::Storage(storage) => {
+                let (zh, en) = match storage.state {
+                    StorageState::Enough => ("存储恢复正常", "there is room again"),
+                    StorageState::Thinning => {
+                        ("存储将满,读数记录变疏", "little room: readings are kept more sparsely")
+                    }
+                    StorageState::Full => ("存储已满,只保存预警", "no room: only alerts are kept"),
+                };
+                self.tell(at, text(zh, en), text("网关存储", "The gateway's storage"), None, None);
+            }
+            ConclusionBody::Folded(folded) => {
+                let rule = self.plan.as_ref().and_then(|plan| plan.rules.get(usize::from(folded.rule.0)));
+                let title = rule.map_or_else(|| text("?", "?"), |rule| rule.text.title.clone());
+                let (zh, en) = (
+                    format!("存储已满期间变化{}次", folded.changes),
+                    format!("changed {} times while there was no room", folded.changes),
+                );
+                self.tell(at, text(&zh, &en), title, None, None);
             }
             ConclusionBody::Order { .. } => {}
         }

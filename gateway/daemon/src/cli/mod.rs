@@ -207,10 +207,6 @@ pub fn main() -> ExitCode {
             run_site(&site, overrides, demo_clock.as_deref(), history)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
-        Command::Enrol { url, code, site, data } => enrol(&url, &code, &site, data),
-        Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
-        Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
-        Command::Journal { command: JournalCommand::Export(asked) } => export::export(&asked),
         Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
         Command::Verify { file, policy, json, .. } => {
@@ -220,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Journal { command } => match command {
             JournalCommand::Stat { dir, json } => journal::stat(&dir, json),
             JournalCommand::Dump { dir, from, json } => journal::dump(&dir, from, json),
+            JournalCommand::Export(asked) => export::export(&asked),
             JournalCommand::Fsck { dir, json } => fsck::fsck(&dir, json),
         },
         Command::Rerun { dir } => rerun::rerun(&dir),

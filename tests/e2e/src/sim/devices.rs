@@ -10,11 +10,13 @@ use futures_util::future::BoxFuture;
 use gateway::bus::dial::{Dial, Stream};
 use tokio::io::DuplexStream;
 
+use super::Dials;
+
 /// Bytes in the pipe: a frame each way and some noise.
 const PIPE: usize = 4096;
 
 /// The way to each endpoint of a scenario, by its name.
-pub(super) fn endpoints(scenario: &Scenario, host: Host) -> Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync> {
+pub(super) fn endpoints(scenario: &Scenario, host: Host) -> Dials {
     let endpoints = scenario.endpoints.clone();
     Arc::new(move |name| {
         let ix = endpoints.iter().position(|endpoint| endpoint.name == name);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use firmware_sim::device::Message;
+use firmware_sim::mqtt::Publication;
 use firmware_sim::scenario::expect::Lost;
 use gateway::bus::Bus;
 use gateway::clock::{Clock, Wall};
@@ -28,7 +28,7 @@ use super::{MIDNIGHT, Stage};
 use crate::records;
 
 /// Runs a site's gateway through the scenario: a life of its own between any two power cuts.
-pub(super) async fn live(site: Site, data: PathBuf, stage: Stage, mut messages: mpsc::Receiver<Message>) {
+pub(super) async fn live(site: Site, data: PathBuf, stage: Stage, mut messages: mpsc::Receiver<Publication>) {
     let wall = Wall::demo_from(CivilTime(stage.from.0), 1.0);
     let mut cuts: Vec<_> = stage.outages.iter().filter(|outage| outage.lost == Lost::Gateway).collect();
     cuts.sort_by_key(|outage| outage.from);
@@ -100,7 +100,7 @@ impl Life {
     }
 
     /// Lives until a moment, taking messages in as they come.
-    async fn until(mut self, end: Instant, messages: &mut mpsc::Receiver<Message>) -> Self {
+    async fn until(mut self, end: Instant, messages: &mut mpsc::Receiver<Publication>) -> Self {
         loop {
             let message = tokio::select! {
                 biased;
@@ -110,7 +110,7 @@ impl Life {
                 Some(ended) = self.buses.join_next() => panic!("a bus ended: {ended:?}"),
             };
             let at = self.clock.now();
-            let payload = message.payload.as_bytes();
+            let payload = &message.payload;
             for event in self.translator.events(&message.topic, payload, false, at) {
                 self.inputs.send(event).await.expect("the recorder runs");
             }

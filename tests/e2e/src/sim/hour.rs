@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use firmware_sim::civil::Civil;
 use firmware_sim::clock::Clock;
-use firmware_sim::device::Message;
 use firmware_sim::host;
+use firmware_sim::mqtt::Publication;
 use firmware_sim::record::{self, Recorder, relay};
 use firmware_sim::recording::file::Writer;
 use firmware_sim::recording::{Bus, Head, Line, Published, VERSION};
@@ -21,7 +21,7 @@ use gateway::bus::dial::{Dial, Stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{MESSAGES_MAX, MIDNIGHT, Stage, TICK, devices, gateway as edge, site};
+use super::{Dials, MESSAGES_MAX, MIDNIGHT, Stage, TICK, devices, gateway as edge, site};
 
 /// Bytes of a recording of an hour at most.
 const RECORDING_MAX: u64 = 64 << 20;
@@ -46,7 +46,7 @@ pub async fn record(scenario: &Scenario, from_s: i64, for_s: i64, data: &Path, r
     let (host, hosting) = host::ticking(world, clock, Some(publish), TICK);
     let hosting = tokio::spawn(hosting);
     let direct = devices::endpoints(scenario, host);
-    let dials: Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync> = {
+    let dials: Dials = {
         let (recorder, buses) = (recorder.clone(), head.buses.clone());
         Arc::new(move |name| {
             let bus = buses.iter().find(|bus| bus.name == name).expect("a bus of the scenario").clone();
@@ -57,7 +57,7 @@ pub async fn record(scenario: &Scenario, from_s: i64, for_s: i64, data: &Path, r
     let (door, messages) = mpsc::channel(MESSAGES_MAX);
     let spreading = tokio::spawn(async move {
         while let Some(message) = published.recv().await {
-            let (topic, payload) = (message.topic.clone(), message.payload.clone().into_bytes());
+            let (topic, payload) = (message.topic.clone(), message.payload.clone());
             let at = recorder.now();
             recorder.put(Line::Published(Published { at, topic, payload, qos: 1, retain: false }));
             door.try_send(message).expect("fewer messages than there is room for");
@@ -79,7 +79,7 @@ pub async fn replay(scenario: &Scenario, for_s: i64, data: &Path, recording: &Pa
     let from = player.tape().from();
     let clock = Clock::starting(from, 1.0);
     let begin = Instant::now();
-    let dials: Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync> = {
+    let dials: Dials = {
         let (player, clock) = (player.clone(), clock.clone());
         Arc::new(move |name| {
             let bus = player.tape().bus(name).expect("a bus of the recording");
@@ -92,8 +92,8 @@ pub async fn replay(scenario: &Scenario, for_s: i64, data: &Path, recording: &Pa
         tokio::spawn(async move {
             for message in player.messages_between(from, Civil(i64::MAX)) {
                 clock.until(message.at).await;
-                let payload = String::from_utf8(message.payload.clone()).expect("feeds are text");
-                let message = Message { at: message.at, topic: message.topic.clone(), payload };
+                let (topic, payload) = (message.topic.clone(), message.payload.clone());
+                let message = Publication { topic, payload, retain: message.retain };
                 door.send(message).await.expect("the gateway is there");
             }
             // The door stays open: no message is not the end of the world.

@@ -45,11 +45,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// Messages waiting for a gateway that has no power: a publisher repeats them until the broker is back.
 const MESSAGES_MAX: usize = 100_000;
 
+/// The way to a bus, by its name.
+pub(crate) type Dials = Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync>;
+
 /// What a gateway finds around it, from a moment on.
 #[derive(Clone)]
 pub(crate) struct Stage {
     /// The way to a bus, by its name.
-    pub(crate) dials: Arc<dyn Fn(&str) -> Arc<dyn Dial> + Send + Sync>,
+    pub(crate) dials: Dials,
     /// What fails.
     pub(crate) outages: Vec<Outage>,
     /// When it begins, and how many seconds it lasts.

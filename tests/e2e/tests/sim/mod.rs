@@ -17,9 +17,9 @@ async fn check(name: &str) -> Place {
     let began = std::time::Instant::now();
     let lived = live(&scenario, place.path()).await;
     for not_yet in &scenario.check.not_yet {
-        println!("{name}: not seen yet: {} {} — {}", not_yet.device, not_yet.rule, not_yet.note.en);
+        eprintln!("{name}: not seen yet: {} {} — {}", not_yet.device, not_yet.rule, not_yet.note.en);
     }
-    println!("{name}: {} day(s) in {:.1?}", scenario.check.days, began.elapsed());
+    eprintln!("{name}: {} day(s) in {:.1?}", scenario.check.days, began.elapsed());
     if let Err(differences) = compare(&scenario.check, &lived.alerts) {
         panic!("{name}: other alerts than expected\n{differences}");
     }

@@ -3,7 +3,7 @@
 //! What is measured runs beside what measures it, on the same machine: figures are for comparing one day with another, and
 //! the table says what the load itself achieved. Nothing here fails because something was slow.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
