@@ -19,7 +19,7 @@ use gateway_wire::{BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Receipt, Si
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 /// Any request takes so long at most.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -150,8 +150,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             gateway,
             client,
             options.clone(),
-            begin + offset,
-            begin + options.duration,
+            Shift { n: n as u64, offset, begin, end: begin + options.duration },
             Arc::clone(&counts),
         ));
     }
@@ -251,21 +250,34 @@ impl Api {
     }
 }
 
+/// When one gateway works: gateways send one after the other within a period, and raise alerts so too.
+struct Shift {
+    /// Which gateway.
+    n: u64,
+    /// Its place in the period.
+    offset: Duration,
+    begin: Instant,
+    end: Instant,
+}
+
 async fn work(
     mut gateway: Gateway,
     client: reqwest::Client,
     options: Options,
-    begin: Instant,
-    end: Instant,
+    shift: Shift,
     counts: Arc<Counts>,
 ) {
     let reading_ms = options.reading_every.as_millis() as i64;
-    let mut last = civil_ms();
+    // It has been reading since a period before its first record: every record of the measured time is a full one.
+    let since_begin = shift.begin.elapsed().as_millis() as i64 + 1;
+    let mut last = civil_ms() - since_begin - options.every.saturating_sub(shift.offset).as_millis() as i64;
     gateway.start(last, options.points, reading_ms);
-    let mut rounds = tokio::time::interval_at(begin, options.every);
+    let mut rounds = tokio::time::interval_at(shift.begin + shift.offset, options.every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut n = 0;
-    while rounds.tick().await < end {
+    let mut n = shift.n;
+    while let Ok(due) = timeout_at(shift.end, rounds.tick()).await
+        && due < shift.end
+    {
         // The moments of this record: those since the last one, of a period that was skipped only the newest.
         let now = civil_ms();
         let most = options.every.as_millis() as i64 / reading_ms;
