@@ -284,9 +284,10 @@ async fn faults_on_a_serial_line() {
         assert_eq!(came.is_ok(), after.is_some(), "{word}");
         if let Some(after) = after {
             assert_eq!(seen, answer, "{word}");
+            // The end of the answer before it may still have been on the line.
             let took = asked.elapsed();
             assert!(
-                (after..after + takes).contains(&took),
+                (after..after + 2 * takes).contains(&took),
                 "{word}: the first piece went out after {took:?}"
             );
         }
