@@ -284,44 +284,21 @@ async fn faults_on_a_serial_line() {
         assert_eq!(came.is_ok(), after.is_some(), "{word}");
         if let Some(after) = after {
             assert_eq!(seen, answer, "{word}");
+            // The end of the answer before it may still have been on the line.
             let took = asked.elapsed();
             assert!(
-                (after..after + takes).contains(&took),
+                (after..after + 2 * takes).contains(&took),
                 "{word}: the first piece went out after {took:?}"
             );
         }
     }
-    host.with(|world| world.clear(None)).await.unwrap();
+    host.with(|world| world.clear(Some("modules/1"))).await.unwrap();
     let mut seen = vec![0; answer.len()];
     near.write_all(&request[..5]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(60)).await;
     near.write_all(&request).await.unwrap();
     near.read_exact(&mut seen).await.unwrap();
     assert_eq!(seen, answer, "what came before the silence was no request");
-}
-
-/// What is written is done although the answer is late; under a fault that keeps the request away it is not.
-#[tokio::test(start_paused = true)]
-async fn a_write_is_done_though_its_answer_is_spoiled() {
-    let (host, mut near) = duplex(Transport::Tcp).await;
-    begin(&host, "late", Some(700.0)).await;
-    let write = tcp(1, 1, &hex("06 00 46 00 09"));
-    near.write_all(&write).await.unwrap();
-    let mut seen = vec![0; write.len()];
-    near.read_exact(&mut seen).await.unwrap();
-    assert_eq!(seen, write, "as a device that took it");
-    let ids = host.with(|world| world.endpoints()[0].units[0].unit).await.unwrap();
-    assert_eq!(ids, 9, "the register of its id");
-    host.with(|world| world.clear(None)).await.unwrap();
-    let silent = Fault::parse("silent", None).unwrap();
-    host.with(move |world| world.inject("modules", silent, None)).await.unwrap().unwrap();
-    near.write_all(&tcp(2, 9, &hex("06 00 46 00 01"))).await.unwrap();
-    near.write_all(&tcp(3, 99, &hex("04 00 00 00 01"))).await.unwrap();
-    let nobody = tcp(3, 99, &hex("84 0B"));
-    let mut seen = vec![0; nobody.len()];
-    near.read_exact(&mut seen).await.unwrap();
-    assert_eq!(seen, nobody);
-    assert_eq!(host.with(|world| world.endpoints()[0].units[0].unit).await.unwrap(), 9);
 }
 
 /// No power, then zeros, then as before; over TCP the connection is gone with the power, over RTU there is silence.

@@ -174,6 +174,22 @@ fn a_sensor_is_given_another_id_and_a_relay_is_switched() {
     assert_eq!(world.ask(endpoint, &old), [], "nobody is at the old id");
 }
 
+/// A request that reached the device is done, whatever becomes of its answer; one that did not is not.
+#[test]
+fn a_write_is_done_though_its_answer_is_spoiled() {
+    for (word, id) in
+        [("late", 42), ("truncated", 42), ("swapped-words", 42), ("silent", 2), ("half-open", 2)]
+    {
+        let mut world = world();
+        let endpoint = world.endpoints().iter().position(|e| e.name == "bus").unwrap();
+        world.inject("bus/2", Fault::parse(word, None).unwrap(), None).unwrap();
+        let request = Request { transaction: None, unit: 2, pdu: hex("06 01 01 00 2A") };
+        world.ask(endpoint, &request);
+        world.clear(Some("bus/2"));
+        assert_eq!(ask(&mut world, id, "03 01 01 00 01"), [3, 2, 0, id], "{word}");
+    }
+}
+
 #[test]
 fn a_broken_probe_on_a_plain_instrument_is_no_plausible_number() {
     let mut world = world();

@@ -1,5 +1,5 @@
 //! The simulator, read by clients that are not ours: mbpoll (libmodbus) and pymodbus read every simulated instrument as its
-//! manual says, over Modbus TCP, RTU over TCP and a pty; mosquitto_sub sees the sensors that speak MQTT.
+//! manual says, over Modbus TCP, RTU over TCP and a pty; mosquitto_sub sees the sensors that speak MQTT, and what is replayed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use e2e::api::client;
 use e2e::ground::{program, root, target};
-use e2e::mqtt::Mosquitto;
+use e2e::mqtt::{Mosquitto, publish};
 use e2e::process::run;
 use e2e::wait::eventually;
 use e2e::{Place, Process};
@@ -294,4 +294,73 @@ async fn mosquitto_sub_sees_the_sensors_that_speak_mqtt() {
         wanted.retain(|end, place| !topic.ends_with(end) || payload.pointer(place).is_none());
     }
     simulator.assert_log(&[]);
+}
+
+/// What `record` heard from one broker, `replay` says to another: in order, byte for byte, retained what was retained.
+#[tokio::test]
+async fn what_a_broker_said_is_said_again() {
+    let place = Place::new("sim-mqtt-record");
+    let broker = Mosquitto::start(&place).await;
+    publish(broker.port(), "ward/kept", b"old", true);
+    let file = place.path().join("site.jsonl");
+    let mut recorder = Process::start(
+        "firmware-sim-record",
+        &program("firmware-sim"),
+        ["record", file.to_str().unwrap(), "--json", "--mqtt", &broker.address()],
+        place.path(),
+    );
+    assert_eq!(recorder.json().await, json!({"endpoints": {}}));
+    let recorded = async |text: &str| {
+        eventually(&format!("the recording holds {text}"), Duration::from_secs(20), async || {
+            let written = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+            if written.contains(text) { Ok(()) } else { Err(written) }
+        })
+        .await;
+    };
+    // It has subscribed when it has what was kept for it.
+    recorded(r#""topic":"ward/kept","payload":"old""#).await;
+    publish(broker.port(), "ward/bag", br#"{"kg":1.2}"#, false);
+    publish(broker.port(), "ward/raw", b"\xff\x001", false);
+    recorded(r#""topic":"ward/raw","payload_hex":"ff0031""#).await;
+    assert!(recorder.stop().success());
+    recorder.assert_log(&[]);
+
+    let elsewhere = Place::new("sim-mqtt-replay");
+    let broker = Mosquitto::start(&elsewhere).await;
+    let mut subscriber = subscriber(&broker, &elsewhere, "mosquitto_sub").await;
+    let mut replayer = Process::start(
+        "firmware-sim-replay",
+        &program("firmware-sim"),
+        ["replay", file.to_str().unwrap(), "--json", "--speed", "60", "--mqtt", &broker.address()],
+        elsewhere.path(),
+    );
+    for expected in ["0 ward/kept 6f6c64", "0 ward/bag 7b226b67223a312e327d", "0 ward/raw ff0031"] {
+        assert_eq!(message(&mut subscriber).await, expected);
+    }
+    assert!(replayer.ended(Duration::from_secs(20)).success(), "it ends with the recording");
+    replayer.assert_log(&[]);
+    let mut late = self::subscriber(&broker, &elsewhere, "mosquitto_sub-late").await;
+    assert_eq!(message(&mut late).await, "1 ward/kept 6f6c64", "what was retained is again");
+}
+
+/// A mosquitto_sub that has subscribed to everything; it tells retained or not, topic, and payload in hex.
+async fn subscriber(broker: &Mosquitto, place: &Place, name: &str) -> Process {
+    let port = broker.port().to_string();
+    let mut subscriber = Process::start(
+        name,
+        Path::new("/usr/bin/mosquitto_sub"),
+        ["-d", "-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", "#", "-F", "> %r %t %x"],
+        place.path(),
+    );
+    while !subscriber.line().await.starts_with("Subscribed") {}
+    subscriber
+}
+
+/// The next message it tells, without the talk of `-d` between.
+async fn message(subscriber: &mut Process) -> String {
+    loop {
+        if let Some(message) = subscriber.line().await.strip_prefix("> ") {
+            return message.to_owned();
+        }
+    }
 }

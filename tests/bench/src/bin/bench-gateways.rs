@@ -19,7 +19,7 @@ use gateway_wire::{BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Receipt, Si
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 /// Any request takes so long at most.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -99,10 +99,15 @@ fn civil_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis() as i64)
 }
 
+/// Readings of a point in a period, at least one.
+fn moments_of(options: &Options) -> u64 {
+    (options.every.as_millis() / options.reading_every.as_millis()).max(1) as u64
+}
+
 async fn run(options: Options) -> anyhow::Result<()> {
     anyhow::ensure!(options.gateways > 0 && options.connections > 0 && options.points > 0, "nothing to do");
     anyhow::ensure!(!options.every.is_zero() && !options.reading_every.is_zero(), "a period is above 0");
-    let moments = (options.every.as_millis() / options.reading_every.as_millis()).max(1) as u64;
+    let moments = moments_of(&options) + 1;
     anyhow::ensure!(
         moments * u64::from(options.points) <= READINGS_MAX,
         "{} readings a record: {READINGS_MAX} at most; shorten --every or have fewer --points",
@@ -150,8 +155,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             gateway,
             client,
             options.clone(),
-            begin + offset,
-            begin + options.duration,
+            Shift { n: n as u64, offset, begin, end: begin + options.duration },
             Arc::clone(&counts),
         ));
     }
@@ -251,30 +255,45 @@ impl Api {
     }
 }
 
+/// When one gateway works: gateways send one after the other within a period, and raise alerts so too.
+struct Shift {
+    /// Which gateway.
+    n: u64,
+    /// Its place in the period.
+    offset: Duration,
+    begin: Instant,
+    end: Instant,
+}
+
 async fn work(
     mut gateway: Gateway,
     client: reqwest::Client,
     options: Options,
-    begin: Instant,
-    end: Instant,
+    shift: Shift,
     counts: Arc<Counts>,
 ) {
     let reading_ms = options.reading_every.as_millis() as i64;
-    let mut last = civil_ms();
+    // It has been reading since a period before its first record: every record of the measured time is a full one.
+    // Two clocks cut to milliseconds are two apart at most.
+    let since_begin = shift.begin.elapsed().as_millis() as i64 + 2;
+    let mut last = civil_ms() - since_begin - options.every.saturating_sub(shift.offset).as_millis() as i64;
     gateway.start(last, options.points, reading_ms);
-    let mut rounds = tokio::time::interval_at(begin, options.every);
+    let mut rounds = tokio::time::interval_at(shift.begin + shift.offset, options.every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut n = 0;
-    while rounds.tick().await < end {
-        // The moments of this record: those since the last one, of a period that was skipped only the newest.
+    let mut n = shift.n;
+    while let Ok(due) = timeout_at(shift.end, rounds.tick()).await
+        && due < shift.end
+    {
+        // The moments of this record: those since the last one, of a period that was skipped only the newest. One more than a
+        // period has, for a round that came a millisecond early left one.
         let now = civil_ms();
-        let most = options.every.as_millis() as i64 / reading_ms;
-        let first = last.max(now - most.max(1) * reading_ms);
+        let most = moments_of(&options) as i64 + 1;
+        let first = last.max(now - most * reading_ms);
         let moments: Vec<i64> = (1..=(now - first) / reading_ms).map(|k| first + k * reading_ms).collect();
         if let Some(newest) = moments.last() {
             last = *newest;
             n += 1;
-            let alert = options.alert_each > 0 && n % options.alert_each == 0;
+            let alert = options.alert_each > 0 && n.is_multiple_of(options.alert_each);
             if gateway.readings(&moments, options.points, alert) {
                 counts
                     .readings

@@ -15,7 +15,7 @@ use clap::Parser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout, timeout_at};
 
 /// Reads every device that `firmware-sim load --json` told, and prints the rate achieved as JSON.
 #[derive(Parser)]
@@ -165,10 +165,10 @@ impl Job {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut transaction = 0_u16;
         loop {
-            let due = rounds.tick().await;
-            if due >= end {
-                return;
-            }
+            let due = match timeout_at(end, rounds.tick()).await {
+                Ok(due) if due < end => due,
+                Ok(_) | Err(_) => return,
+            };
             if due.elapsed() >= self.every {
                 counts.late.fetch_add(1, Ordering::Relaxed);
             }
