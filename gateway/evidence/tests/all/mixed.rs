@@ -157,7 +157,10 @@ fn acknowledge(dice: &mut Dice, recorder: &Recorder) -> Option<Input> {
         .flatten()
         .filter_map(|one| match &one.body {
             ConclusionBody::Alert(change) => Some((change.alert, change.event)),
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => None,
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => None,
         })
         .collect();
     let (alert, event) = *known.get(known.len().saturating_sub(1 + dice.roll(8) as usize))?;
