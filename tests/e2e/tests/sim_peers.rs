@@ -348,8 +348,23 @@ async fn subscriber(broker: &Mosquitto, place: &Place, name: &str) -> Process {
     let port = broker.port().to_string();
     let mut subscriber = Process::start(
         name,
-        Path::new("/usr/bin/mosquitto_sub"),
-        ["-d", "-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", "#", "-F", "> %r %t %x"],
+        // Line by line: into a pipe it would keep what it says of itself until it has a page of it.
+        Path::new("/usr/bin/stdbuf"),
+        [
+            "-oL",
+            "mosquitto_sub",
+            "-d",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-q",
+            "1",
+            "-t",
+            "#",
+            "-F",
+            "> %r %t %x",
+        ],
         place.path(),
     );
     while !subscriber.line().await.starts_with("Subscribed") {}
