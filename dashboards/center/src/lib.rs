@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod enrolment;
 pub mod error;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod inputs;

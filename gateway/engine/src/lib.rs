@@ -32,6 +32,7 @@ mod points;
 mod quality;
 mod restore;
 mod start;
+mod thinning;
 mod timers;
 pub mod verify;
 mod wiring;

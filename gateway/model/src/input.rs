@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertId, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
+use crate::{AlertId, DeviceFact, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
 
 /// One thing the engine eats.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -268,6 +268,9 @@ pub enum FactBody {
         #[n(0)]
         count: u32,
     },
+    /// Something happened to the instrument itself.
+    #[n(5)]
+    Device(#[n(0)] DeviceFact),
 }
 
 /// What became of the readings of one point between two records. `due` = `answered` + `failed`, and

@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod alert;
 mod conclusion;
+mod device_fact;
 mod id;
 mod input;
 mod plan;
@@ -19,6 +20,7 @@ mod program;
 mod quality;
 mod raw;
 mod state;
+mod storage;
 mod text;
 mod time;
 mod unit;
@@ -30,6 +32,7 @@ pub use alert::{
 pub use conclusion::{
     Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
+pub use device_fact::DeviceFact;
 pub use id::{
     AlertId, Cursor, DeviceIx, Epoch, GatewayId, InstitutionId, ModuleIx, PointIx, RuleIx, Seq, SiteId,
 };
@@ -48,6 +51,7 @@ pub use state::{
     AlertState, ClockState, CycleState, EventState, ModuleState, OccurrenceState, Phase, PointState,
     RuleState, State,
 };
+pub use storage::{Folded, Storage, StorageState};
 pub use text::Text;
 pub use time::{CivilTime, EngineTime};
 pub use unit::{Dimension, Unit};

@@ -83,12 +83,21 @@ impl Gateway {
 
     /// Runs it, and waits until it says that it is up.
     pub async fn run(&mut self) -> Value {
+        self.launch();
+        self.up().await
+    }
+
+    /// Starts it, and does not wait.
+    pub fn launch(&mut self) {
         let mut args = vec!["run".to_owned(), text(&self.site), "--data".into(), text(&self.data)];
         args.extend(self.clock_args());
         args.extend(self.extra.iter().cloned());
-        let mut process = Process::start(&self.name, &program("gateway"), args, &self.folder);
-        let up = process.json().await;
-        self.process = Some(process);
+        self.process = Some(Process::start(&self.name, &program("gateway"), args, &self.folder));
+    }
+
+    /// Waits until a launched one says that it is up.
+    pub async fn up(&mut self) -> Value {
+        let up = self.program().json().await;
         up["gateway"].as_str().expect("the gateway says its id").clone_into(&mut self.id);
         up["page"].as_str().unwrap_or_default().trim_end_matches('/').clone_into(&mut self.page);
         self.epoch = up["epoch"].as_u64().expect("the gateway says its epoch");

@@ -15,6 +15,7 @@ pub mod mqtt;
 pub mod process;
 pub mod records;
 pub mod relay;
+pub mod sim;
 pub mod sse;
 pub mod wait;
 

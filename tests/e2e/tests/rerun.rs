@@ -124,7 +124,10 @@ fn a_reading_handed_over_after_its_timer_comes_out_the_same_again() {
         .iter()
         .filter_map(|one| match &one.body {
             ConclusionBody::Alert(change) => Some((one.at.since(at(0)), change.change)),
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => None,
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => None,
         })
         .collect();
     assert_eq!(

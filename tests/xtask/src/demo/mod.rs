@@ -5,10 +5,10 @@
 //! alert within 15 s of it; no process survives it; a second start of the same folder picks up where it was.
 //! Leaves out: anything but 127.0.0.1.
 
-mod child;
-mod clock;
+pub(crate) mod child;
+pub(crate) mod clock;
 mod http;
-mod setup;
+pub(crate) mod setup;
 mod site;
 
 use std::path::{Path, PathBuf};
