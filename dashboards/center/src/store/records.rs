@@ -491,15 +491,33 @@ pub async fn epochs(connection: &mut SqliteConnection, gateway: &str) -> sqlx::R
         .fetch_all(connection)
         .await?
         .iter()
-        .map(|row| {
-            Ok(EpochRow {
-                epoch: row.try_get(0)?,
-                through: row.try_get(1)?,
-                last: row.try_get(2)?,
-                broken: row.try_get(3)?,
-            })
-        })
+        .map(epoch_row)
         .collect()
+}
+
+/// How far one epoch is here.
+async fn epoch(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+) -> sqlx::Result<Option<EpochRow>> {
+    sqlx::query("SELECT epoch, through, last, broken FROM epochs WHERE gateway = $1 AND epoch = $2")
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(epoch_row)
+        .transpose()
+}
+
+fn epoch_row(row: &SqliteRow) -> sqlx::Result<EpochRow> {
+    Ok(EpochRow {
+        epoch: row.try_get(0)?,
+        through: row.try_get(1)?,
+        last: row.try_get(2)?,
+        broken: row.try_get(3)?,
+    })
 }
 
 /// Moves `through` of an epoch over everything stored, quarantined or gone, checking each link on the way.
@@ -509,7 +527,7 @@ pub async fn advance(
     gateway: &str,
     epoch: i64,
 ) -> sqlx::Result<(EpochRow, EpochRow)> {
-    let before = epochs(&mut *connection, gateway).await?.into_iter().find(|row| row.epoch == epoch);
+    let before = self::epoch(&mut *connection, gateway, epoch).await?;
     let before = before.unwrap_or(EpochRow { epoch, through: -1, last: -1, broken: None });
     let mut after = before;
     let gone = sqlx::query("SELECT first, last FROM gone WHERE gateway = $1 AND epoch = $2 ORDER BY first")
