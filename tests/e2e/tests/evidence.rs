@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::clock::real_now;
+use e2e::Place;
 use e2e::ground::{program, root, target};
 use e2e::process::run;
 use e2e::records::key;
-use e2e::{Clock, Gateway, Place};
 use gateway_evidence::{Contents, Entry, select};
 use gateway_model::EngineTime;
 use gateway_wire::{Body, Maker, SigningKey, hex, open, peek, seal, unpack};
 use serde_json::Value;
+
+use crate::sites::demo_clinic;
 
 const HOUR_MS: i64 = 3_600_000;
 /// Bytes of the golden bundle between two that are flipped: both programs are started for each.
@@ -262,21 +263,7 @@ fn file<'b>(archive: &'b [u8], wanted: &str) -> &'b [u8] {
 #[tokio::test]
 async fn a_day_of_the_demo_is_exported_and_verified_twice() {
     let place = Place::new("evidence");
-    let from = (real_now() - 3 * 24 * HOUR_MS).div_euclid(24 * HOUR_MS) * 24 * HOUR_MS - 8 * HOUR_MS;
-    let recording = place.path().join("day.jsonl");
-    let status = Command::new(program("firmware-sim"))
-        .args(["history", "clinic", "--from", &from.to_string(), "--days", "2", "--every", "10s", "--out"])
-        .arg(&recording)
-        .status()
-        .unwrap();
-    assert!(status.success());
-    let clock = Clock::start(&place, from + 2 * 24 * HOUR_MS, 60);
-    let site = std::fs::read_to_string(root().join("deploy/example/clinic.toml")).unwrap();
-    let mut clinic = Gateway::prepare(&place, "clinic", &site, None, Some(&clock))
-        .await
-        .with(&["--history", &recording.to_string_lossy()]);
-    clinic.run().await;
-    clinic.stop();
+    let (clinic, from) = demo_clinic(&place).await;
 
     let public = hex(&key(clinic.data()).verifying_key().to_bytes());
     let policy =
