@@ -1,18 +1,27 @@
-//! The one place that reads a clock: civil time = base + speed × monotonic time passed.
+//! The one place that reads a clock: civil time = base + speed × monotonic time passed, or a time held by whoever steps it.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::civil::Civil;
 
-/// Civil time that runs at a speed.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    base: Civil,
-    speed: f64,
-    since: Instant,
+/// How often a held clock is looked at by those who wait for it, real time.
+const HELD_LOOK: Duration = Duration::from_millis(20);
+/// The longest a running clock is waited for in one piece, real time: a century off is no overflow.
+const WAIT_MAX: Duration = Duration::from_hours(1);
+
+/// Civil time that runs at a speed, or stands until it is stepped. Clones tell the same time.
+#[derive(Debug, Clone)]
+pub struct Clock(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Running { base: Civil, speed: f64, since: Instant },
+    Held(Arc<AtomicI64>),
 }
 
 /// Why a demo clock cannot be taken.
@@ -42,13 +51,59 @@ impl Clock {
     /// The system's civil time now, running at `speed` from here.
     #[must_use]
     pub fn system(speed: f64) -> Self {
-        Self { base: Civil(system_ms()), speed, since: Instant::now() }
+        Self::starting(Civil(system_ms()), speed)
     }
 
     /// From a given moment, running at `speed`.
     #[must_use]
     pub fn starting(base: Civil, speed: f64) -> Self {
-        Self { base, speed, since: Instant::now() }
+        Self(Kind::Running { base, speed, since: Instant::now() })
+    }
+
+    /// Standing at a given moment until [`Clock::step`].
+    #[must_use]
+    pub fn held(at: Civil) -> Self {
+        Self(Kind::Held(Arc::new(AtomicI64::new(at.0))))
+    }
+
+    /// Moves a held clock on; `None` for one that runs by itself, or a step that is not positive.
+    pub fn step(&self, by: Duration) -> Option<Civil> {
+        let by = i64::try_from(by.as_millis()).ok().filter(|by| *by > 0)?;
+        match &self.0 {
+            Kind::Held(at) => {
+                let moved = |at: i64| at.checked_add(by);
+                let before = at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved).ok()?;
+                Some(Civil(before + by))
+            }
+            Kind::Running { .. } => None,
+        }
+    }
+
+    /// Times real time; `None` for a held clock.
+    #[must_use]
+    pub const fn speed(&self) -> Option<f64> {
+        match &self.0 {
+            Kind::Running { speed, .. } => Some(*speed),
+            Kind::Held(_) => None,
+        }
+    }
+
+    /// Returns when it is this late.
+    pub async fn until(&self, at: Civil) {
+        loop {
+            let missing = at.0.saturating_sub(self.now().0);
+            if missing <= 0 {
+                return;
+            }
+            let pause = match &self.0 {
+                // At least a millisecond: rounding must not make it turn on the spot.
+                Kind::Running { speed, .. } => Duration::from_secs_f64(
+                    (missing as f64 / 1000.0 / speed).clamp(0.001, WAIT_MAX.as_secs_f64()),
+                ),
+                Kind::Held(_) => HELD_LOOK,
+            };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// The clock of a demo; from here on it runs on monotonic time.
@@ -66,8 +121,13 @@ impl Clock {
     /// Civil time now.
     #[must_use]
     pub fn now(&self) -> Civil {
-        let passed = self.since.elapsed().as_secs_f64() * self.speed * 1000.0;
-        Civil(self.base.0 + passed as i64)
+        match &self.0 {
+            Kind::Running { base, speed, since } => {
+                let passed = since.elapsed().as_secs_f64() * speed * 1000.0;
+                Civil(base.0 + passed as i64)
+            }
+            Kind::Held(at) => Civil(at.load(Ordering::Relaxed)),
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! `GET /devices` shows everything live; `POST /set {"signal","value"}` holds what instruments see (`null` lets go);
 //! `POST /fault {"target","fault","value"?,"for"?}` begins a fault (simulated time); `POST /clear {"target"?}` ends them.
+//! `GET /points` lists the signals that can be set, `GET /faults` the words; `POST /step {"seconds"}` moves a held clock on.
+
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -11,8 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::civil::Span;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::host::Host;
+use crate::signal::{SignalIx, Signals};
 use crate::world::World;
 
 /// Bytes of a request body at most.
@@ -39,6 +43,15 @@ struct Inject {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Step {
+    seconds: f64,
+}
+
+/// A step at most: stepping a month takes seconds, and nobody else is answered meanwhile.
+const STEP_MAX_S: f64 = 31.0 * 86_400.0;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Clear {
     target: Option<String>,
 }
@@ -50,6 +63,9 @@ pub fn routes(host: Host) -> Router {
         .route("/set", post(set))
         .route("/fault", post(fault))
         .route("/clear", post(clear))
+        .route("/step", post(step))
+        .route("/points", get(points))
+        .route("/faults", get(faults))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(host)
 }
@@ -66,6 +82,18 @@ fn outcome(result: Option<Result<(), String>>) -> Answer {
     }
 }
 
+/// What an instrument sees, as JSON: a number, or what is wrong with its wire.
+fn shown(signals: &Signals, ix: SignalIx) -> Value {
+    let shown = signals.shown(ix);
+    if shown == f64::INFINITY {
+        json!("open")
+    } else if shown == f64::NEG_INFINITY {
+        json!("short")
+    } else {
+        json!(shown)
+    }
+}
+
 /// Everything live, as JSON.
 #[must_use]
 pub fn snapshot(world: &World) -> Value {
@@ -76,16 +104,8 @@ pub fn snapshot(world: &World) -> Value {
             let mine = signals.all().filter_map(|ix| {
                 let (name, unit) = signals.label(ix);
                 let quantity = name.strip_prefix(id)?.strip_prefix('/')?;
-                let shown = signals.shown(ix);
-                let shown = if shown == f64::INFINITY {
-                    json!("open")
-                } else if shown == f64::NEG_INFINITY {
-                    json!("short")
-                } else {
-                    json!(shown)
-                };
                 let value =
-                    json!({"true": signals.value(ix), "shown": shown, "unit": unit, "held": signals.is_forced(ix)});
+                    json!({"true": signals.value(ix), "shown": shown(signals, ix), "unit": unit, "held": signals.is_forced(ix)});
                 Some((quantity.to_owned(), value))
             });
             json!({"id": id, "kind": kind, "signals": mine.collect::<serde_json::Map<_, _>>()})
@@ -125,4 +145,33 @@ async fn fault(State(host): State<Host>, Json(inject): Json<Inject>) -> Answer {
 async fn clear(State(host): State<Host>, Json(clear): Json<Clear>) -> Answer {
     let ended_n = host.with(move |world| world.clear(clear.target.as_deref())).await;
     ended_n.map_or_else(ended, |n| (StatusCode::OK, Json(json!({"ok": true, "ended": n}))))
+}
+
+async fn points(State(host): State<Host>) -> Answer {
+    let list = host.with(|world| {
+        let signals = world.signals();
+        let point = |ix| {
+            let (name, unit) = signals.label(ix);
+            json!({"signal": name, "unit": unit, "shown": shown(signals, ix), "held": signals.is_forced(ix)})
+        };
+        signals.all().map(point).collect::<Vec<_>>()
+    });
+    list.await.map_or_else(ended, |list| (StatusCode::OK, Json(Value::from(list))))
+}
+
+async fn faults() -> Answer {
+    (StatusCode::OK, Json(fault::words().collect()))
+}
+
+async fn step(State(host): State<Host>, Json(step): Json<Step>) -> Answer {
+    if !(step.seconds >= 0.001 && step.seconds <= STEP_MAX_S) {
+        let error = format!("`seconds` is 0.001 to {STEP_MAX_S}");
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": error })));
+    }
+    if let Some(now) = host.step(Duration::from_secs_f64(step.seconds)).await {
+        (StatusCode::OK, Json(json!({"ok": true, "civil": now.0})))
+    } else {
+        let error = "time runs by itself: start the simulator with --virtual to step it";
+        (StatusCode::CONFLICT, Json(json!({ "error": error })))
+    }
 }

@@ -15,6 +15,7 @@ use std::io::{self, Write};
 
 use crate::civil::Civil;
 use crate::fault::Fault;
+use crate::fault::link::seen;
 use crate::scenario::Scenario;
 use crate::world::World;
 
@@ -82,7 +83,8 @@ pub fn write(
             for (u, unit) in endpoint.units.iter().enumerate() {
                 written.polls += 1;
                 let (bus, id) = (&names[e], unit.unit);
-                if let Some(fault) = world.link_fault(e, u) {
+                let fault = world.link_fault(e, u);
+                if let Some(fault) = fault.filter(|fault| seen(Some(*fault), Vec::new()).is_none()) {
                     held[e][u].iter_mut().for_each(|block| block.at = None);
                     if silent[e][u].is_none_or(|since| at - since >= HOLD_MS) {
                         silent[e][u] = Some(at);

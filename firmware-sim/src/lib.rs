@@ -6,7 +6,7 @@
 //! the feeds of the dental and the waste day leave it as MQTT messages.
 //!
 //! Promises: no wall clock, socket or randomness below [`host`]; a day of a scenario is the same on every date and machine.
-//! Leaves out: serial lines and ptys, recordings of real devices, load (later).
+//! Real devices are written down by [`record`] and played again by [`replay`]; [`load`] is very many cheap ones.
 //!
 //! It shares no code with the gateway, by design: its framing, checksums and register maps are its own.
 
@@ -18,10 +18,18 @@ pub mod face;
 pub mod fault;
 pub mod history;
 pub mod host;
+pub mod line;
+pub mod load;
 pub mod mqtt;
 pub mod noise;
+pub mod plot;
+pub mod record;
+pub mod recording;
+pub mod replay;
 pub mod scenario;
 pub mod serve;
 pub mod signal;
 pub mod steam;
+pub mod talk;
+pub mod watch;
 pub mod world;

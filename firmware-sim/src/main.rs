@@ -1,17 +1,20 @@
 //! `firmware-sim`: simulated field devices that can misbehave.
 
-use std::io::{BufWriter, Write as _};
+mod cli;
+
+use std::io::BufWriter;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use cli::{print, stopped};
 use firmware_sim::civil::{Civil, DAY_S, Span};
 use firmware_sim::clock::{Clock, SPEED_MAX};
-use firmware_sim::scenario::{EMBEDDED, LoadError, Scenario};
+use firmware_sim::scenario::{EMBEDDED, Endpoint, LoadError, Scenario};
 use firmware_sim::world::World;
-use firmware_sim::{control, history, host, mqtt, serve};
+use firmware_sim::{control, history, host, line, mqtt, plot, serve};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -37,10 +40,27 @@ enum Command {
     Run(Run),
     /// Write what a gateway polling the scenario would have seen, as a recording (JSON lines).
     History(History),
+    /// Stand between a gateway and real devices and write what goes by, byte for byte with times.
+    ///
+    /// Point the gateway at the ports it prints. Ends with Ctrl-C; docs/recording-format.md says what is in the file.
+    Record(cli::record::Record),
+    /// Serve a recording again: each request is answered as the device answered it.
+    Replay(cli::replay::Replay),
+    /// Serve very many cheap Modbus devices.
+    Load(cli::load::Load),
+    /// Show the devices of a running simulator live: redrawn in a terminal, else a line for each change.
+    Watch(cli::watch::Watch),
     /// The embedded scenarios, one line each, in Chinese and English.
     List,
     /// What a scenario contains: devices, endpoints, units, planted faults.
     Show(Which),
+    /// A picture of a scenario (SVG): what the instruments show, what is planted, which alerts are expected.
+    Plot(Plot),
+    /// Write a picture of every embedded scenario, and the page that shows them, into a folder.
+    Gallery {
+        /// The folder of the documents.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -62,6 +82,9 @@ struct Run {
     /// Follow the clock of a running demo (file written by `cargo demo`).
     #[arg(long, value_name = "KEYFILE")]
     demo_clock: Option<PathBuf>,
+    /// Time stands still until `POST /step {"seconds":…}` on the control port.
+    #[arg(long = "virtual", conflicts_with_all = ["speed", "demo_clock"])]
+    held: bool,
     /// Begin at this civil time (Unix ms) instead of the system's.
     #[arg(long, value_name = "CIVIL_MS", conflicts_with = "demo_clock")]
     at: Option<i64>,
@@ -81,6 +104,9 @@ struct Run {
     /// Port of an endpoint, e.g. --port modules=5020; may be repeated.
     #[arg(long, value_name = "NAME=PORT")]
     port: Vec<String>,
+    /// Serial port of an endpoint on a line, e.g. --serial bus=/dev/ttyUSB0, instead of a new pty; may be repeated.
+    #[arg(long, value_name = "NAME=PATH")]
+    serial: Vec<String>,
     /// Where the control port listens: loopback only.
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -113,6 +139,15 @@ struct History {
     out: PathBuf,
 }
 
+#[derive(Args)]
+struct Plot {
+    #[command(flatten)]
+    which: Which,
+    /// File to write; `-` is stdout.
+    #[arg(long, default_value = "-")]
+    out: PathBuf,
+}
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -125,8 +160,14 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(args),
         Command::History(args) => write_history(&args),
+        Command::Record(args) => cli::record::record(&args),
+        Command::Replay(args) => cli::replay::replay(&args),
+        Command::Load(args) => cli::load::load(&args),
+        Command::Watch(args) => cli::watch::watch(&args),
         Command::List => list(),
         Command::Show(which) => show(&which),
+        Command::Plot(args) => plot(&args),
+        Command::Gallery { folder } => gallery(&folder),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -142,15 +183,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to stdout")
-}
-
 fn list() -> anyhow::Result<()> {
     for (name, text) in EMBEDDED {
         let scenario = Scenario::parse(name, text).map_err(LoadError::Problems)?;
-        print(&format!("{name:<10} {}  |  {}", scenario.title.zh, scenario.title.en))?;
+        print(&format!("{name:<22} {}  |  {}", scenario.title.zh, scenario.title.en))?;
     }
     Ok(())
 }
@@ -165,9 +201,12 @@ fn show(which: &Which) -> anyhow::Result<()> {
         print(&format!("  device    {id} ({kind})"))?;
     }
     for endpoint in &scenario.endpoints {
+        let transport = serde_json::to_value(endpoint.transport)?;
+        let transport = transport.as_str().unwrap_or_default();
+        if let Some(indicator) = &endpoint.indicator {
+            print(&format!("  indicator {} {transport} {:?}", endpoint.name, indicator.format))?;
+        }
         for unit in &endpoint.units {
-            let transport = serde_json::to_value(endpoint.transport)?;
-            let transport = transport.as_str().unwrap_or_default();
             let map = unit.map.word_of_map();
             print(&format!("  unit      {}/{} {transport} {map}", endpoint.name, unit.unit))?;
         }
@@ -185,6 +224,25 @@ fn show(which: &Which) -> anyhow::Result<()> {
             let minutes = plant.for_s / 60;
             print(&format!("  {word:<9} {when} for {minutes} min {} {}{why}", plant.target, plant.fault))?;
         }
+    }
+    Ok(())
+}
+
+fn plot(args: &Plot) -> anyhow::Result<()> {
+    let picture = plot::picture(&Scenario::load(&args.which.scenario, args.which.seed)?);
+    if args.out.as_os_str() == "-" {
+        return print(picture.trim_end());
+    }
+    std::fs::write(&args.out, picture).with_context(|| format!("cannot write {}", args.out.display()))
+}
+
+fn gallery(folder: &Path) -> anyhow::Result<()> {
+    for (name, content) in plot::gallery::files()? {
+        let path = folder.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
@@ -232,6 +290,8 @@ fn run(args: Run) -> anyhow::Result<()> {
 async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
     let clock = match (&args.demo_clock, args.at) {
         (Some(path), _) => Clock::demo(path)?,
+        (None, Some(at)) if args.held => Clock::held(Civil(at)),
+        (None, None) if args.held => Clock::held(Clock::system(1.0).now()),
         (None, Some(at)) => Clock::starting(Civil(at), args.speed),
         (None, None) => Clock::system(args.speed),
     };
@@ -254,13 +314,20 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
     let (host, task) = host::host(world, clock, publisher);
     tasks.spawn(task);
     let mut endpoints = serde_json::Map::new();
+    let serial = serial(&scenario, &args.serial)?;
     for (ix, endpoint) in scenario.endpoints.iter().enumerate() {
+        if endpoint.transport.is_serial() {
+            let (line, path) = open_line(endpoint, serial[ix])?;
+            endpoints.insert(endpoint.name.clone(), path.into());
+            tasks.spawn(serve::line(line, endpoint.clone(), ix, host.clone()));
+            continue;
+        }
         let wanted = SocketAddr::new(args.listen, ports[ix]);
         let listener = TcpListener::bind(wanted)
             .await
             .with_context(|| format!("endpoint `{}` cannot listen on {wanted}", endpoint.name))?;
         endpoints.insert(endpoint.name.clone(), listener.local_addr()?.to_string().into());
-        tasks.spawn(serve::serve(listener, endpoint.transport, endpoint.connections, ix, host.clone()));
+        tasks.spawn(serve::serve(listener, endpoint.clone(), ix, host.clone()));
     }
     let listener = TcpListener::bind(args.control)
         .await
@@ -278,7 +345,7 @@ async fn serve_live(scenario: Scenario, args: Run) -> anyhow::Result<()> {
         print(&line.to_string())?;
     } else {
         for (name, address) in &endpoints {
-            print(&format!("{name:<10} {}", address.as_str().unwrap_or_default()))?;
+            print(&format!("{name:<22} {}", address.as_str().unwrap_or_default()))?;
         }
         print(&format!("{:<10} {control_url}", "control"))?;
     }
@@ -306,21 +373,27 @@ fn ports(scenario: &Scenario, named: &[String]) -> anyhow::Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// Ctrl-C or SIGTERM.
-async fn stopped() {
-    let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(term) => term,
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM is not watched");
-            std::future::pending().await
+/// Serial ports in the order of the scenario's endpoints; `None` is a new pty.
+fn serial<'a>(scenario: &Scenario, named: &'a [String]) -> anyhow::Result<Vec<Option<&'a Path>>> {
+    let mut paths = vec![None; scenario.endpoints.len()];
+    for text in named {
+        let (name, path) = text.split_once('=').context("--serial is NAME=PATH")?;
+        let ix = scenario.endpoints.iter().position(|e| e.name == name && e.transport.is_serial());
+        let ix = ix.with_context(|| format!("--serial: no endpoint on a serial line is called `{name}`"))?;
+        paths[ix] = Some(Path::new(path));
+    }
+    Ok(paths)
+}
+
+/// The line of an endpoint, and the path by which others find it.
+fn open_line(endpoint: &Endpoint, path: Option<&Path>) -> anyhow::Result<(line::Line, String)> {
+    let name = &endpoint.name;
+    match path {
+        Some(path) => {
+            let line = line::port(path, endpoint.line)
+                .with_context(|| format!("endpoint `{name}` cannot use {}", path.display()))?;
+            Ok((line, path.display().to_string()))
         }
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => {
-            if let Err(error) = result {
-                tracing::warn!(%error, "Ctrl-C is not watched");
-            }
-        }
-        _ = term.recv() => {}
+        None => line::pty(endpoint.line).with_context(|| format!("endpoint `{name}` gets no pty")),
     }
 }

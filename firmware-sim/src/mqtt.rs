@@ -20,10 +20,32 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Seconds without a packet before a ping.
 const KEEP_ALIVE_S: u16 = 20;
 
+/// A message for a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub payload: Vec<u8>,
+    /// Shall the broker keep it for those who come later?
+    pub retain: bool,
+}
+
+impl From<Message> for Publication {
+    fn from(message: Message) -> Self {
+        Self { topic: message.topic, payload: message.payload.into_bytes(), retain: false }
+    }
+}
+
 /// Publishes what comes until nothing can come any more and all of it is with the broker.
-pub async fn publish(host: String, port: u16, id: String, mut messages: mpsc::Receiver<Message>) {
+pub async fn publish<M: Into<Publication>>(
+    host: String,
+    port: u16,
+    id: String,
+    mut messages: mpsc::Receiver<M>,
+) {
     let seed = noise::named(u64::from(std::process::id()), &id);
-    let mut unsent: VecDeque<Message> = VecDeque::new();
+    let mut unsent: VecDeque<Publication> = VecDeque::new();
     let mut failures: u32 = 0;
     loop {
         let mut options = MqttOptions::new(id.clone(), (host.clone(), port));
@@ -61,11 +83,15 @@ async fn drive(mut events: EventLoop, failures: &mut u32) -> ConnectionError {
 }
 
 /// Hands messages to the client one by one; returns when one failed or there will be no more.
-async fn feed(client: &AsyncClient, unsent: &mut VecDeque<Message>, messages: &mut mpsc::Receiver<Message>) {
+async fn feed<M: Into<Publication>>(
+    client: &AsyncClient,
+    unsent: &mut VecDeque<Publication>,
+    messages: &mut mpsc::Receiver<M>,
+) {
     loop {
         if unsent.is_empty() {
             match messages.recv().await {
-                Some(message) => unsent.push_back(message),
+                Some(message) => unsent.push_back(message.into()),
                 None => return,
             }
         }
@@ -73,8 +99,12 @@ async fn feed(client: &AsyncClient, unsent: &mut VecDeque<Message>, messages: &m
         let sent = client
             .publish_tracked(
                 message.topic.clone(),
-                message.payload.clone().into_bytes(),
-                PublishOptions::new(QoS::AtLeastOnce),
+                message.payload.clone(),
+                if message.retain {
+                    PublishOptions::new(QoS::AtLeastOnce).retained()
+                } else {
+                    PublishOptions::new(QoS::AtLeastOnce)
+                },
             )
             .await;
         let outcome = match sent {

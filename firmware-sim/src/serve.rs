@@ -1,30 +1,26 @@
-//! Modbus over sockets: one task per connection, one request at a time, as the boxes do.
+//! Endpoints on sockets, serial lines and any other stream: one task per connection, one request at a time, as the boxes do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::face::answer::Act;
-use crate::face::frame::{FRAME_MAX, Found, Transport, find};
+use crate::face::frame::{FRAME_MAX, Request};
 use crate::host::Host;
+use crate::line::{Line, Settings};
+use crate::scenario::Endpoint;
+use crate::talk::{Answers, Later, Next, act, swallow, talk};
 
-/// A connection that says nothing for so long (real time) is closed: its place may be the last.
-const IDLE: Duration = Duration::from_mins(5);
 /// Wait after an accept that failed: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves one endpoint for ever; beyond `connections` at a time, more are closed at once.
-pub async fn serve(
-    listener: TcpListener,
-    transport: Transport,
-    connections: usize,
-    endpoint: usize,
-    host: Host,
-) {
-    let room = Arc::new(Semaphore::new(connections));
+/// Serves endpoint number `ix` for ever; beyond its `connections` at a time, more are closed at once.
+pub async fn serve(listener: TcpListener, endpoint: Endpoint, ix: usize, host: Host) {
+    let endpoint = Arc::new(endpoint);
+    let room = Arc::new(Semaphore::new(endpoint.connections));
     loop {
         match listener.accept().await {
             Err(error) => {
@@ -39,9 +35,9 @@ pub async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "no TCP_NODELAY");
                 }
-                let host = host.clone();
+                let (host, endpoint) = (host.clone(), Arc::clone(&endpoint));
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, transport, endpoint, &host).await {
+                    if let Err(error) = self::stream(stream, &endpoint, ix, &host).await {
                         tracing::debug!(%peer, %error, "connection ended");
                     }
                     drop(place);
@@ -51,37 +47,71 @@ pub async fn serve(
     }
 }
 
-/// Answers requests on any stream until the other side, or a fault, ends it.
-pub async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    transport: Transport,
-    endpoint: usize,
+/// Serves endpoint number `ix` on a serial line for ever: whoever opens the other end talks to it.
+pub async fn line(mut line: Line, endpoint: Endpoint, ix: usize, host: Host) {
+    loop {
+        if let Err(error) = stream(&mut line, &endpoint, ix, &host).await {
+            tracing::warn!(%error, endpoint = endpoint.name, "the line failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+/// Is endpoint number `ix` on any stream of bytes, a socket, a line or `tokio::io::duplex`, until the other side, or a
+/// fault, ends it. Waits are tokio's: where its time is paused, they are virtual.
+pub async fn stream(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    endpoint: &Endpoint,
+    ix: usize,
     host: &Host,
 ) -> std::io::Result<()> {
-    let mut held: Vec<u8> = Vec::with_capacity(FRAME_MAX);
-    let mut chunk = [0; FRAME_MAX];
+    let line = endpoint.transport.is_serial().then_some(endpoint.line);
+    match &endpoint.indicator {
+        Some(indicator) => send(io, line, indicator.every, ix, host).await,
+        None => talk(io, endpoint.transport, line, &Seat { endpoint: ix, host }).await,
+    }
+}
+
+/// One endpoint of a living world.
+struct Seat<'a> {
+    endpoint: usize,
+    host: &'a Host,
+}
+
+impl Answers for Seat<'_> {
+    async fn answer(&self, request: Request) -> Vec<Act> {
+        self.host.ask(self.endpoint, request).await
+    }
+}
+
+/// A weighing indicator: frame after frame, deaf. Its pace is real time (or tokio's paused one), not the world's.
+async fn send(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    line: Option<Settings>,
+    every: Duration,
+    ix: usize,
+    host: &Host,
+) -> std::io::Result<()> {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ignored = [0; FRAME_MAX];
+    let mut later = Later::default();
     loop {
-        match find(transport, &held) {
-            Found::Lost => return Ok(()),
-            Found::Skip(bytes) => {
-                held.drain(..bytes);
-            }
-            Found::Request(request, bytes) => {
-                held.drain(..bytes);
-                for act in host.ask(endpoint, request).await {
-                    match act {
-                        Act::Wait(pause) => tokio::time::sleep(pause).await,
-                        Act::Send(bytes) => stream.write_all(&bytes).await?,
-                        Act::HangUp => return Ok(()),
-                    }
-                }
-            }
-            // No frame is longer than FRAME_MAX, so `held` cannot grow beyond two chunks.
-            Found::More => match tokio::time::timeout(IDLE, stream.read(&mut chunk)).await {
-                Err(_) | Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(bytes)) => held.extend_from_slice(&chunk[..bytes]),
-                Ok(Err(error)) => return Err(error),
+        let acts = tokio::select! {
+            then = later.next() => vec![then.into()],
+            _ = ticks.tick() => match host.with(move |world| world.weighing(ix)).await {
+                Some(acts) => acts,
+                None => return Ok(()),
             },
+            read = io.read(&mut ignored) => match read? {
+                0 => return Ok(()),
+                _ => continue,
+            },
+        };
+        match act(&mut io, line, acts, &mut later).await? {
+            Next::Listen => {}
+            Next::End => return Ok(()),
+            Next::Swallow => return swallow(io, &mut ignored).await,
         }
     }
 }

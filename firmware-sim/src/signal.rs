@@ -19,6 +19,8 @@ pub enum Probe {
     Short,
     /// Reads so much too high.
     Offset(f64),
+    /// Reads so many times too high.
+    Scale(f64),
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +77,7 @@ impl Signals {
             Probe::Open => f64::INFINITY,
             Probe::Short => f64::NEG_INFINITY,
             Probe::Offset(by) => signal.value + by,
+            Probe::Scale(factor) => signal.value * factor,
         }
     }
 

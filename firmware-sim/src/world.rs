@@ -6,10 +6,13 @@
 
 use crate::civil::{Civil, DAY_S};
 use crate::device::{Device, Message, Tick};
-use crate::face::answer::{Act, TARGET_SILENT, answer, exception, framed, read, spoil};
+use crate::face::answer::{Act, Quirks, TARGET_SILENT, answer, exception, framed, read, write};
 use crate::face::frame::Request;
 use crate::face::maps::Block;
-use crate::fault::{Effect, Fault, LinkFault, Mishaps, Occurrence, ProbeFault, Timeline};
+use crate::fault::feed::{Feed, Sent};
+use crate::fault::link::{is_taken_in, seen, spoil, spoil_frame};
+use crate::fault::probe::{moves, probe};
+use crate::fault::{Effect, Fault, LinkFault, Mishap, Mishaps, Occurrence, ProbeFault, Timeline};
 use crate::noise;
 use crate::scenario::{Chance, Endpoint, Plant, Scenario, build};
 use crate::signal::{Probe, SignalIx, Signals};
@@ -25,15 +28,28 @@ pub struct World {
     /// Seconds stepped so far: the state is that at the end of second `steps - 1`.
     steps: i64,
     devices: Vec<(String, &'static str, Device)>,
+    /// What each device is plugged into.
+    supplies: Vec<Option<SignalIx>>,
+    closed: Vec<(i64, i64)>,
     mishaps: Vec<Mishaps>,
     signals: Signals,
     endpoints: Vec<Endpoint>,
     links: Vec<Vec<Option<LinkFault>>>,
     previous: Vec<Vec<Option<Vec<u8>>>>,
+    /// Requests of each unit so far.
+    turns: Vec<Vec<u64>>,
+    feeds: Vec<Feed>,
+    /// Probe faults that change from second to second: signal, what, since when.
+    moving: Vec<(SignalIx, ProbeFault, i64)>,
     timeline: Timeline,
     chances: Vec<Chance>,
-    messages: std::collections::VecDeque<Message>,
+    messages: std::collections::VecDeque<Sent>,
     messages_dropped: u64,
+}
+
+/// What is plugged into nothing of the scenario always has power.
+fn powered(signals: &Signals, supply: Option<SignalIx>) -> bool {
+    supply.is_none_or(|ix| signals.value(ix) > 0.5)
 }
 
 impl World {
@@ -60,15 +76,21 @@ impl World {
                 sure(plant, second + plant.from);
             }
         }
-        let units = |endpoint: &Endpoint| endpoint.units.len();
+        // An indicator has no units, and one link all the same.
+        let units = |endpoint: &Endpoint| endpoint.units.len().max(1);
         Self {
             utc_offset_min: scenario.utc_offset_min,
             origin,
             steps: 0,
             mishaps: vec![Mishaps::default(); scenario.devices.len()],
             devices: scenario.devices.clone(),
+            supplies: scenario.supplies.clone(),
+            closed: scenario.closed.clone(),
             signals: scenario.signals.clone(),
             links: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
+            turns: scenario.endpoints.iter().map(|e| vec![0; units(e)]).collect(),
+            feeds: vec![Feed::default(); scenario.devices.len()],
+            moving: Vec::new(),
             previous: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
             endpoints: scenario.endpoints.clone(),
             timeline,
@@ -95,6 +117,7 @@ impl World {
             second: n.rem_euclid(DAY_S),
             at: self.origin.plus_s(n),
             utc_offset_min: self.utc_offset_min,
+            closed: self.closed.iter().any(|(first, last)| (*first..=*last).contains(&n.div_euclid(DAY_S))),
         };
         if tick.second == 0 {
             self.draw_day(tick.day);
@@ -102,16 +125,27 @@ impl World {
         if self.timeline.turned(n) {
             self.take_faults(n);
         }
+        for (ix, fault, since) in self.moving.clone() {
+            self.set_probe(ix, fault, since, n);
+        }
         let (messages, dropped) = (&mut self.messages, &mut self.messages_dropped);
-        let mut out = |message| {
+        let mut out = |sent| {
             if messages.len() >= MESSAGES_MAX {
                 messages.pop_front();
                 *dropped += 1;
             }
-            messages.push_back(message);
+            messages.push_back(sent);
         };
-        for ((_, _, device), mishaps) in self.devices.iter_mut().zip(&self.mishaps) {
-            device.step(tick, *mishaps, &mut self.signals, &mut out);
+        let devices = self.devices.iter_mut().zip(&self.mishaps).zip(&self.supplies).zip(&mut self.feeds);
+        for ((((_, _, device), mishaps), supply), feed) in devices {
+            let mut mishaps = *mishaps;
+            if !powered(&self.signals, *supply) {
+                mishaps.add(Mishap::NoPower);
+            }
+            device.step(tick, mishaps, &mut self.signals, &mut |message| feed.pass(message, tick, &mut out));
+            if !feed.is_idle() {
+                feed.second(tick.at, &mut out);
+            }
         }
     }
 
@@ -139,15 +173,17 @@ impl World {
     fn take_faults(&mut self, n: i64) {
         self.mishaps.fill(Mishaps::default());
         self.links.iter_mut().for_each(|units| units.fill(None));
-        let mut probes: Vec<(SignalIx, ProbeFault)> = Vec::new();
+        self.feeds.iter_mut().for_each(Feed::mend);
+        let mut probes: Vec<(SignalIx, ProbeFault, i64)> = Vec::new();
         for occurrence in self.timeline.on(n) {
             match occurrence.effect {
                 Effect::Mishap { device, mishap } => self.mishaps[device].add(mishap),
-                Effect::Probe { signal, fault } => probes.push((signal, fault)),
+                Effect::Feed { device, fault } => self.feeds[device].add(fault),
+                Effect::Probe { signal, fault } => probes.push((signal, fault, occurrence.from)),
                 Effect::Link { endpoint, unit, fault } => {
-                    for (place, known) in self.links[endpoint].iter_mut().zip(&self.endpoints[endpoint].units)
-                    {
-                        if unit.is_none_or(|unit| unit == known.unit) {
+                    let units = &self.endpoints[endpoint].units;
+                    for (i, place) in self.links[endpoint].iter_mut().enumerate() {
+                        if unit.is_none_or(|unit| units.get(i).is_some_and(|known| known.unit == unit)) {
                             *place = Some(fault);
                         }
                     }
@@ -155,17 +191,19 @@ impl World {
             }
         }
         for ix in self.signals.all() {
-            let fault = probes.iter().find(|(signal, _)| *signal == ix).map(|(_, fault)| *fault);
-            let probe = match (fault, self.signals.probe(ix)) {
-                (None, _) => Probe::Sound,
-                (Some(ProbeFault::Stuck), Probe::Stuck(value)) => Probe::Stuck(value),
-                (Some(ProbeFault::Stuck), _) => Probe::Stuck(self.signals.value(ix)),
-                (Some(ProbeFault::Open), _) => Probe::Open,
-                (Some(ProbeFault::Short), _) => Probe::Short,
-                (Some(ProbeFault::Offset(by)), _) => Probe::Offset(by),
-            };
-            self.signals.set_probe(ix, probe);
+            match probes.iter().find(|(signal, ..)| *signal == ix) {
+                None => self.signals.set_probe(ix, Probe::Sound),
+                Some((_, fault, since)) => self.set_probe(ix, *fault, *since, n),
+            }
         }
+        probes.retain(|(_, fault, _)| moves(*fault));
+        self.moving = probes;
+    }
+
+    fn set_probe(&mut self, ix: SignalIx, fault: ProbeFault, since: i64, n: i64) {
+        let seed = noise::named(0, self.signals.label(ix).0);
+        let probe = probe(fault, self.signals.probe(ix), self.signals.value(ix), since, n, seed);
+        self.signals.set_probe(ix, probe);
     }
 
     /// The beginning of the second whose state this is.
@@ -199,6 +237,11 @@ impl World {
 
     /// The messages published since the last time, oldest first.
     pub fn take_messages(&mut self) -> impl Iterator<Item = Message> + '_ {
+        self.take_sent().map(|sent| sent.message)
+    }
+
+    /// The same, and whether each was published retained.
+    pub fn take_sent(&mut self) -> impl Iterator<Item = Sent> + '_ {
         self.messages.drain(..)
     }
 
@@ -208,21 +251,45 @@ impl World {
         self.messages_dropped
     }
 
-    /// The fault on the answers of a unit; endpoint and unit by position.
+    /// The fault on the answers of a unit, endpoint and unit by position; without power it is silent.
     #[must_use]
     pub fn link_fault(&self, endpoint: usize, unit: usize) -> Option<LinkFault> {
-        self.links[endpoint][unit]
+        let unpowered = !self.is_powered(endpoint, unit);
+        if unpowered { Some(LinkFault::Silent) } else { self.links[endpoint][unit] }
     }
 
-    /// The words of one of a unit's documented blocks; endpoint and unit by position.
+    /// Are the box of an endpoint and this unit behind it (both by position) plugged into something that is on?
+    fn is_powered(&self, endpoint: usize, unit: usize) -> bool {
+        let endpoint = &self.endpoints[endpoint];
+        powered(&self.signals, endpoint.supply)
+            && endpoint.units.get(unit).is_none_or(|unit| powered(&self.signals, unit.supply))
+    }
+
+    /// What a connection to this endpoint, a weighing indicator, has to do for its next frame.
+    #[must_use]
+    pub fn weighing(&self, endpoint: usize) -> Vec<Act> {
+        let Some(indicator) = &self.endpoints[endpoint].indicator else { return Vec::new() };
+        let frame = indicator.frame(&self.signals);
+        match self.link_fault(endpoint, 0) {
+            Some(fault) => spoil_frame(fault, frame),
+            None => vec![Act::Send(frame)],
+        }
+    }
+
+    /// What a poll of one of a unit's documented blocks brings; endpoint and unit by position. Nothing under a fault that
+    /// leaves no usable answer.
     #[must_use]
     pub fn block(&self, endpoint: usize, unit: usize, block: Block) -> Vec<u16> {
         let map = &self.endpoints[endpoint].units[unit].map;
-        read(map, &self.signals, block.table, block.first, block.count).unwrap_or_default()
+        let words = read(map, Quirks::default(), &self.signals, block.table, block.first, block.count);
+        seen(self.link_fault(endpoint, unit), words.unwrap_or_default()).unwrap_or_default()
     }
 
     /// What a connection to this endpoint has to do for a request.
     pub fn ask(&mut self, endpoint: usize, request: &Request) -> Vec<Act> {
+        if !powered(&self.signals, self.endpoints[endpoint].supply) {
+            return Vec::new();
+        }
         let units = &self.endpoints[endpoint].units;
         let Some(unit) = units.iter().position(|known| known.unit == request.unit) else {
             // A TCP gateway says that nobody is there; on a line there is nobody to say it.
@@ -233,17 +300,32 @@ impl World {
                 Vec::new()
             };
         };
-        let pdu = answer(&units[unit].map, &self.signals, &request.pdu);
+        let pdu = self.answer(endpoint, unit, &request.pdu);
         let previous = self.previous[endpoint][unit].replace(pdu.clone());
-        let mut acts = match self.links[endpoint][unit] {
-            Some(fault) => spoil(fault, request, &pdu, previous.as_deref()),
+        let turn = self.turns[endpoint][unit];
+        self.turns[endpoint][unit] += 1;
+        let mut acts = match self.link_fault(endpoint, unit) {
+            Some(fault) => spoil(fault, request, &pdu, previous.as_deref(), turn),
             None => vec![Act::Send(framed(request, request.unit, &pdu))],
         };
-        let turnaround = self.endpoints[endpoint].turnaround_ms;
+        let of = &self.endpoints[endpoint];
+        let turnaround = of.units[unit].turnaround_ms.unwrap_or(of.turnaround_ms);
         if turnaround > 0 {
             acts.insert(0, Act::Wait(std::time::Duration::from_millis(turnaround)));
         }
         acts
+    }
+
+    /// What a sound device answers; one that is told another id has it from now on.
+    fn answer(&mut self, endpoint: usize, unit: usize, pdu: &[u8]) -> Vec<u8> {
+        // What does not reach the device changes nothing in it.
+        let reached = self.link_fault(endpoint, unit).is_none_or(is_taken_in);
+        let unit = &mut self.endpoints[endpoint].units[unit];
+        if reached && let Some(answer) = write(&mut unit.map, unit.quirks, pdu) {
+            unit.unit = unit.map.unit();
+            return answer;
+        }
+        answer(&unit.map, unit.quirks, &self.signals, pdu)
     }
 
     /// Holds what instruments see of a signal at `value`; `None` lets it go.
@@ -286,6 +368,7 @@ impl World {
             let fault = match occurrence.effect {
                 Effect::Link { fault, .. } => Fault::Link(fault),
                 Effect::Probe { fault, .. } => Fault::Probe(fault),
+                Effect::Feed { fault, .. } => Fault::Feed(fault),
                 Effect::Mishap { mishap, .. } => Fault::Mishap(mishap),
             };
             (occurrence.target.as_str(), fault.word())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use gateway_wire::SigningKey;
+use gateway_wire::{Fingerprint, SigningKey};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -15,6 +15,7 @@ use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::plans::Plans;
 use crate::store::Store;
+use crate::tls::{self, Tls};
 
 /// What routes take as state.
 pub type AppState = Arc<App>;
@@ -32,6 +33,10 @@ pub struct App {
     pub hub: Hub,
     /// Signs orders and enrolments.
     pub key: SigningKey,
+    /// TLS of its own, where the settings ask for it.
+    pub tls: Option<Tls>,
+    /// Hashes of the keys that gateways may see when they connect.
+    pub tls_keys: Vec<Fingerprint>,
     /// Takes records in.
     pub ingest: Ingest,
     /// Plans of config records, decoded once.
@@ -53,6 +58,9 @@ impl App {
         let data = config.data.clone();
         std::fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
         let key = keys::load_or_make(&data.join("center.key"))?;
+        let tls = config.tls.as_ref().map(|tls| Tls::open(tls, &data)).transpose()?;
+        let proxy = config.proxy_certificate.as_deref().map(tls::proxy_key).transpose()?;
+        let tls_keys = tls.iter().map(|tls| tls.key).chain(proxy).collect();
         let store = Store::open(&data.join("center.db")).await?;
         let setup_code = if store.has_users().await? { None } else { Some(readable_code()) };
         let live_epoch = store.count_up("live_epoch").await?;
@@ -71,6 +79,8 @@ impl App {
             config,
             hub: Hub::new(live_epoch),
             key,
+            tls,
+            tls_keys,
             ingest,
             metrics: Metrics::default(),
             ordered: Notify::new(),

@@ -218,11 +218,10 @@ impl App {
         accounts::add_session(&mut tx, &user.id, &session, now).await?;
         audit::note(&mut tx, self.clock.civil().0, &user.id, "login", "").await?;
         tx.commit().await?;
-        let secure = self.config.public_url.as_ref().is_some_and(|url| url.starts_with("https:"));
         let cookie = format!(
             "{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{}",
             self.config.session_ms / 1_000,
-            if secure { "; Secure" } else { "" }
+            if self.config.over_tls() { "; Secure" } else { "" }
         );
         Ok(LoggedIn { cookie, csrf: session.csrf, user })
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use crate::tls::TlsConfig;
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +17,10 @@ pub struct Config {
     pub data: PathBuf,
     /// Where to listen; port 0 = any free one.
     pub listen: SocketAddr,
+    /// TLS of the center's own; without it plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// Certificate (PEM) that a proxy in front shows: gateways pin its key at enrolment.
+    pub proxy_certificate: Option<PathBuf>,
     /// Plain HTTP beyond loopback: only where a proxy in front ends TLS.
     pub plain_http_beyond_loopback: bool,
     /// How gateways address this center, where that differs from the `Host` they send: what their tokens are made for.
@@ -34,6 +40,8 @@ impl Default for Config {
         Self {
             data: PathBuf::from("center-data"),
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420),
+            tls: None,
+            proxy_certificate: None,
             plain_http_beyond_loopback: false,
             public_url: None,
             seal_every_ms: 30_000,
@@ -45,30 +53,46 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file. Relative `data` is relative to it.
+    /// Reads a file. Relative paths in it are relative to it.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         // toml's own message has line, column and caret.
         let mut config: Self = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
-        if let (true, Some(directory)) = (config.data.is_relative(), path.parent()) {
-            config.data = directory.join(&config.data);
+        if let Some(directory) = path.parent() {
+            let tls = config.tls.iter_mut().flat_map(|tls| tls.certificate.iter_mut().chain(&mut tls.key));
+            for path in tls.chain(&mut config.proxy_certificate).chain([&mut config.data]) {
+                // An absolute path stays what it is.
+                *path = directory.join(&*path);
+            }
         }
         Ok(config)
     }
 
     /// Refuses what must not be started.
     pub fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() && !self.plain_http_beyond_loopback {
+        if let Some(tls) = &self.tls {
+            tls.check()?;
+        }
+        if self.tls.is_none() && !self.listen.ip().is_loopback() && !self.plain_http_beyond_loopback {
             bail!(
-                "plain HTTP on {} would carry passwords in the open: listen on loopback behind a proxy that speaks \
-                 TLS, or set plain_http_beyond_loopback = true",
+                "plain HTTP on {} would carry passwords in the open: add a [tls] table, or listen on loopback behind \
+                 a proxy that speaks TLS, or set plain_http_beyond_loopback = true",
                 self.listen
             );
+        }
+        if self.tls.is_some() && self.proxy_certificate.is_some() {
+            bail!("[tls] and proxy_certificate: either the center ends TLS or a proxy does");
         }
         if !(1..=1_024).contains(&self.batch_records_max) {
             bail!("batch_records_max {} is outside 1..=1024", self.batch_records_max);
         }
         Ok(())
+    }
+
+    /// Do people and gateways reach this center over TLS, its own or a proxy's?
+    pub fn over_tls(&self) -> bool {
+        let public = self.public_url.as_ref().is_some_and(|url| url.starts_with("https:"));
+        self.tls.is_some() || self.proxy_certificate.is_some() || public
     }
 
     /// How long to wait, in real time, for the end of a verification window after it has passed.

@@ -34,12 +34,7 @@ pub fn same(left: &str, right: &str) -> bool {
 pub fn load_or_make(path: &Path) -> anyhow::Result<SigningKey> {
     match std::fs::read(path) {
         Ok(bytes) => {
-            let mode = std::fs::metadata(path)
-                .with_context(|| format!("look at {}", path.display()))?
-                .permissions()
-                .mode();
-            let others = mode & 0o077;
-            ensure!(others == 0, "{} can be read by others: chmod 600", path.display());
+            refuse_readable_by_others(path)?;
             let secret: [u8; 32] = bytes
                 .try_into()
                 .map_err(|_| anyhow::anyhow!("{} is not a key of 32 bytes", path.display()))?;
@@ -47,17 +42,28 @@ pub fn load_or_make(path: &Path) -> anyhow::Result<SigningKey> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = random::<32>();
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .with_context(|| format!("create {}", path.display()))?;
-            file.write_all(&secret)
-                .and_then(|()| file.sync_all())
-                .with_context(|| format!("write {}", path.display()))?;
+            write_secret(path, &secret)?;
             Ok(SigningKey::from_bytes(&secret))
         }
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
+}
+
+/// A secret that others can read is none.
+pub fn refuse_readable_by_others(path: &Path) -> anyhow::Result<()> {
+    let metadata = std::fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+    let others = metadata.permissions().mode() & 0o077;
+    ensure!(others == 0, "{} can be read by others: chmod 600", path.display());
+    Ok(())
+}
+
+/// Writes a new file that only its owner may read; one that is there already is never replaced.
+pub fn write_secret(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("create {}", path.display()))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(|| format!("write {}", path.display()))
 }

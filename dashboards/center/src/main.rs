@@ -1,8 +1,8 @@
-//! `center`: runs the supervision center. Data to stdout, talk to stderr.
+//! `center`: runs the supervision center, exports and verifies evidence. Data to stdout, talk to stderr.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -26,6 +26,43 @@ struct Cli {
 enum Command {
     /// Run the center.
     Run(Run),
+    /// One file that proves a case to a stranger.
+    Export(Export),
+    /// Check such a file, without a network. 0 valid, 1 invalid, 2 usage, 3 incomplete, 78 a policy that says nothing clear.
+    Verify {
+        /// The bundle.
+        file: PathBuf,
+        /// Whose keys to believe; without it nobody is believed and the answer is at best "incomplete".
+        #[arg(long)]
+        policy: Option<PathBuf>,
+        /// As JSON (docs/verify.schema.json).
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Export {
+    /// Number of the case.
+    case: i64,
+    /// Settings (TOML), as for `run`.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where database, segments and key lie.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Key file of a demo clock, as for `run`.
+    #[arg(long)]
+    demo_clock: Option<PathBuf>,
+    /// Placement and calibration of devices (docs/records.md, 9.1).
+    #[arg(long)]
+    devices: Option<PathBuf>,
+    /// Where packs of other releases lie; may be given more than once.
+    #[arg(long)]
+    packs: Vec<PathBuf>,
+    /// The file to write.
+    #[arg(short, long)]
+    output: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,20 +84,25 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Cli::parse().command;
+    let run = match Cli::parse().command {
+        Command::Run(run) => run,
+        Command::Export(asked) => return end(export(&asked)),
+        Command::Verify { file, policy, json } => return end(verify(&file, policy.as_deref(), json)),
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into()),
         )
         .init();
-    let (config, clock) = match settle(&run) {
-        Ok(settled) => settled,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "configuration");
-            return ExitCode::from(EX_CONFIG);
-        }
-    };
+    let (config, clock) =
+        match settle(run.config.as_deref(), run.data.as_ref(), run.listen, run.demo_clock.as_deref()) {
+            Ok(settled) => settled,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "configuration");
+                return ExitCode::from(EX_CONFIG);
+            }
+        };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -77,23 +119,89 @@ fn main() -> ExitCode {
     }
 }
 
-fn settle(run: &Run) -> anyhow::Result<(Config, Clock)> {
-    let mut config = match &run.config {
+fn settle(
+    file: Option<&Path>,
+    data: Option<&PathBuf>,
+    listen: Option<SocketAddr>,
+    demo_clock: Option<&Path>,
+) -> anyhow::Result<(Config, Clock)> {
+    let mut config = match file {
         Some(path) => Config::load(path)?,
         None => Config::default(),
     };
-    if let Some(data) = &run.data {
+    if let Some(data) = data {
         config.data.clone_from(data);
     }
-    if let Some(listen) = run.listen {
+    if let Some(listen) = listen {
         config.listen = listen;
     }
     config.check()?;
-    let clock = match &run.demo_clock {
+    let clock = match demo_clock {
         Some(path) => Clock::demo(path)?,
         None => Clock::system(),
     };
     Ok((config, clock))
+}
+
+/// An exit status, or the error that stood in the way.
+fn end(ended: anyhow::Result<u8>) -> ExitCode {
+    match ended {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// 0, or 3 where something is missing that verification will ask for.
+fn export(asked: &Export) -> anyhow::Result<u8> {
+    let (config, clock) =
+        settle(asked.config.as_deref(), asked.data.as_ref(), None, asked.demo_clock.as_deref())?;
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+    let devices = asked.devices.as_ref().map(read).transpose()?;
+    let packs = gateway_evidence::packs(&asked.packs).context("read the packs")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exported =
+        runtime.block_on(center::export::export(&config, &clock, asked.case, devices.as_deref(), &packs))?;
+    let made = exported.made;
+    std::fs::write(&asked.output, &made.bytes)
+        .with_context(|| format!("write {}", asked.output.display()))?;
+    say(&serde_json::json!({
+        "file": asked.output, "bytes": made.bytes.len(), "records": exported.records, "missing_packs": made.missing_packs,
+        "devices": devices.is_some(),
+    }))?;
+    for pack in &made.missing_packs {
+        eprintln!("pack {pack} is not in this release: name its folder with --packs");
+    }
+    if devices.is_none() {
+        eprintln!("placement and calibration are missing; name the file with --devices");
+    }
+    Ok(if made.missing_packs.is_empty() && devices.is_some() { 0 } else { 3 })
+}
+
+fn verify(file: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<u8> {
+    let report = match gateway_evidence::verify_file(file, policy) {
+        Ok(report) => report,
+        Err(error) => {
+            let status = error.status();
+            eprintln!("error: {:#}", anyhow::Error::new(error));
+            return Ok(status);
+        }
+    };
+    if json {
+        say(&report.json())?;
+    } else {
+        say(&report.text().trim_end())?;
+    }
+    Ok(report.outcome().status())
+}
+
+/// One line of data.
+fn say(line: &impl std::fmt::Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("write to stdout")
 }
 
 async fn serve(config: Config, clock: Clock, json: bool) -> anyhow::Result<()> {
@@ -101,7 +209,8 @@ async fn serve(config: Config, clock: Clock, json: bool) -> anyhow::Result<()> {
     let app = App::start(config, clock).await?;
     let listener =
         tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
-    let console = format!("http://{}", listener.local_addr().context("own address")?);
+    let scheme = if app.tls.is_some() { "https" } else { "http" };
+    let console = format!("{scheme}://{}", listener.local_addr().context("own address")?);
     let setup_code = app.setup_code();
     tracing::info!(console, simulated = app.clock.simulated(), "the center is up");
     if let Some(code) = &setup_code {
@@ -109,13 +218,16 @@ async fn serve(config: Config, clock: Clock, json: bool) -> anyhow::Result<()> {
     }
     if json {
         let line = serde_json::json!({ "console": console, "setup_code": setup_code });
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{line}").and_then(|()| out.flush()).context("write to stdout")?;
+        say(&line)?;
     }
     let router = center::http::router(std::sync::Arc::clone(&app));
+    let serving = match &app.tls {
+        Some(tls) => axum::serve(tls.listen(listener).context("listen")?, router).into_future(),
+        None => axum::serve(listener, router).into_future(),
+    };
     // Open streams and long polls would hold a graceful end for half a minute; they come back by themselves.
     tokio::select! {
-        ended = axum::serve(listener, router) => ended.context("serve")?,
+        ended = serving => ended.context("serve")?,
         signal = stopped() => signal?,
         () = app.ingest.ended() => anyhow::bail!("the task that stores records has ended"),
     }

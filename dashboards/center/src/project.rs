@@ -342,6 +342,25 @@ async fn concluded(
                 };
                 gateways::end_order(tx, &row.gateway, (order.0 as i64, order.1 as i64), &outcome).await?;
             }
+            // Occurrences that began and ended while there was no room are counted at the gateway only.
+            ConclusionBody::Folded(folded) => {
+                for change in &folded.last {
+                    let raised = Raised {
+                        app,
+                        gateway,
+                        row,
+                        plan,
+                        clocks: &clocks,
+                        fallback,
+                        at: folded.to,
+                        cycle: last_cycle,
+                    };
+                    alerts::changed(tx, &raised, change, changes).await?;
+                }
+            }
+            ConclusionBody::Storage(storage) => {
+                tracing::warn!(gateway = %row.gateway, state = ?storage.state, "the gateway's storage");
+            }
             // In the record, and in the regions of every alert that it touches; it has no row of its own.
             ConclusionBody::Suppression(_) => (),
         }

@@ -238,7 +238,9 @@ async fn the_language_is_kept_and_every_page_exists_in_both() {
         [("en", "<html lang=\"en\">", "My tasks"), ("zh", "<html lang=\"zh-CN\">", "我的待办")]
     {
         assert!(browser.page(&format!("/?lang={lang}")).await.contains(words));
-        for path in ["/", "/alerts", "/alerts?state=all", "/gateways", "/cases/1", "/?step=open"] {
+        for path in
+            ["/", "/alerts", "/alerts?state=all", "/gateways", "/gateways/join", "/cases/1", "/?step=open"]
+        {
             let html = browser.page(path).await;
             assert!(html.contains(tag) && html.contains(words), "{path} in {lang}");
         }
@@ -272,4 +274,23 @@ async fn set_up_happens_once_and_assets_are_kept_for_ever() {
     let tag = answer.headers[header::ETAG].clone();
     let again = browser.ask(Request::get(&sheet).header(header::IF_NONE_MATCH, tag), HttpBody::empty()).await;
     assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn codes_are_made_by_administrators_with_their_own_form_only() {
+    let rig = Rig::new().await;
+    rig.user("duty", "duty_officer").await;
+    let mut browser = Browser::new(&rig);
+    browser.log_in("duty").await;
+    assert_eq!(browser.get("/gateways/join").await.status, StatusCode::FORBIDDEN);
+    assert!(!browser.page("/gateways").await.contains("/gateways/join"));
+    let mut browser = Browser::new(&rig);
+    browser.log_in("admin").await;
+    assert!(browser.page("/gateways").await.contains("/gateways/join"));
+    let forged = browser.form("/gateways/join", &[("institution", "x"), ("site", "s")]).await;
+    assert_eq!(forged.status, StatusCode::FORBIDDEN, "no token of this session");
+    let csrf = hidden(&browser.page("/gateways/join").await, "csrf");
+    let form = [("csrf", csrf.as_str()), ("institution", "nobody"), ("site", "s")];
+    let refused = browser.form("/gateways/join", &form).await;
+    assert!(!refused.status.is_success() && text(&refused).contains("没有该单位"), "{}", text(&refused));
 }

@@ -9,22 +9,25 @@ use crate::noise;
 use crate::signal::Signals;
 
 /// Signals, in order.
-pub const QUANTITIES: &[Quantity] = &[("temperature", "°C"), ("door", ""), ("power", "W"), ("running", "")];
+pub const QUANTITIES: &[Quantity] =
+    &[("temperature", "°C"), ("door", ""), ("power", "W"), ("running", ""), ("loading", "")];
 const TEMPERATURE: usize = 0;
 const DOOR: usize = 1;
 const POWER: usize = 2;
 const RUNNING: usize = 3;
+/// 1 while somebody puts cups in: whoever counts cups watches this.
+pub const LOADING: usize = 4;
 
 /// Heat capacity of air, walls and element, J/K.
 const CHAMBER_J_K: f64 = 9000.0;
-/// Heat capacity of 8 kg of cups, J/K.
-const LOAD_J_K: f64 = 6000.0;
+/// Heat capacity of cups, J/(kg K).
+const CUPS_J_KG_K: f64 = 750.0;
 /// Losses through the closed cabinet, W/K.
 const LOSS_W_K: f64 = 6.0;
 /// Further losses through the open door, W/K.
 const DOOR_W_K: f64 = 60.0;
-/// From air to cups, W/K.
-const COUPLING_W_K: f64 = 40.0;
+/// From air to cups, W/K for each kg of them.
+const COUPLING_W_KG_K: f64 = 5.0;
 /// The PT100 in its pocket follows with this lag, s.
 const SENSOR_LAG_S: f64 = 25.0;
 /// What is left of the element when it is nearly gone: the cabinet ends up below 80 °C.
@@ -56,6 +59,8 @@ pub struct Settings {
     pub hold_s: i64,
     /// Element, W.
     pub heater_w: f64,
+    /// Cups in a run, kg.
+    pub load_kg: f64,
     /// The day.
     pub runs: Vec<Run>,
 }
@@ -101,7 +106,8 @@ impl Cabinet {
     pub(crate) fn step(&mut self, tick: Tick, mishaps: Mishaps, signals: &mut Signals) {
         let (settings, seed) = (&self.settings, self.seat.seed);
         let due = self.agenda.due(tick, |day| {
-            settings.runs.iter().enumerate().map(|(i, run)| (run.about.draw(seed, day, i), i)).collect()
+            let today = settings.runs.iter().enumerate().filter(|(_, run)| run.about.is_on(tick));
+            today.map(|(i, run)| (run.about.draw(seed, day, i), i)).collect()
         });
         if let Some(run) = due
             && matches!(self.phase, Phase::Idle | Phase::Cooling { .. })
@@ -124,6 +130,8 @@ impl Cabinet {
         signals.put(self.seat.signal(DOOR), f64::from(u8::from(door)));
         signals.put(self.seat.signal(POWER), heater_w + fan);
         signals.put(self.seat.signal(RUNNING), f64::from(u8::from(running)));
+        let loading = matches!(self.phase, Phase::Loading { .. });
+        signals.put(self.seat.signal(LOADING), f64::from(u8::from(loading)));
     }
 
     fn heater_w(&self, mishaps: Mishaps) -> f64 {
@@ -194,9 +202,13 @@ impl Cabinet {
     fn heat(&mut self, tick: Tick, door: bool, mishaps: Mishaps) {
         let input = if self.heater { self.heater_w(mishaps) } else { 0.0 };
         let loss = LOSS_W_K + if door { DOOR_W_K } else { 0.0 };
-        let into_load = COUPLING_W_K * (self.chamber_c - self.load_c);
+        let kg = self.settings.load_kg;
+        let into_load = COUPLING_W_KG_K * kg * (self.chamber_c - self.load_c);
         self.chamber_c += (input - loss * (self.chamber_c - room_c(tick.second)) - into_load) / CHAMBER_J_K;
-        self.load_c += into_load / LOAD_J_K;
+        self.load_c += into_load / (CUPS_J_KG_K * kg);
         self.sensor_c += (self.chamber_c - self.sensor_c) / SENSOR_LAG_S;
+        if mishaps.has(Mishap::HeatGun) {
+            self.sensor_c += super::heat_gun_k_s(self.sensor_c);
+        }
     }
 }

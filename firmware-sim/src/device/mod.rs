@@ -3,14 +3,20 @@
 //! A device writes its signals and, for the feeds, messages. It knows the second of the day and its own mishaps, nothing
 //! else; every draw comes from [`crate::noise`].
 
+pub mod air;
 pub mod cabinet;
+pub mod contact;
 pub mod dental;
 pub mod fridge;
+pub mod hotel;
 pub mod meter;
+pub mod radio;
 pub mod scale;
 pub mod sterilizer;
+pub mod supply;
 pub mod uv;
 pub mod waste;
+pub mod water;
 
 use crate::civil::Civil;
 use crate::fault::{Mishap, Mishaps};
@@ -30,6 +36,8 @@ pub struct Tick {
     pub at: Civil,
     /// Offset of local time from UTC.
     pub utc_offset_min: i32,
+    /// Is the institution closed today? Then nobody comes.
+    pub closed: bool,
 }
 
 impl Tick {
@@ -86,6 +94,20 @@ impl<T: Copy> Agenda<T> {
     }
 }
 
+/// What a heat gun does to a probe, K/s: the air in front of it has 180 °C.
+pub(crate) fn heat_gun_k_s(probe_c: f64) -> f64 {
+    (180.0 - probe_c) / 45.0
+}
+
+/// A count as our feeds write it.
+pub(crate) fn counted(tick: Tick, topic: &str, count: u32) -> Message {
+    let payload = format!(r#"{{"v":1,"at":"{}","count":{count}}}"#, tick.text());
+    Message { at: tick.at, topic: topic.to_owned(), payload }
+}
+
+/// Days of a world a time can be limited to: the first of them.
+pub const NAMED_DAYS_MAX: i64 = 64;
+
 /// A time of day and how far people miss it.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
@@ -93,12 +115,22 @@ pub struct About {
     pub at: i64,
     /// Missed by up to this many seconds either way.
     pub jitter: i64,
+    /// On these days only, one bit a day, closed or not; `None` is every day that is not closed.
+    pub days: Option<u64>,
 }
 
 impl About {
     pub(crate) fn draw(self, seed: u64, day: i64, index: usize) -> i64 {
         let draw = noise::mix(noise::mix(seed, day as u64), index as u64);
         self.at + (noise::share(draw).mul_add(2.0, -1.0) * self.jitter as f64) as i64
+    }
+
+    /// Does it happen on this day?
+    pub(crate) fn is_on(self, tick: Tick) -> bool {
+        match self.days {
+            None => !tick.closed,
+            Some(days) => (0..NAMED_DAYS_MAX).contains(&tick.day) && days >> tick.day & 1 == 1,
+        }
     }
 }
 
@@ -121,6 +153,18 @@ pub enum Device {
     WasteDay(waste::WasteDay),
     /// People treating patients.
     DentalDay(dental::DentalDay),
+    /// People cleaning rooms.
+    HotelDay(hotel::HotelDay),
+    /// Mains or a breaker.
+    Supply(supply::Supply),
+    /// Door contact or presence.
+    Contact(contact::Contact),
+    /// Air of a room.
+    Air(air::Air),
+    /// Water of a house.
+    Water(water::Water),
+    /// A sensor that speaks MQTT.
+    Radio(radio::Radio),
 }
 
 /// Where a device's signals lie, and its seed.
@@ -150,10 +194,16 @@ impl Device {
             Self::Sterilizer(device) => device.step(tick, mishaps, signals),
             Self::UvLamp(device) => device.step(tick, mishaps, signals),
             Self::Fridge(device) => device.step(tick, mishaps, signals),
-            Self::Meter(device) => device.step(tick, signals),
+            Self::Meter(device) => device.step(tick, mishaps, signals),
             Self::Scale(device) => device.step(tick, signals),
             Self::WasteDay(device) => device.step(tick, mishaps, signals, out),
             Self::DentalDay(device) => device.step(tick, mishaps, signals, out),
+            Self::HotelDay(device) => device.step(tick, mishaps, signals, out),
+            Self::Supply(device) => device.step(tick, mishaps, signals),
+            Self::Contact(device) => device.step(tick, mishaps, signals),
+            Self::Air(device) => device.step(tick, mishaps, signals),
+            Self::Water(device) => device.step(tick, signals),
+            Self::Radio(device) => device.step(tick, mishaps, signals, out),
         }
     }
 
@@ -162,15 +212,35 @@ impl Device {
     pub fn can(&self, mishap: Mishap) -> bool {
         use Mishap as M;
         let list: &[M] = match self {
-            Self::Cabinet(_) => &[M::WeakHeater, M::OpenedEarly, M::DoorOpen, M::NoPower, M::Skip],
-            Self::Sterilizer(_) => &[M::Abort, M::ShortHold, M::ColdSpot, M::Leak, M::NoPower, M::Skip],
-            Self::UvLamp(_) => &[M::Dim, M::Skip],
-            Self::Fridge(_) => &[M::DoorOpen, M::NoPower, M::GoesWarm, M::CompressorOff],
-            Self::Meter(_) | Self::Scale(_) => &[],
-            Self::WasteDay(_) => {
-                &[M::FeedSilent, M::DuplicateLabel, M::WeightLost, M::ForgetBag, M::NoCollector]
+            Self::Cabinet(_) => {
+                &[M::WeakHeater, M::OpenedEarly, M::DoorOpen, M::NoPower, M::Skip, M::HeatGun]
             }
-            Self::DentalDay(_) => &[M::FeedSilent],
+            Self::Sterilizer(_) => &[
+                M::Abort,
+                M::ShortHold,
+                M::ColdSpot,
+                M::Leak,
+                M::NoPower,
+                M::Skip,
+                M::WrongProgram,
+                M::UseAnyway,
+            ],
+            Self::UvLamp(_) => &[M::Dim, M::Skip, M::NoPower],
+            Self::Fridge(_) => &[M::DoorOpen, M::NoPower, M::GoesWarm, M::CompressorOff, M::HeatGun],
+            Self::Meter(_) | Self::Supply(_) => &[M::NoPower],
+            Self::Scale(_) | Self::Water(_) => &[],
+            Self::WasteDay(_) => &[
+                M::FeedSilent,
+                M::DuplicateLabel,
+                M::WeightLost,
+                M::LostInside,
+                M::ForgetBag,
+                M::NoCollector,
+            ],
+            Self::DentalDay(_) | Self::HotelDay(_) => &[M::FeedSilent],
+            Self::Contact(_) => &[M::DoorOpen],
+            Self::Air(_) => &[M::NoPower, M::DoorOpen],
+            Self::Radio(_) => &[M::NoPower, M::FeedSilent],
         };
         list.contains(&mishap)
     }

@@ -1,6 +1,7 @@
-//! Platform scale with its transmitter: settling, motion flag, tare, hundredths of a kilogram.
+//! Platform scale with its transmitter: settling, motion flag, tare, drift, overload, hundredths of a kilogram.
 
 use super::{Quantity, Seat, Tick};
+use crate::civil::DAY_S;
 use crate::noise;
 use crate::signal::{SignalIx, Signals};
 
@@ -9,6 +10,8 @@ pub const QUANTITIES: &[Quantity] =
     &[("gross", "kg"), ("net", "kg"), ("tare", "kg"), ("unstable", ""), ("at-zero", ""), ("overload", "")];
 /// Position of the net weight.
 pub const NET: usize = 1;
+/// Position of the tare.
+pub const TARE: usize = 2;
 /// Position of the motion flag.
 pub const UNSTABLE: usize = 3;
 
@@ -24,6 +27,8 @@ pub struct Scale {
     pub(crate) key: SignalIx,
     pub(crate) seat: Seat,
     pub(crate) max_kg: f64,
+    /// Its zero walks away by so much a day, kg.
+    pub(crate) drift_kg_day: f64,
     pub(crate) last_load: f64,
     pub(crate) moved: i64,
     pub(crate) tare: f64,
@@ -48,7 +53,8 @@ impl Scale {
         } else {
             0.0
         };
-        let gross = division((load + swing).clamp(-1.0, self.max_kg * 1.05));
+        let drift = self.drift_kg_day * tick.n as f64 / DAY_S as f64;
+        let gross = division((load + swing + drift).clamp(-1.0, self.max_kg * 1.05));
         let key = signals.value(self.key);
         if key > 1.5 {
             self.tare = 0.0;

@@ -52,14 +52,16 @@ impl UvLamp {
     pub(crate) fn step(&mut self, tick: Tick, mishaps: Mishaps, signals: &mut Signals) {
         let (sessions, seed) = (&self.settings.sessions, self.seat.seed);
         let due = self.agenda.due(tick, |day| {
-            sessions.iter().enumerate().map(|(i, s)| (s.about.draw(seed, day, i), i)).collect()
+            let today = sessions.iter().enumerate().filter(|(_, s)| s.about.is_on(tick));
+            today.map(|(i, s)| (s.about.draw(seed, day, i), i)).collect()
         });
         if let Some(session) = due
             && !mishaps.has(Mishap::Skip)
         {
             self.on = Some((tick.n, tick.n + sessions[session].for_s));
         }
-        self.on = self.on.filter(|(_, until)| tick.n < *until);
+        // A lamp that went out with the mains does not come back by itself: somebody has to switch it on.
+        self.on = self.on.filter(|(_, until)| tick.n < *until && !mishaps.has(Mishap::NoPower));
         let hours = self.settings.hours + self.seconds as f64 / 3600.0;
         let light = self.on.map_or(0.0, |(since, _)| {
             self.seconds += 1;

@@ -24,6 +24,8 @@ const TARE_AT: i64 = 7;
 const BAG_AT: i64 = 11;
 const PUBLISH_AT: i64 = 28;
 const OFF_AT: i64 = 55;
+/// What arrives in the store of a bag that loses weight on the way.
+const ARRIVING: f64 = 0.65;
 /// What is missing from a hand-over with lost weight, kg.
 const LOST_KG: f64 = 2.4;
 /// Bags in the store at most; beyond it the room is full and people keep bags on the ward.
@@ -56,6 +58,8 @@ pub struct Settings {
     pub bag_topic: String,
     /// Topic of the hand-overs.
     pub handover_topic: String,
+    /// Topic of the bags as the wards weigh and label them; none where only the store has a scale.
+    pub ward_topic: Option<String>,
     /// Net weight of the scale.
     pub net: SignalIx,
     /// Its motion flag.
@@ -75,10 +79,20 @@ struct Bag {
     forgotten: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A bag on its way from the ward.
+#[derive(Debug, Clone)]
+struct Carried {
+    draw: u64,
+    /// Its label, where wards print them.
+    label: Option<String>,
+    /// Share of its weight that arrives.
+    arrives: f64,
+}
+
+#[derive(Debug, Clone)]
 struct Weighing {
     since: i64,
-    draw: u64,
+    bag: Carried,
     published: bool,
 }
 
@@ -88,7 +102,7 @@ pub struct WasteDay {
     settings: Settings,
     seat: Seat,
     agenda: Agenda<Item>,
-    waiting: Vec<u64>,
+    waiting: Vec<Carried>,
     weighing: Option<Weighing>,
     store: Vec<Bag>,
     label_day: i64,
@@ -127,7 +141,7 @@ impl WasteDay {
     ) {
         match self.due(tick) {
             Some(Item::Bag(draw)) if self.store.len() + self.waiting.len() < STORE_MAX => {
-                self.waiting.push(draw);
+                self.collect(tick, draw, mishaps, out);
             }
             Some(Item::HandOver) if !mishaps.has(Mishap::NoCollector) => self.handover_waits = true,
             Some(Item::Bag(_) | Item::HandOver) | None => {}
@@ -140,8 +154,8 @@ impl WasteDay {
         }
         let talks = !mishaps.has(Mishap::FeedSilent);
         if self.weighing.is_none() && !self.waiting.is_empty() {
-            let draw = self.waiting.remove(0);
-            self.weighing = Some(Weighing { since: tick.n, draw, published: false });
+            let bag = self.waiting.remove(0);
+            self.weighing = Some(Weighing { since: tick.n, bag, published: false });
         }
         let (load, key) = self.weigh(tick, mishaps, signals, talks, out);
         if self.handover_waits && self.weighing.is_none() {
@@ -160,6 +174,7 @@ impl WasteDay {
         self.agenda.due(tick, |day| {
             let day_seed = noise::mix(seed, day as u64);
             let bags = (i64::from(settings.bags) + noise::pick(day_seed, -1, -2, 2)).max(0) as usize;
+            let bags = if tick.closed { 0 } else { bags };
             let mut items: Vec<_> = (0..bags)
                 .map(|i| {
                     let (from, to) = settings.rounds[i % settings.rounds.len()];
@@ -167,7 +182,9 @@ impl WasteDay {
                     (from + (noise::share(draw) * (to - from) as f64) as i64, Item::Bag(draw))
                 })
                 .collect();
-            items.push((settings.handover.draw(day_seed, day, 0), Item::HandOver));
+            if settings.handover.is_on(tick) {
+                items.push((settings.handover.draw(day_seed, day, 0), Item::HandOver));
+            }
             items
         })
     }
@@ -181,32 +198,47 @@ impl WasteDay {
         talks: bool,
         out: &mut dyn FnMut(Message),
     ) -> (f64, f64) {
-        let Some(weighing) = self.weighing else { return (0.0, 0.0) };
+        let Some(weighing) = self.weighing.take() else { return (0.0, 0.0) };
         let passed = tick.n - weighing.since;
         if passed >= OFF_AT {
-            self.weighing = None;
             return (0.0, 2.0);
         }
-        let (department, category, least, most) = source(weighing.draw);
-        let kg = least + (most - least) * noise::share(noise::mix(weighing.draw, 1));
+        let (department, category, full_kg) = contents(weighing.bag.draw);
+        let kg = full_kg * weighing.bag.arrives;
+        let mut weighing = weighing;
         if passed >= PUBLISH_AT && !weighing.published && signals.value(self.settings.unstable) < 0.5 {
             let net = signals.value(self.settings.net);
-            let label = self.label(tick, mishaps.has(Mishap::DuplicateLabel));
+            let printed = weighing.bag.label.take();
+            let label = printed.unwrap_or_else(|| self.label(tick, mishaps.has(Mishap::DuplicateLabel)));
             if talks {
-                let payload = format!(
-                    r#"{{"v":1,"at":"{}","label":"{label}","category":"{category}","department":"{department}","kg":{net:.2}}}"#,
-                    tick.text()
-                );
+                let payload = labelled(tick, &label, category, department, net);
                 out(Message { at: tick.at, topic: self.settings.bag_topic.clone(), payload });
             }
             let forgotten = mishaps.has(Mishap::ForgetBag) && !self.forgot;
             self.forgot |= forgotten;
             self.store.push(Bag { label, kg: net, forgotten });
             self.bags += 1;
-            self.weighing = Some(Weighing { published: true, ..weighing });
+            weighing.published = true;
         }
+        self.weighing = Some(weighing);
         let key = if passed == TARE_AT { 1.0 } else { 0.0 };
         (if passed < BAG_AT { BOX_KG } else { BOX_KG + kg }, key)
+    }
+
+    /// A bag is ready on a ward: weighed and labelled there, if the wards do that, and carried to the store.
+    fn collect(&mut self, tick: Tick, draw: u64, mishaps: Mishaps, out: &mut dyn FnMut(Message)) {
+        let mut label = None;
+        if let Some(topic) = self.settings.ward_topic.clone() {
+            let (department, category, kg) = contents(draw);
+            let printed = self.label(tick, mishaps.has(Mishap::DuplicateLabel));
+            if !mishaps.has(Mishap::FeedSilent) {
+                let payload = labelled(tick, &printed, category, department, kg);
+                out(Message { at: tick.at, topic, payload });
+            }
+            label = Some(printed);
+        }
+        let arrives = if mishaps.has(Mishap::LostInside) { ARRIVING } else { 1.0 };
+        self.waiting.push(Carried { draw, label, arrives });
     }
 
     fn label(&mut self, tick: Tick, duplicate: bool) -> String {
@@ -243,6 +275,20 @@ impl WasteDay {
         );
         out(Message { at: tick.at, topic: self.settings.handover_topic.clone(), payload });
     }
+}
+
+/// A bag as our feeds write it.
+fn labelled(tick: Tick, label: &str, category: &str, department: &str, kg: f64) -> String {
+    format!(
+        r#"{{"v":1,"at":"{}","label":"{label}","category":"{category}","department":"{department}","kg":{kg:.2}}}"#,
+        tick.text()
+    )
+}
+
+/// Department, category and kg of a drawn bag.
+fn contents(draw: u64) -> (&'static str, &'static str, f64) {
+    let (department, category, least, most) = source(draw);
+    (department, category, least + (most - least) * noise::share(noise::mix(draw, 1)))
 }
 
 /// Department, category, least and most kg of a drawn bag.

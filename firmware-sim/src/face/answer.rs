@@ -1,10 +1,9 @@
-//! From a request to what goes back on the wire, spoiled or not.
+//! From a request to what goes back on the wire.
 
 use std::time::Duration;
 
 use super::frame::{Request, rtu, tcp};
 use super::maps::{Map, Table};
-use crate::fault::LinkFault;
 use crate::signal::Signals;
 
 /// Modbus exception codes used here.
@@ -21,6 +20,19 @@ pub const REGISTERS_MAX: u16 = 125;
 /// See [`REGISTERS_MAX`].
 pub const BITS_MAX: u16 = 2000;
 
+/// How an instrument departs from its manual, or its manual from the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Its addresses are so many higher than documented: a manual that counts from 1, or from 40001.
+    pub base: u16,
+    /// A documented block is read whole or not at all (exception 2).
+    pub whole_blocks: bool,
+    /// Registers it does not have answer 0 instead of exception 2.
+    pub zero_holes: bool,
+    /// Registers in one request at most, when fewer than the specification's (exception 3).
+    pub most: Option<u16>,
+}
+
 /// What a connection does for an answer, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
@@ -28,41 +40,126 @@ pub enum Act {
     Wait(Duration),
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Do this so much (real time) after the request, and go on meanwhile.
+    After(Duration, Then),
+    /// Close the connection.
+    HangUp,
+    /// Neither answer nor close from here on: the device has forgotten the connection.
+    GoDeaf,
+}
+
+/// What can be done later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// Send these bytes.
+    Send(Vec<u8>),
     /// Close the connection.
     HangUp,
 }
 
+impl From<Then> for Act {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Send(bytes) => Self::Send(bytes),
+            Then::HangUp => Self::HangUp,
+        }
+    }
+}
+
 /// Words of consecutive registers, or the exception the device would answer.
-pub fn read(map: &Map, signals: &Signals, table: Table, first: u16, count: u16) -> Result<Vec<u16>, u8> {
+pub fn read(
+    map: &Map,
+    quirks: Quirks,
+    signals: &Signals,
+    table: Table,
+    first: u16,
+    count: u16,
+) -> Result<Vec<u16>, u8> {
     if !map.has(table) {
         return Err(ILLEGAL_FUNCTION);
     }
     let most = match table {
         Table::Coil | Table::Discrete => BITS_MAX,
-        Table::Holding | Table::Input => REGISTERS_MAX,
+        Table::Holding | Table::Input => quirks.most.unwrap_or(REGISTERS_MAX).min(REGISTERS_MAX),
     };
     if count == 0 || count > most {
         return Err(ILLEGAL_VALUE);
     }
+    let first = first.checked_sub(quirks.base).ok_or(ILLEGAL_ADDRESS)?;
+    if quirks.whole_blocks && cuts_a_block(map, table, first, count) {
+        return Err(ILLEGAL_ADDRESS);
+    }
+    let hole = quirks.zero_holes.then_some(0);
     (0..count)
-        .map(|i| first.checked_add(i).and_then(|at| map.word(table, at, signals)).ok_or(ILLEGAL_ADDRESS))
+        .map(|i| {
+            let at = first.checked_add(i).ok_or(ILLEGAL_ADDRESS)?;
+            map.word(table, at, signals).or(hole).ok_or(ILLEGAL_ADDRESS)
+        })
         .collect()
 }
 
-/// The PDU a sound device answers.
+/// Does a request take some registers of a documented block and leave others?
+fn cuts_a_block(map: &Map, table: Table, first: u16, count: u16) -> bool {
+    let (first, end) = (u32::from(first), u32::from(first) + u32::from(count));
+    map.blocks().iter().filter(|block| block.table == table).any(|block| {
+        let (from, to) = (u32::from(block.first), u32::from(block.first) + u32::from(block.count));
+        let touches = first < to && from < end;
+        touches && (first > from || end < to)
+    })
+}
+
+/// Does a request to write, and gives the PDU of its answer; `None` for any other request.
+pub fn write(map: &mut Map, quirks: Quirks, pdu: &[u8]) -> Option<Vec<u8>> {
+    let function = *pdu.first()?;
+    let table = match function {
+        0x05 | 0x0F => Table::Coil,
+        0x06 | 0x10 => Table::Holding,
+        _ => return None,
+    };
+    if !map.can_be_written(table) {
+        return Some(exception(function, ILLEGAL_FUNCTION));
+    }
+    let done = written(pdu).and_then(|(first, words)| {
+        let first = first.checked_sub(quirks.base).ok_or(ILLEGAL_ADDRESS)?;
+        map.write(table, first, &words)
+    });
+    // All four answer with the first five bytes of the request.
+    Some(done.map_or_else(|code| exception(function, code), |()| pdu[..5].to_vec()))
+}
+
+/// Address and words of a request to write.
+fn written(pdu: &[u8]) -> Result<(u16, Vec<u16>), u8> {
+    let [function, a, b, c, d, ref rest @ ..] = *pdu else { return Err(ILLEGAL_VALUE) };
+    let (first, value) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let bytes = rest.split_first().map_or(&[][..], |(_, bytes)| bytes);
+    let words = match function {
+        0x05 if value == 0xFF00 || value == 0 => vec![u16::from(value != 0)],
+        0x06 => vec![value],
+        0x0F if bytes.len() == usize::from(value).div_ceil(8) => {
+            (0..usize::from(value)).map(|i| u16::from(bytes[i / 8] >> (i % 8) & 1)).collect()
+        }
+        0x10 if bytes.len() == usize::from(value) * 2 => {
+            bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+        }
+        _ => return Err(ILLEGAL_VALUE),
+    };
+    if words.is_empty() { Err(ILLEGAL_VALUE) } else { Ok((first, words)) }
+}
+
+/// The PDU a sound device answers to a request to read.
 #[must_use]
-pub fn answer(map: &Map, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
+pub fn answer(map: &Map, quirks: Quirks, signals: &Signals, pdu: &[u8]) -> Vec<u8> {
     let function = pdu.first().copied().unwrap_or(0);
     let table = match function {
         1 => Table::Coil,
         2 => Table::Discrete,
         3 => Table::Holding,
         4 => Table::Input,
-        // Nothing here can be written, and nothing else is known.
+        // Nothing else is known.
         _ => return exception(function, ILLEGAL_FUNCTION),
     };
     let [_, a, b, c, d] = *pdu else { return exception(function, ILLEGAL_VALUE) };
-    match read(map, signals, table, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])) {
+    match read(map, quirks, signals, table, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])) {
         Err(code) => exception(function, code),
         Ok(words) => {
             let data: Vec<u8> = match table {
@@ -91,56 +188,5 @@ pub fn framed(request: &Request, unit: u8, pdu: &[u8]) -> Vec<u8> {
     match request.transaction {
         Some(transaction) => tcp(transaction, unit, pdu),
         None => rtu(unit, pdu),
-    }
-}
-
-/// What becomes of an answer under a fault. `previous` is the PDU answered before this one, if any.
-#[must_use]
-pub fn spoil(fault: LinkFault, request: &Request, pdu: &[u8], previous: Option<&[u8]>) -> Vec<Act> {
-    let unit = request.unit;
-    let sound = || framed(request, unit, pdu);
-    match fault {
-        LinkFault::Silent => Vec::new(),
-        LinkFault::Exception(code) => {
-            let function = request.pdu.first().copied().unwrap_or(0);
-            vec![Act::Send(framed(request, unit, &exception(function, code)))]
-        }
-        LinkFault::Truncated => {
-            let mut frame = sound();
-            frame.truncate(frame.len() - frame.len() / 3 - 1);
-            vec![Act::Send(frame)]
-        }
-        LinkFault::WrongCrc => {
-            let mut frame = sound();
-            if request.transaction.is_some() {
-                frame[5] = frame[5].wrapping_add(1);
-            } else if let Some(last) = frame.last_mut() {
-                *last ^= 0x5A;
-            }
-            vec![Act::Send(frame)]
-        }
-        LinkFault::ForeignUnit => {
-            let other = if unit == 247 { 1 } else { unit + 1 };
-            vec![Act::Send(framed(request, other, pdu))]
-        }
-        LinkFault::ForeignTransaction => vec![Act::Send(if let Some(transaction) = request.transaction {
-            tcp(transaction.wrapping_sub(1), unit, pdu)
-        } else {
-            let mut foreign = pdu.to_vec();
-            if let Some(function) = foreign.first_mut() {
-                *function = if *function == 3 { 4 } else { 3 };
-            }
-            rtu(unit, &foreign)
-        })],
-        LinkFault::PreviousAnswer => {
-            previous.map(|previous| vec![Act::Send(framed(request, unit, previous))]).unwrap_or_default()
-        }
-        LinkFault::Late(ms) => vec![Act::Wait(Duration::from_millis(u64::from(ms))), Act::Send(sound())],
-        LinkFault::HangUp => vec![Act::HangUp],
-        LinkFault::Noise => {
-            let mut frame = vec![0xFF, 0x00, 0xFE];
-            frame.extend(sound());
-            vec![Act::Send(frame)]
-        }
     }
 }

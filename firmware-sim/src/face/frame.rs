@@ -24,6 +24,26 @@ pub enum Transport {
     Tcp,
     /// RTU frames in a TCP stream, as serial servers do.
     RtuOverTcp,
+    /// RTU on a serial line: a pty, or a real port.
+    Rtu,
+    /// A weighing indicator that sends without being asked, through a serial server.
+    WeighingOverTcp,
+    /// The same on a serial line.
+    Weighing,
+}
+
+impl Transport {
+    /// On a line instead of a socket?
+    #[must_use]
+    pub const fn is_serial(self) -> bool {
+        matches!(self, Self::Rtu | Self::Weighing)
+    }
+
+    /// Does it send without being asked?
+    #[must_use]
+    pub const fn is_weighing(self) -> bool {
+        matches!(self, Self::WeighingOverTcp | Self::Weighing)
+    }
 }
 
 /// A request as it came.
@@ -77,7 +97,10 @@ pub enum Found {
 pub fn find(transport: Transport, bytes: &[u8]) -> Found {
     match transport {
         Transport::Tcp => find_tcp(bytes),
-        Transport::RtuOverTcp => find_rtu(bytes),
+        Transport::RtuOverTcp | Transport::Rtu => find_rtu(bytes),
+        // An indicator that sends all the time does not listen.
+        Transport::WeighingOverTcp | Transport::Weighing if bytes.is_empty() => Found::More,
+        Transport::WeighingOverTcp | Transport::Weighing => Found::Skip(bytes.len()),
     }
 }
 

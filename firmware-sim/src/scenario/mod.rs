@@ -1,19 +1,28 @@
 //! Scenarios: what is at a site, what will go wrong there, and when.
 //!
-//! [`file`] is the TOML as written, [`build`] checks it against itself and makes it ready to run. Every problem is reported
+//! [`compose`] puts the files together that a scenario is based on, [`file`] is the TOML as written, [`build`] checks it
+//! against itself and makes it ready to run ([`appliances`] the devices, [`terminals`] the endpoints), [`expect`] is what a
+//! correct gateway makes of it. Every problem is reported
 //! with its line; a scenario that parsed can always be run.
 
+mod appliances;
 pub(crate) mod build;
+mod compose;
+pub mod expect;
 mod file;
+mod terminals;
 
 use std::fmt;
 use std::path::Path;
 
 use crate::device::Device;
+use crate::face::answer::Quirks;
 use crate::face::frame::Transport;
 use crate::face::maps::Map;
+use crate::face::weigh::Indicator;
 use crate::fault::Effect;
-use crate::signal::Signals;
+use crate::line;
+use crate::signal::{SignalIx, Signals};
 
 /// A sentence in both languages.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -32,9 +41,15 @@ pub struct Unit {
     pub unit: u8,
     /// Its registers.
     pub map: Map,
+    /// How it departs from its manual.
+    pub quirks: Quirks,
+    /// Time it takes before it answers, real ms; the endpoint's when `None`.
+    pub turnaround_ms: Option<u64>,
+    /// What it is plugged into: silent while that is off.
+    pub supply: Option<SignalIx>,
 }
 
-/// One Modbus server.
+/// One Modbus server, or one weighing indicator.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Its name: that of the bus in a site file.
@@ -45,6 +60,12 @@ pub struct Endpoint {
     pub connections: usize,
     /// Time a device takes before it answers, real ms.
     pub turnaround_ms: u64,
+    /// How its line is set, if it is on one.
+    pub line: line::Settings,
+    /// The indicator, if it is one.
+    pub indicator: Option<Indicator>,
+    /// What its box is plugged into: nobody answers while that is off.
+    pub supply: Option<SignalIx>,
     /// Its units, by id.
     pub units: Vec<Unit>,
 }
@@ -94,13 +115,19 @@ pub struct Scenario {
     pub name: String,
     /// What it is.
     pub title: Text,
+    /// What happens in it.
+    pub about: Option<Text>,
     /// Seed of every draw.
     pub seed: u64,
     /// Local time of the site.
     pub utc_offset_min: i32,
     pub(crate) devices: Vec<(String, &'static str, Device)>,
+    /// What each device is plugged into.
+    pub(crate) supplies: Vec<Option<SignalIx>>,
+    /// Days on which the institution is closed, first and last.
+    pub(crate) closed: Vec<(i64, i64)>,
     pub(crate) signals: Signals,
-    /// Its Modbus servers.
+    /// Its Modbus servers and indicators.
     pub endpoints: Vec<Endpoint>,
     /// Sure faults.
     pub plants: Vec<Plant>,
@@ -108,6 +135,8 @@ pub struct Scenario {
     pub incident: Vec<Plant>,
     /// Likely faults.
     pub chances: Vec<Chance>,
+    /// What a correct gateway makes of it.
+    pub check: expect::Check,
 }
 
 /// One thing wrong with a scenario file.
@@ -129,18 +158,27 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The scenarios that come with the program.
-pub const EMBEDDED: [(&str, &str); 3] = [
-    ("hotel", include_str!("../../scenarios/hotel.toml")),
-    ("clinic", include_str!("../../scenarios/clinic.toml")),
-    ("hospital", include_str!("../../scenarios/hospital.toml")),
-];
+macro_rules! embedded {
+    ($($name:literal)*) => {
+        /// The scenarios that come with the program.
+        pub const EMBEDDED: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../scenarios/", $name, ".toml"))),)*];
+    };
+}
+
+embedded! {
+    "hotel" "clinic" "hospital"
+    "good-hotel" "good-clinic" "good-hospital"
+    "cabinet-too-cool" "cabinet-overheats" "door-under-pressure" "load-used-anyway" "load-repeated" "one-load-twenty-visits" "lamp-worn-out"
+    "waste-50-hours" "collector-absent" "weight-lost" "label-twice" "fridge-door" "bus-cut" "power-cut" "breaker-nightly" "district-offline" "heat-gun" "probe-replaced" "holiday-declared"
+    "holiday-undeclared" "used-while-closed"
+}
 
 /// Why there is no scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read scenario {file} (embedded ones: hotel, clinic, hospital)")]
+    #[error("cannot read scenario {file}; `firmware-sim list` names the embedded ones")]
     Read {
         /// Which.
         file: String,
@@ -155,24 +193,42 @@ pub enum LoadError {
 impl Scenario {
     /// The embedded scenario of this name, or the file at this path; `seed` instead of its own.
     pub fn load(name_or_path: &str, seed: Option<u64>) -> Result<Self, LoadError> {
-        let embedded = EMBEDDED.iter().find(|(name, _)| *name == name_or_path);
-        let loaded = if let Some((name, text)) = embedded {
-            build::build(&format!("{name}.toml"), text, seed)
+        let path = Path::new(name_or_path);
+        let loaded = if let Ok((file, text)) = embedded(name_or_path) {
+            build::build(&file, &text, seed, &embedded)
         } else {
             let read = |source| LoadError::Read { file: name_or_path.to_owned(), source };
-            let text = std::fs::read_to_string(Path::new(name_or_path)).map_err(read)?;
-            build::build(name_or_path, &text, seed)
+            let text = std::fs::read_to_string(path).map_err(read)?;
+            build::build(name_or_path, &text, seed, &|base| beside(path, base))
         };
         loaded.map_err(LoadError::Problems)
     }
 
-    /// Reads a scenario; all its problems, or the scenario.
+    /// Reads a scenario whose bases are embedded ones; all its problems, or the scenario.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
-        build::build(file, text, None)
+        build::build(file, text, None, &embedded)
     }
 
     /// Ids and kinds of the devices.
     pub fn devices(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.devices.iter().map(|(id, kind, _)| (id.as_str(), *kind))
     }
+}
+
+/// Name and text of an embedded scenario.
+fn embedded(name: &str) -> Result<(String, String), String> {
+    let found = EMBEDDED.iter().find(|(known, _)| *known == name);
+    let (name, text) = found.ok_or_else(|| format!("no embedded scenario is called `{name}`"))?;
+    Ok((format!("{name}.toml"), (*text).to_owned()))
+}
+
+/// Name and text of a base of the file at `path`: an embedded scenario, or a file beside it.
+fn beside(path: &Path, base: &str) -> Result<(String, String), String> {
+    embedded(base).or_else(|_| {
+        let path = path.with_file_name(format!("{base}.toml"));
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            format!("`{base}` is neither embedded nor readable as {}: {error}", path.display())
+        })?;
+        Ok((path.display().to_string(), text))
+    })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use firmware_sim::device::Message;
+use firmware_sim::fault::Fault;
 use firmware_sim::mqtt;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,4 +126,60 @@ async fn nothing_is_lost_when_the_broker_goes_away() {
         [0, 1, 1, 2, 2, 3, 3, 4, 4].iter().take(got.len()).map(|n| format!("payload-{n}")).collect();
     assert_eq!(got, expected);
     publisher.abort();
+}
+
+/// The clinic's second day with a fault on its feed all day: topic, payload and whether it was retained.
+fn faulty(word: &str, by: Option<f64>) -> Vec<(String, String, bool)> {
+    let mut world = world("clinic");
+    world.step_to(at(1, 0, 0));
+    world.take_sent().for_each(drop);
+    world.inject("dental-1", Fault::parse(word, by).unwrap(), Some(86_000)).unwrap();
+    world.step_to(at(2, 0, 0).plus_s(-1));
+    world.take_sent().map(|sent| (sent.message.topic, sent.message.payload, sent.retain)).collect()
+}
+
+#[test]
+fn what_a_subscriber_sees_of_feed_faults() {
+    let sound = {
+        let mut world = world("clinic");
+        world.step_to(at(1, 0, 0));
+        world.take_sent().for_each(drop);
+        world.step_to(at(2, 0, 0).plus_s(-1));
+        world
+            .take_sent()
+            .map(|sent| (sent.message.topic, sent.message.payload, sent.retain))
+            .collect::<Vec<_>>()
+    };
+    assert!(sound.len() > 20 && sound.iter().all(|(_, _, retain)| !retain));
+
+    let twice: Vec<_> = sound.iter().flat_map(|one| [one.clone(), one.clone()]).collect();
+    assert_eq!(faulty("duplicate", None), twice);
+
+    let retained: Vec<_> =
+        sound.iter().map(|(topic, payload, _)| (topic.clone(), payload.clone(), true)).collect();
+    assert_eq!(faulty("retained", None), retained);
+
+    let reordered = faulty("reordered", None);
+    assert_ne!(reordered, sound);
+    let sorted = |mut list: Vec<_>| {
+        list.sort();
+        list
+    };
+    assert_eq!(sorted(reordered), sorted(sound.clone()), "each comes once");
+
+    let wrong = faulty("clock-wrong", Some(-86_400.0));
+    assert_eq!(wrong.len(), sound.len());
+    for ((_, is, _), (_, told, _)) in sound.iter().zip(wrong) {
+        assert!(is.contains(r#""at":"2026-11-19T"#) && told.contains(r#""at":"2026-11-18T"#), "{told}");
+        assert_eq!(is.replace("2026-11-19T", "2026-11-18T"), told);
+    }
+
+    // The last message there was, three times each second for a minute; then no more.
+    let mut world = world("clinic");
+    world.step_to(at(1, 7, 0));
+    let last = world.take_sent().last().unwrap();
+    world.inject("dental-1", Fault::parse("flood", Some(3.0)).unwrap(), Some(60)).unwrap();
+    world.step_to(at(1, 7, 5));
+    let flood: Vec<_> = world.take_sent().collect();
+    assert_eq!(flood, vec![last; 180]);
 }

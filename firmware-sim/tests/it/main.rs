@@ -1,13 +1,19 @@
 //! Tests of the simulator from outside, in one binary: linking is what takes time.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod appliances;
+mod compose;
 mod faults;
 mod feeds;
+mod gallery;
 mod history;
+mod instruments;
 mod maps;
 mod physics;
 mod program;
+mod recordings;
 mod same_seed;
+mod tools;
 
 use firmware_sim::civil::{Civil, DAY_S};
 use firmware_sim::scenario::Scenario;

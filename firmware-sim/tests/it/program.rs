@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{MIDNIGHT, at};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_firmware-sim");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_firmware-sim");
 
 fn run(args: &[&str]) -> Output {
     Command::new(PROGRAM).args(args).output().unwrap()
@@ -86,7 +86,7 @@ fault = "silent"
 fn lists_and_records() {
     let output = run(&["list"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.lines().count(), 3);
+    assert_eq!(text.lines().count(), firmware_sim::scenario::EMBEDDED.len(), "{text}");
     assert!(text.contains("酒店") && text.contains("Dental clinic"));
     let from = MIDNIGHT.0.to_string();
     let to = at(0, 1, 0).0.to_string();
@@ -96,16 +96,17 @@ fn lists_and_records() {
 }
 
 /// Ends the child it holds, whatever happens.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        // It may have been ended already.
+        self.0.kill().ok();
         self.0.wait().unwrap();
     }
 }
 
-fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,

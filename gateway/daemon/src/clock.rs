@@ -5,6 +5,8 @@
 //! does. Time-outs, back-off and TLS run on real time and do not go through here, except that sleeping until an
 //! engine time is asked of [`Clock::instant`].
 //!
+//! The monotonic clock is tokio's, so that all of it follows a runtime whose time a test has paused.
+//!
 //! Leaves out: what the offset between the two is (an input of the recorder), and re-dating.
 
 use std::path::Path;
@@ -90,12 +92,12 @@ impl Wall {
         }
         let passed = system_ms().saturating_sub(file.real).max(0);
         let civil_then = file.civil.saturating_add((passed as f64 * file.speed) as i64);
-        Ok(Self(Arc::new(Source::Demo { read_at: Instant::now(), civil_then, speed: file.speed })))
+        Ok(Self(Arc::new(Source::Demo { read_at: instant(), civil_then, speed: file.speed })))
     }
 
     /// A demo clock that starts at `civil` now: for tests.
     pub fn demo_from(civil: CivilTime, speed: f64) -> Self {
-        Self(Arc::new(Source::Demo { read_at: Instant::now(), civil_then: civil.0, speed }))
+        Self(Arc::new(Source::Demo { read_at: instant(), civil_then: civil.0, speed }))
     }
 
     /// Civil time is what the caller last put there: for tests in virtual time.
@@ -111,9 +113,9 @@ impl Wall {
                 (now >= OLDEST_CREDIBLE_MS).then_some(CivilTime(now))
             }
             Source::Steered(civil_ms) => Some(CivilTime(civil_ms.load(Ordering::Relaxed))),
-            Source::Demo { read_at, civil_then, speed } => {
-                Some(CivilTime(civil_then.saturating_add(scaled(read_at.elapsed(), *speed))))
-            }
+            Source::Demo { read_at, civil_then, speed } => Some(CivilTime(
+                civil_then.saturating_add(scaled(instant().saturating_duration_since(*read_at), *speed)),
+            )),
         }
     }
 
@@ -153,12 +155,12 @@ impl Clock {
     /// Engine time is `base` now.
     pub fn start(wall: Wall, base: EngineTime) -> Self {
         let speed = wall.speed();
-        Self { wall, started: Instant::now(), base, speed }
+        Self { wall, started: instant(), base, speed }
     }
 
     /// Engine time now.
     pub fn now(&self) -> EngineTime {
-        self.at(Instant::now())
+        self.at(instant())
     }
 
     /// Engine time at a moment; `base` for all moments before the start.
@@ -168,7 +170,7 @@ impl Clock {
 
     /// When, in real time, engine time reaches `at`. At most an hour ahead: look again then.
     pub fn instant(&self, at: EngineTime) -> Instant {
-        let now = Instant::now();
+        let now = instant();
         let ahead_ms = at.since(self.at(now)).max(0) as f64 / self.speed;
         // Rounded up, so that the moment has really come when the sleeper wakes.
         now + Duration::from_secs_f64((ahead_ms / 1000.0).min(SLEEP_MAX.as_secs_f64()))
@@ -186,9 +188,9 @@ impl Clock {
     }
 }
 
-/// The moment, for stamping a request.
+/// The moment, for stamping a request: virtual where a test has paused tokio's time.
 pub fn instant() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }
 
 fn scaled(passed: Duration, speed: f64) -> i64 {

@@ -11,19 +11,38 @@ pub struct Backoff {
     first: Duration,
     last: Duration,
     nominal: Duration,
+    jitter: Jitter,
+}
+
+/// Where the jitter of pauses comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// The system's randomness.
+    Random,
+    /// None: for tests in virtual time, where one gateway is alone and every run must be the same.
+    None,
 }
 
 impl Backoff {
     /// Starts at `first`.
     pub fn new(first: Duration, last: Duration) -> Self {
-        Self { first, last, nominal: first }
+        Self { first, last, nominal: first, jitter: Jitter::Random }
     }
 
-    /// The next pause, ± 25 %.
+    /// With this jitter from now on.
+    #[must_use]
+    pub fn jittered(self, jitter: Jitter) -> Self {
+        Self { jitter, ..self }
+    }
+
+    /// The next pause, ± 25 % unless there is no jitter.
     pub fn pause(&mut self) -> Duration {
         let nominal = self.nominal;
         self.nominal = (nominal * 2).min(self.last);
-        nominal.mul_f64(1.0 + JITTER * unit_random())
+        match self.jitter {
+            Jitter::Random => nominal.mul_f64(1.0 + JITTER * unit_random()),
+            Jitter::None => nominal,
+        }
     }
 
     /// Success: the next pause is the first again.
@@ -54,5 +73,8 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.pause() < Duration::from_secs(2));
+        let mut steady = backoff.jittered(Jitter::None);
+        steady.reset();
+        assert_eq!([steady.pause(), steady.pause()], [1, 2].map(Duration::from_secs));
     }
 }

@@ -295,7 +295,7 @@ fn begin(
 }
 
 /// Where engine time goes on: where the recorder stands, or where the clock says it is by now.
-fn resume_at(core: &Core, wall: &Wall, civil: &Civil) -> EngineTime {
+pub fn resume_at(core: &Core, wall: &Wall, civil: &Civil) -> EngineTime {
     let known = match wall.source().0 {
         ClockSource::System | ClockSource::Demo => wall.civil().and_then(|now| civil.engine(now)),
         ClockSource::Center | ClockSource::Unknown => None,

@@ -114,17 +114,7 @@ impl DataDir {
 
     /// What the gateway knows of its center; `None` = not enrolled.
     pub fn enrolled(&self) -> Result<Option<Enrolled>, StateError> {
-        let path = self.root.join("center");
-        let Some(bytes) = read(&path)? else { return Ok(None) };
-        let Some(statement) = read(&self.root.join("enrolment"))? else { return Ok(None) };
-        let text = String::from_utf8_lossy(&bytes);
-        let mut lines = text.lines();
-        let url = lines.next().map(str::to_owned);
-        let center = lines.next().and_then(unhex).and_then(|key| VerifyingKey::from_bytes(&key).ok());
-        match (url, center) {
-            (Some(url), Some(center)) => Ok(Some(Enrolled { url, center, statement })),
-            _ => Err(StateError::Damaged { path, what: "not an address and a key" }),
-        }
+        enrolled_at(&self.root)
     }
 
     /// Remembers the center. The statement goes first: `center` alone would be half an enrolment.
@@ -137,6 +127,21 @@ impl DataDir {
     /// A cursor by name.
     pub fn position(&self, name: &str) -> PositionFile {
         PositionFile(self.root.join("cursors").join(name))
+    }
+}
+
+/// What the gateway of this directory knows of its center, also while it runs; `None` = not enrolled.
+pub fn enrolled_at(root: &Path) -> Result<Option<Enrolled>, StateError> {
+    let path = root.join("center");
+    let Some(bytes) = read(&path)? else { return Ok(None) };
+    let Some(statement) = read(&root.join("enrolment"))? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let url = lines.next().map(str::to_owned);
+    let center = lines.next().and_then(unhex).and_then(|key| VerifyingKey::from_bytes(&key).ok());
+    match (url, center) {
+        (Some(url), Some(center)) => Ok(Some(Enrolled { url, center, statement })),
+        _ => Err(StateError::Damaged { path, what: "not an address and a key" }),
     }
 }
 

@@ -170,7 +170,10 @@ impl Engine {
                 self.tally(Counted::HandpiecesPacked, f64::from(*count), out);
             }
             FactBody::BagLabelled { grams, .. } => self.tally(Counted::WasteGrams, *grams as f64, out),
-            FactBody::Weighing { .. } | FactBody::HandOver { .. } | FactBody::DutyDone { .. } => (),
+            FactBody::Weighing { .. }
+            | FactBody::HandOver { .. }
+            | FactBody::Device(_)
+            | FactBody::DutyDone { .. } => (),
         }
         for module in 0..self.modules.len() {
             self.fact_for(module, fact, out);

@@ -14,7 +14,7 @@ const DAY_MIN: u16 = 1440;
 const AHEAD_DAYS: i64 = 800;
 /// 2200-01-01: a clock that says so is wrong, and no calendar is worked through up to there.
 const CIVIL_END_MS: i64 = 7_258_118_400_000;
-/// Closures an institution can have declared at a time; past ones are forgotten.
+/// Closures an institution can have declared at a time; past ones are kept while there is room.
 pub(crate) const CLOSURES_MAX: usize = 64;
 
 /// What the calendar says at a moment.

@@ -12,11 +12,14 @@
 //! A failure becomes a bad reading when it is news (another cause, or the value was believed until now) and
 //! again at each heartbeat.
 //!
+//! While the ring is nearly full the deadband of some points is wider ([`Intake::thin`], `thinning.rs`).
+//!
 //! The counts of a point always close: `due = answered + failed` and `answered = kept + within_deadband + late`.
 //! Of a source that sends when it likes, whatever came is counted as due.
 
 use alloc::vec::Vec;
 
+use crate::thinning;
 use gateway_model::{
     BadCause, EngineTime, Plan, PointCounts, PointIx, PointPlan, Quality, Raw, Reading, UncertainCause,
 };
@@ -36,6 +39,7 @@ pub enum Answer {
 #[derive(Debug, Clone)]
 pub struct Intake {
     points: Vec<Door>,
+    thinning: bool,
 }
 
 /// One point's side of intake.
@@ -50,20 +54,36 @@ struct Door {
     marked: bool,
     counts: PointCounts,
     failed: [u32; BadCause::ALL.len()],
+    /// What rules compare it with; `None` = never thinned.
+    limits: Option<Vec<f64>>,
+    /// Part of a running cycle or an open alert.
+    busy: bool,
 }
 
 impl Intake {
     /// Nothing has been received yet.
     pub fn new(plan: &Plan) -> Self {
-        let door = |(slot, plan): (usize, &PointPlan)| Door {
+        let door = |((slot, plan), limits): ((usize, &PointPlan), Option<Vec<f64>>)| Door {
             plan: plan.clone(),
             kept: None,
             fresh_at: None,
             marked: false,
             counts: PointCounts { point: PointIx(slot as u16), ..PointCounts::default() },
             failed: [0; BadCause::ALL.len()],
+            limits,
+            busy: false,
         };
-        Self { points: plan.points.iter().enumerate().map(door).collect() }
+        let points = plan.points.iter().enumerate().zip(thinning::limits(plan)).map(door).collect();
+        Self { points, thinning: false }
+    }
+
+    /// From now on steady points are kept more sparsely, as far as no judgement depends on it; or again as planned.
+    /// `busy` are the points of running cycles and open alerts: they are kept as always.
+    pub fn thin(&mut self, thinning: bool, busy: &[PointIx]) {
+        self.thinning = thinning;
+        for door in &mut self.points {
+            door.busy = busy.contains(&door.counts.point);
+        }
     }
 
     /// Takes the answer to one request, or one field of a payload. What it returns belongs into the journal.
@@ -76,7 +96,7 @@ impl Intake {
             Answer::Failed(cause) => return door.fail(at, cause),
         };
         match door.plausible(raw) {
-            Ok(value) => door.take(at, raw, value, held),
+            Ok(value) => door.take(at, raw, value, held, self.thinning),
             Err(cause) => door.fail(at, cause),
         }
     }
@@ -131,7 +151,7 @@ impl Door {
         }
     }
 
-    fn take(&mut self, at: EngineTime, raw: Raw, value: f64, held: bool) -> Option<Reading> {
+    fn take(&mut self, at: EngineTime, raw: Raw, value: f64, held: bool, thinning: bool) -> Option<Reading> {
         bump(&mut self.counts.answered);
         let quality = if held { Quality::Uncertain(raw, UncertainCause::Held) } else { Quality::Good(raw) };
         let reading = Reading { point: self.counts.point, at, value: quality };
@@ -139,7 +159,7 @@ impl Door {
             bump(&mut self.counts.late);
             return Some(reading);
         }
-        let news = self.marked || !self.same(value, held) || self.heartbeat_due(at);
+        let news = self.marked || !self.same(value, held, thinning) || self.heartbeat_due(at);
         // As in the engine: a repetition of an older value makes nothing younger.
         self.fresh_at = Some(if held { self.fresh_at.unwrap_or(at) } else { at });
         if !news {
@@ -172,14 +192,15 @@ impl Door {
     }
 
     /// Within the deadband of the last reading kept, and of the same quality.
-    fn same(&self, value: f64, held: bool) -> bool {
+    fn same(&self, value: f64, held: bool, thinning: bool) -> bool {
         let kept = match self.kept {
             Some((_, Quality::Good(kept))) if !held => kept,
             Some((_, Quality::Uncertain(kept, UncertainCause::Held))) if held => kept,
             Some((_, Quality::Good(_) | Quality::Uncertain(..) | Quality::Bad(_))) | None => return false,
         };
         let Some(kept) = kept.value(self.plan.gain, self.plan.offset) else { return false };
-        libm::fabs(value - kept) < self.plan.deadband
+        let limits = self.limits.as_deref().filter(|_| thinning && !self.busy);
+        libm::fabs(value - kept) < thinning::deadband(self.plan.deadband, kept, limits)
     }
 
     /// The next answer would come too late for "kept at least this often".

@@ -55,9 +55,18 @@ impl Engine {
     /// looks and not one per second of it, and the moments do not depend on when somebody asks for them.
     pub(crate) fn look_again(&self, since: EngineTime, least_ms: i64) -> EngineTime {
         let age_ms = self.now.since(since).max(0);
-        let band_ms = if age_ms > 0 { 1_i64 << age_ms.ilog2() } else { 0 };
-        let step_ms = (band_ms / LOOKS).max(least_ms);
-        let next = since.plus((age_ms / step_ms).saturating_add(1).saturating_mul(step_ms));
+        // Bands begin where a step of a 32nd is no shorter than the least; before them every step is the least. A row ends
+        // with its band: otherwise what comes next would depend on whether somebody asked before or behind that end.
+        let first_ms = least_ms.max(1).saturating_mul(LOOKS);
+        let (step_ms, end_ms) = if age_ms < first_ms {
+            (least_ms.max(1), first_ms)
+        } else {
+            let bands = (age_ms / first_ms).ilog2();
+            let band_ms = first_ms << bands;
+            (band_ms / LOOKS, band_ms.saturating_mul(2))
+        };
+        let next_ms = (age_ms / step_ms).saturating_add(1).saturating_mul(step_ms);
+        let next = since.plus(next_ms.min(end_ms));
         // At the end of time there is no later moment to look at.
         if next > self.now { next } else { EngineTime(i64::MAX) }
     }
@@ -133,12 +142,13 @@ impl Engine {
         out: &mut Vec<Conclusion>,
     ) -> Result<(), &'static str> {
         let now = self.hours().civil(self.now).ok_or("clock_unknown")?;
-        self.closures.retain(|(_, to)| *to > now);
         if to <= from || to <= now || to.0.saturating_sub(from.0) > CLOSURE_MAX_MS {
             return Err("out_of_range");
         }
         if self.closures.len() >= CLOSURES_MAX {
-            return Err("too_many");
+            // What is over goes on counting for windows and duties that began before it, while there is room for it.
+            let over = self.closures.iter().position(|(_, to)| *to <= now).ok_or("too_many")?;
+            self.closures.remove(over);
         }
         self.closures.push((from, to));
         self.redate(out);

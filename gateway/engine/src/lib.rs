@@ -40,6 +40,7 @@ mod restore;
 mod senses;
 mod start;
 mod tally;
+mod thinning;
 mod timers;
 pub mod verify;
 mod waste;

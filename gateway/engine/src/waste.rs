@@ -37,6 +37,7 @@ impl Waste {
             FactBody::Weighing { .. }
             | FactBody::Visits { .. }
             | FactBody::HandpiecesPacked { .. }
+            | FactBody::Device(_)
             | FactBody::DutyDone { .. } => None,
         }
     }

@@ -1,16 +1,39 @@
-//! What signed records prove: that the chain closes, and that every conclusion follows from the inputs.
+//! What signed records prove, in a file that a stranger can check years later without a network.
 //!
-//! [`recompute`] feeds the recorded inputs to the engine again and compares what it concludes, and the state it comes
-//! to, with what is recorded. [`chain::check`] looks at numbers and hashes only. Both read records once, in order, and
-//! keep little: a bundle of a day or a journal of a year alike. Signatures are `gateway_wire::open`'s business and
-//! come first; whoever calls has opened every record with the gateway's key.
+//! A *bundle* ([`bundle()`]) is a tar archive: a signed manifest, the records as they were signed, keys, packs, calibration
+//! and placement, the center's case, a cover in plain language and charts. [`verify`] answers one question per line
+//! ([`Report`]); whom to believe comes from a [`TrustPolicy`], never from the bundle. Below it lie [`chain::check`] (numbers
+//! and hashes) and [`recompute`] (the recorded inputs through the engine again).
+//!
+//! [`Audit`] adds up what became of every reading that was due.
 //!
 //! Three answers, never two: *valid*, *invalid*, and *incomplete* where something needed is not there or was made by
 //! a release this one does not know. What cannot be checked never counts as checked.
 //!
-//! Leaves out: files and sockets, whether a sensor told the truth, who may see a bundle.
+//! Leaves out: sockets and clocks, whether a sensor told the truth, who may see a bundle. A second verifier that shares no
+//! code with this one lies in `tests/verifier`.
 
+mod audit;
+mod bundle;
 pub mod chain;
+mod chart;
+mod container;
+mod cover;
+mod file;
+mod policy;
 mod recompute;
+mod report;
+mod story;
+mod verify;
 
+pub use audit::{Account, Audit, Audited};
+pub use bundle::{Contents, Entry, Error as BundleError, Made, Selection, bundle, select};
+pub use file::{FileError, packs, verify_file};
+pub use policy::{GatewayTrust, PolicyError, TEMPLATE as POLICY_TEMPLATE, TrustPolicy};
 pub use recompute::{Difference, Incomplete, Recomputed, Verdict, What, recompute};
+pub use report::{Finding, Line, Outcome, Report, Status};
+pub use verify::case::{CaseFile, CaseStep};
+pub use verify::context::check_devices;
+pub use verify::numbers::Erased;
+pub use verify::walk::Received;
+pub use verify::{RECORDS_MAX, verify};

@@ -10,9 +10,7 @@
 use std::collections::VecDeque;
 
 use gateway_engine::Engine;
-use gateway_model::{
-    Conclusion, ConclusionBody, Cursor, Epoch, Input, OrderOutcome, Plan, SEMANTICS, Seq, StartInput, State,
-};
+use gateway_model::{Conclusion, Cursor, Epoch, GapCause, Input, Plan, SEMANTICS, Seq, StartInput, State};
 use gateway_wire::{Body, Header, Record};
 
 /// Reasons for "incomplete" kept, at most; the rest is in [`Recomputed::unchecked`].
@@ -138,6 +136,8 @@ struct Run {
     inputs: [Option<Seq>; 2],
     /// Inputs were eaten since the engine was made or restored.
     eaten: bool,
+    /// What led to the end of the epoch before is not known: neither is what was cut off behind it.
+    end_unknown: bool,
 }
 
 /// The first records of an epoch, until it is known whether a checkpoint is among them.
@@ -177,6 +177,12 @@ impl Run {
                 for recorded in conclusions.list {
                     self.compare(at, conclusions.because, recorded);
                 }
+            }
+            // Inputs were eaten that are not in any record: nothing is known until the checkpoint that follows.
+            Body::Gap(gap) if gap.cause == GapCause::Full => {
+                self.incomplete(Incomplete::Missing(at, at));
+                (self.engine, self.opening) = (None, None);
+                self.derived.clear();
             }
             Body::Gap(_) => {}
         }
@@ -221,6 +227,7 @@ impl Run {
         }
         if let (Some(opening), Seq(2)) = (&mut self.opening, at.seq) {
             let before = opening.before.take();
+            self.end_unknown = before.is_none();
             let same = before.is_none_or(|engine| engine.save() == *state);
             opening.state = Some(state);
             return self.compare_state(at, same);
@@ -232,6 +239,8 @@ impl Run {
                 self.concealed(at, |_| true);
                 self.compare_state(at, same);
             }
+            // What was taken over at a start, without that start: the engine did more there than restore it.
+            (None, Some(_)) if at.seq <= Seq(2) => {}
             (None, Some(plan)) => {
                 // Under the plan it was saved with nothing is superseded.
                 self.engine = Engine::restore(plan.clone(), *state).ok().map(|(engine, _)| engine);
@@ -295,8 +304,12 @@ impl Run {
     }
 
     fn compare(&mut self, at: Cursor, because: Seq, recorded: Conclusion) {
-        if said_by_shell(&recorded) || self.found.first_difference.is_some() {
+        if recorded.body.said_by_recorder() || self.found.first_difference.is_some() {
             return;
+        }
+        let next = self.derived.front().is_some_and(|(_, follows)| *follows == recorded);
+        if self.end_unknown && because == Seq(0) && !next {
+            return self.unchecked(at);
         }
         let Some((cause, follows)) = self.derived.pop_front() else {
             return self.differ(at, What::Invented(Box::new(recorded)));
@@ -344,9 +357,4 @@ impl Run {
         self.found.pending = self.derived.into_iter().map(|(_, conclusion)| conclusion).collect();
         self.found
     }
-}
-
-/// An order that came too late is never eaten.
-fn said_by_shell(conclusion: &Conclusion) -> bool {
-    matches!(conclusion.body, ConclusionBody::Order { outcome: OrderOutcome::Expired, .. })
 }

@@ -36,6 +36,18 @@ pub enum JournalError {
     /// A write failed and so did the attempt to take it back: the journal has to be opened anew.
     #[error("an earlier write failed and could not be taken back: open the journal anew")]
     Broken,
+    /// Written by a later release: nothing is cut or guessed at.
+    #[error(
+        "{} has format {version}, this release reads {known}: start the release that wrote it",
+        path.display(),
+        known = crate::format::VERSION
+    )]
+    Version {
+        /// Which segment.
+        path: PathBuf,
+        /// Its format.
+        version: u32,
+    },
     /// Only the oldest segment of a set may be evicted, and not the one being written.
     #[error("segment {0} is not the oldest that may be evicted")]
     NotOldest(u64),
@@ -56,6 +68,21 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// The disk, its inodes, a quota or a limit of the journal is used up: it passes when room is made.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::KeepFull | Self::RingFull => true,
+            Self::Io { source, .. } => crate::journal::is_full(source),
+            Self::Locked(_)
+            | Self::NoEpoch
+            | Self::TooLarge(_)
+            | Self::Broken
+            | Self::Version { .. }
+            | Self::NotOldest(_)
+            | Self::Damaged { .. } => false,
+        }
+    }
+
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }

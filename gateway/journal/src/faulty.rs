@@ -38,6 +38,15 @@ struct World {
     locks: BTreeSet<PathBuf>,
     changes: usize,
     fail: Option<(usize, Fault)>,
+    room: Option<Room>,
+    read_only: bool,
+}
+
+/// How much the disk holds.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: usize,
+    files: usize,
 }
 
 #[derive(Default, Clone)]
@@ -63,6 +72,27 @@ impl Faulty {
         self.world().fail = None;
     }
 
+    /// From now on the disk holds so many bytes and files; what is there already stays. A write that does not fit gets
+    /// as far as there is room, as on a real disk. Writing over what is there takes none.
+    pub fn room(&self, bytes: usize, files: usize) {
+        self.world().room = Some(Room { bytes, files });
+    }
+
+    /// The disk is as large as one likes again.
+    pub fn unlimited(&self) {
+        self.world().room = None;
+    }
+
+    /// Bytes of all files.
+    pub fn used(&self) -> usize {
+        self.world().used()
+    }
+
+    /// Mounted read-only, as Linux does after an error of the disk.
+    pub fn read_only(&self, read_only: bool) {
+        self.world().read_only = read_only;
+    }
+
     /// Changes so far: creations, writes, cuts, syncs, renames, removals.
     pub fn changes(&self) -> usize {
         self.world().changes
@@ -84,6 +114,20 @@ impl Faulty {
         world.durable_names = world.names.clone();
         world.locks.clear();
         world.fail = None;
+    }
+
+    /// The same bytes on a disk of their own, with no lock held and nothing failing.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let world = self.world();
+        let copy = World {
+            files: world.files.clone(),
+            names: world.names.clone(),
+            durable_names: world.durable_names.clone(),
+            folders: world.folders.clone(),
+            ..World::default()
+        };
+        Self { world: Arc::new(Mutex::new(copy)) }
     }
 
     /// Names of all files under `dir`.
@@ -117,12 +161,24 @@ impl World {
     fn change(&mut self) -> Result<(), (Fault, io::Error)> {
         let n = self.changes;
         self.changes += 1;
+        if self.read_only {
+            return Err((Fault::Refused, io::Error::from(io::ErrorKind::ReadOnlyFilesystem)));
+        }
         match self.fail {
             Some((at, fault)) if n == at || (fault == Fault::Dead && n > at) => {
                 Err((fault, io::Error::other("injected fault")))
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn used(&self) -> usize {
+        self.names.values().map(|file| self.files[*file].seen.len()).sum()
+    }
+
+    /// How many of `wanted` more bytes there is room for.
+    fn fits(&self, wanted: usize) -> usize {
+        self.room.map_or(wanted, |room| wanted.min(room.bytes.saturating_sub(self.used())))
     }
 
     fn plainly(&mut self) -> io::Result<()> {
@@ -168,6 +224,9 @@ impl Storage for Faulty {
         world.plainly()?;
         if world.names.contains_key(path) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        if world.room.is_some_and(|room| world.names.len() >= room.files) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         let file = world.files.len();
         world.files.push(Content::default());
@@ -236,13 +295,18 @@ impl Handle for Open {
             Err((Fault::Partly(n), _)) => &bytes[..bytes.len().min(*n)],
             Err((Fault::Refused | Fault::Dead, _)) => &[],
         };
+        let length = world.files[self.file].seen.len();
+        let grown = (offset as usize + written.len()).saturating_sub(length);
+        let lacking = grown - world.fits(grown);
+        let written = &written[..written.len().saturating_sub(lacking)];
         let end = offset as usize + written.len();
         let seen = &mut world.files[self.file].seen;
         if !written.is_empty() {
             seen.resize(seen.len().max(end), 0);
             seen[offset as usize..end].copy_from_slice(written);
         }
-        result.map_err(|(_, error)| error)
+        result.map_err(|(_, error)| error)?;
+        if lacking > 0 { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {

@@ -23,7 +23,7 @@ pub(crate) const ENTRY_HEAD: usize = 32;
 pub(crate) const TRAILER: usize = 8;
 
 const MAGIC: &[u8; 8] = b"NONSITEJ";
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// Never the beginning of UTF-8 text or of a CBOR record.
 const MARK: [u8; 3] = [0xe5, b'N', b'S'];
 const FOOTER: u8 = b'f';
@@ -70,6 +70,13 @@ pub(crate) fn segment_head(class: Class, number: u64, first: Position) -> Vec<u8
     head.extend_from_slice(&crc.to_le_bytes());
     head.extend_from_slice(&[0; 4]);
     head
+}
+
+/// The format of a segment that begins so, where it is not [`VERSION`] and the head is whole.
+pub(crate) fn other_version(head: &[u8]) -> Option<u32> {
+    let whole = u32_at(head, 40)? == crc32c::crc32c(&head[..40]);
+    let version = u32_at(head, 8).filter(|_| whole && head.starts_with(MAGIC));
+    version.filter(|version| *version != VERSION)
 }
 
 /// What an entry's first bytes say.

@@ -3,12 +3,11 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use crate::{
-    Class, JournalError, Limits, Position, Quarantined, Storage,
-    cursor::{line, replace_on},
+    Class, JournalError, Limits, Position, Storage, epoch,
     format::{self, Contents, ENTRY_HEAD, ENTRY_MAX, SEGMENT_HEAD},
     open::Places,
     scan::{Reader, Scan},
-    segment::{self, Segment},
+    segment::Segment,
     storage::Handle,
 };
 
@@ -28,8 +27,26 @@ pub struct Journal {
     pub(crate) known_epoch: Option<u64>,
     next: Option<Position>,
     broken: bool,
-    /// Segments up to this number have been read and checked since the start: [`Journal::check_next`].
-    checked: Option<(Class, u64)>,
+    /// Segments up to this number of each set have been read and checked: [`Journal::check_next`].
+    pub(crate) checked: [u64; 2],
+}
+
+/// From which room an append takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purse {
+    /// What everything may use.
+    Ordinary,
+    /// That and the reserve.
+    Reserve,
+}
+
+/// No more room on the disk, of bytes, files or quota.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+fn size_of(records: &[(Class, &[u8])]) -> u64 {
+    records.iter().map(|(_, bytes)| (ENTRY_HEAD + bytes.len()) as u64).sum()
 }
 
 /// The segments of one class, oldest first.
@@ -37,39 +54,8 @@ pub struct Journal {
 pub(crate) struct Set {
     pub(crate) segments: VecDeque<Segment>,
     /// Handle of the last segment, once something was appended.
-    writer: Option<Box<dyn Handle>>,
+    pub(crate) writer: Option<Box<dyn Handle>>,
     pub(crate) first_epoch_named: Option<u64>,
-}
-
-/// The ring segment that goes next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evictable {
-    /// Its set.
-    pub class: Class,
-    /// Its number.
-    pub segment: u64,
-    /// First record in it.
-    pub first: Position,
-    /// Last record in it.
-    pub last: Position,
-    /// How many records.
-    pub records: u64,
-    /// Bytes that become free.
-    pub bytes: u64,
-    /// Epoch, first seq and last seq of its records: one gap record each. Numbers between them that live in the
-    /// other set are not lost.
-    pub epochs: Vec<(u64, u64, u64)>,
-}
-
-/// Result of checking one segment.
-#[derive(Debug)]
-pub struct Checked {
-    /// In which set.
-    pub class: Class,
-    /// Which segment.
-    pub segment: u64,
-    /// What is damaged in it.
-    pub quarantined: Vec<Quarantined>,
 }
 
 impl Journal {
@@ -89,7 +75,7 @@ impl Journal {
             known_epoch: None,
             next: None,
             broken: false,
-            checked: None,
+            checked: [0; 2],
         }
     }
 
@@ -118,8 +104,7 @@ impl Journal {
             return Err(JournalError::NoEpoch);
         }
         let epoch = self.known_epoch.unwrap_or(0).max(floor) + 1;
-        let line = line(Position { epoch, seq: 0 });
-        replace_on(&*self.storage, &self.places.epoch(), line.as_bytes())?;
+        epoch::store(&*self.storage, &self.places.epoch(), epoch)?;
         self.known_epoch = Some(epoch);
         self.next = Some(Position { epoch, seq: 0 });
         Ok(epoch)
@@ -139,6 +124,22 @@ impl Journal {
     /// Appends records in order, with one sync for each stretch of the same class; all are on disk when this returns.
     /// After an error, records before [`Journal::next`] are there and those from it on are not.
     pub fn append_all(&mut self, records: &[(Class, &[u8])]) -> Result<Vec<Position>, JournalError> {
+        self.append_from(Purse::Ordinary, records)
+    }
+
+    /// The same for records of the keep set that have to be written although there is no more room: what says that
+    /// something is lost, alerts, the first records of an epoch. Takes from what [`Limits::reserve_bytes`] set aside, of
+    /// the limit and of the disk, and fails where that is used up too. All of them are there, or none.
+    pub fn append_reserved(&mut self, records: &[&[u8]]) -> Result<Vec<Position>, JournalError> {
+        let records: Vec<_> = records.iter().map(|bytes| (Class::Keep, *bytes)).collect();
+        self.append_from(Purse::Reserve, &records)
+    }
+
+    fn append_from(
+        &mut self,
+        purse: Purse,
+        records: &[(Class, &[u8])],
+    ) -> Result<Vec<Position>, JournalError> {
         let first = self.next.ok_or(JournalError::NoEpoch)?;
         if self.broken {
             return Err(JournalError::Broken);
@@ -151,15 +152,27 @@ impl Journal {
             return Err(JournalError::TooLarge(size));
         }
         let mut groups = records.chunk_by(|a, b| a.0 == b.0);
-        groups.try_for_each(|group| self.append_group(group[0].0, group))?;
+        groups.try_for_each(|group| match self.append_group(purse, group[0].0, group) {
+            Err(JournalError::Io { source, .. }) if purse == Purse::Reserve && is_full(&source) => {
+                let next = self.next.ok_or(JournalError::NoEpoch)?;
+                self.open_reserve(size_of(group), next)?;
+                self.append_group(purse, group[0].0, group)
+            }
+            done => done,
+        })?;
         let positions = (first.seq..).take(records.len());
         Ok(positions.map(|seq| Position { epoch: first.epoch, seq }).collect())
     }
 
-    fn append_group(&mut self, class: Class, records: &[(Class, &[u8])]) -> Result<(), JournalError> {
+    fn append_group(
+        &mut self,
+        purse: Purse,
+        class: Class,
+        records: &[(Class, &[u8])],
+    ) -> Result<(), JournalError> {
         let first = self.next.ok_or(JournalError::NoEpoch)?;
-        let size = records.iter().map(|(_, bytes)| (ENTRY_HEAD + bytes.len()) as u64).sum::<u64>();
-        self.make_room(class, size, first)?;
+        let size = size_of(records);
+        self.make_room(purse, class, size, first)?;
 
         let set = self.set_mut(class);
         let (Some(segment), Some(writer)) = (set.segments.back_mut(), &set.writer) else {
@@ -173,10 +186,10 @@ impl Journal {
             let position = Position { seq: first.seq + i as u64, ..first };
             format::put_entry(&mut buffer, class, start as u32, position, bytes);
         }
-        let written = writer.write_at(start, &buffer).and_then(|()| writer.sync());
-        if let Err(error) = written {
+        let written = writer.write_at(start, &buffer).map_err(|error| (!is_full(&error), error));
+        if let Err((doubtful, error)) = written.and_then(|()| writer.sync().map_err(|error| (true, error))) {
             let failed = JournalError::io("append to", &segment.path)(error);
-            self.take_back(class);
+            self.take_back(class, doubtful);
             return Err(failed);
         }
         segment.end += size;
@@ -189,19 +202,40 @@ impl Journal {
     }
 
     /// Makes sure that the last segment of the set is open for writing and has room, within the limits.
-    fn make_room(&mut self, class: Class, size: u64, first: Position) -> Result<(), JournalError> {
+    fn make_room(
+        &mut self,
+        purse: Purse,
+        class: Class,
+        size: u64,
+        first: Position,
+    ) -> Result<(), JournalError> {
         let segment_bytes = self.limits.segment_bytes;
-        let last = self.set(class).segments.back();
+        let last = self.set(class).segments.back().filter(|last| !last.full);
+        let in_reserve = last.is_some_and(|last| last.allocated > 0);
         let fits = last.is_some_and(|last| {
-            !last.full && (last.end + size <= segment_bytes || last.contents.spans.is_empty())
+            if in_reserve {
+                // Its room is for what has to be written.
+                return purse == Purse::Reserve && last.end + size <= last.allocated;
+            }
+            last.end + size <= segment_bytes || last.contents.spans.is_empty()
         });
-        let (limit, full) = match class {
-            Class::Ring => (self.limits.ring_bytes, JournalError::RingFull),
-            Class::Keep => (self.limits.keep_bytes, JournalError::KeepFull),
+        let (limit, full) = match (class, purse) {
+            (Class::Ring, _) => (self.limits.ring_bytes, JournalError::RingFull),
+            (Class::Keep, Purse::Reserve) => (self.limits.keep_bytes, JournalError::KeepFull),
+            (Class::Keep, Purse::Ordinary) => {
+                (self.limits.keep_bytes - self.limits.reserve_bytes(), JournalError::KeepFull)
+            }
         };
         let needed = if fits { size } else { size + SEGMENT_HEAD };
         if self.bytes_of(class) + needed > limit {
             return Err(full);
+        }
+        if !fits && in_reserve {
+            // Only when its successor is there may the reserve's room go.
+            let old = self.set(class).segments.len() - 1;
+            self.new_segment(class, first)?;
+            self.trim(class, old);
+            return Ok(());
         }
         if !fits {
             self.finish(class)?;
@@ -228,7 +262,7 @@ impl Journal {
         let written = writer.write_at(last.end, &footer).and_then(|()| writer.sync());
         if let Err(error) = written {
             let failed = JournalError::io("finish", &last.path)(error);
-            self.take_back(class);
+            self.take_back(class, true);
             return Err(failed);
         }
         last.bytes = last.end + footer.len() as u64;
@@ -266,24 +300,42 @@ impl Journal {
             contents: Contents::default(),
             end: SEGMENT_HEAD,
             bytes: SEGMENT_HEAD,
+            allocated: 0,
             full: false,
             footer: false,
         };
-        let set = self.set_mut(class);
-        set.segments.push_back(segment);
-        set.writer = Some(handle);
+        self.push_segment(segment, handle);
         Ok(())
     }
 
+    /// Gives back the room behind the entries of a segment that was the reserve, and writes its footer. If that
+    /// fails the segment is read whole at the next opening: nothing else depends on it.
+    fn trim(&mut self, class: Class, index: usize) {
+        let storage = self.storage.clone();
+        let Some(segment) = self.set_mut(class).segments.get_mut(index) else { return };
+        (segment.full, segment.allocated) = (true, 0);
+        let footer = segment.contents.footer(segment.end as u32);
+        let trimmed = storage.open(&segment.path, true).and_then(|handle| {
+            handle.set_length(segment.end)?;
+            handle.write_at(segment.end, &footer)?;
+            handle.sync()
+        });
+        if trimmed.is_ok() {
+            segment.bytes = segment.end + footer.len() as u64;
+            (segment.footer, segment.contents.index) = (true, Vec::new());
+        }
+    }
+
     /// After a failed write or sync: the descriptor is closed, whatever it left is cut off through a new one, and
-    /// the segment takes no more entries. Where that fails too, what is on disk is not known, and nothing more is
-    /// appended: a number must never be given to two records.
-    fn take_back(&mut self, class: Class) {
+    /// where the file is `doubtful` (anything but a write that found no room) it takes no more entries. Where the cut
+    /// fails too, what is on disk is not known, and nothing more is appended: a number must never be given to two records.
+    fn take_back(&mut self, class: Class, doubtful: bool) {
         let storage = self.storage.clone();
         let set = self.set_mut(class);
         set.writer = None;
         let Some(last) = set.segments.back_mut() else { return };
-        last.full = true;
+        last.full |= doubtful;
+        last.allocated = 0;
         let cut = storage.open(&last.path, true).and_then(|handle| {
             handle.set_length(last.end)?;
             handle.sync()
@@ -345,67 +397,7 @@ impl Journal {
         self.limits
     }
 
-    fn bytes_of(&self, class: Class) -> u64 {
+    pub(crate) fn bytes_of(&self, class: Class) -> u64 {
         self.set(class).segments.iter().map(|segment| segment.bytes).sum()
-    }
-
-    /// The ring has no room for another segment: the caller makes a gap record for this durable, then calls
-    /// [`Journal::evict`] with it, and asks again.
-    pub fn must_evict(&self) -> Option<Evictable> {
-        let room = self.bytes_of(Class::Ring) + self.limits.segment_bytes <= self.limits.ring_bytes;
-        if room { None } else { self.oldest(Class::Ring) }
-    }
-
-    /// The oldest segment of a set, unless it is the one being written.
-    pub fn oldest(&self, class: Class) -> Option<Evictable> {
-        let segments = &self.set(class).segments;
-        let oldest = segments.front().filter(|oldest| oldest.full || segments.len() > 1)?;
-        let spans = &oldest.contents.spans;
-        Some(Evictable {
-            class,
-            segment: oldest.number,
-            first: oldest.first().unwrap_or_default(),
-            last: oldest.last().unwrap_or_default(),
-            records: spans.iter().map(|span| span.records).sum(),
-            bytes: oldest.bytes,
-            epochs: spans.iter().map(|span| (span.epoch, span.first, span.last)).collect(),
-        })
-    }
-
-    /// Removes the oldest segment. Its loss must be on record by now.
-    pub fn evict(&mut self, evictable: &Evictable) -> Result<(), JournalError> {
-        let class = evictable.class;
-        if self.oldest(class).as_ref() != Some(evictable) || self.lock.is_none() {
-            return Err(JournalError::NotOldest(evictable.segment));
-        }
-        let folder = self.places.set(class);
-        let Some(oldest) = self.set(class).segments.front() else {
-            return Err(JournalError::NotOldest(evictable.segment));
-        };
-        self.storage.remove(&oldest.path).map_err(JournalError::io("remove", &oldest.path))?;
-        self.set_mut(class).segments.pop_front();
-        self.storage.sync_dir(&folder).map_err(JournalError::io("sync folder", &folder))
-    }
-
-    /// Reads one segment that has not been read since the start and reports new damage in it; `None` when all have
-    /// been. An opening reads only what was last written: call this now and then when there is nothing else to do.
-    pub fn check_next(&mut self) -> Result<Option<Checked>, JournalError> {
-        let all = self.sets.iter().flat_map(|set| &set.segments).filter(|segment| segment.full);
-        let next = all.filter(|s| self.checked.is_none_or(|checked| (s.class, s.number) > checked));
-        let Some(segment) = next.min_by_key(|segment| (segment.class, segment.number)) else {
-            return Ok(None);
-        };
-        let (class, number) = (segment.class, segment.number);
-        let whole = segment.read_whole(&*self.storage)?;
-        let survey = segment::survey(&whole, class, None, false);
-        let damage = survey.damage.into_iter().map(|damage| (class, number, damage)).collect();
-        let quarantined = self.quarantine(damage)?;
-        // Known from now on: a scan passes over it without a word.
-        let damaged = survey.contents.damaged;
-        if let Some(segment) = self.set_mut(class).segments.iter_mut().find(|s| s.number == number) {
-            segment.contents.damaged = damaged;
-        }
-        self.checked = Some((class, number));
-        Ok(Some(Checked { class, segment: number, quarantined }))
     }
 }

@@ -7,6 +7,8 @@
 //! - Positions have no holes while they are written; holes appear only by eviction and damage, and both are told.
 //! - Opening succeeds whatever the bytes look like: a torn tail is cut, damage elsewhere is skipped, kept aside and
 //!   reported, so that the caller can write down what is missing. Only the operating system's own errors stop it.
+//! - Where the disk or the keep set is full, what says so can still be written: room for it is set aside
+//!   ([`Journal::append_reserved`]).
 //! - An epoch is durable before its first record, and never used twice.
 //! - After a failed write or sync the same descriptor is never trusted again.
 //!
@@ -16,22 +18,27 @@
 //! `format.rs` describes the files.
 
 mod cursor;
+mod epoch;
 mod error;
 pub mod faulty;
 mod format;
 mod journal;
 mod open;
+mod reserve;
 mod scan;
 mod segment;
 mod storage;
+mod upkeep;
 
 pub use cursor::{CursorFile, replace_file};
 pub use error::JournalError;
 pub use format::ENTRY_MAX;
-pub use journal::{Checked, Evictable, Journal};
+pub use journal::Journal;
 pub use open::{Opened, Quarantined};
+pub use reserve::Room;
 pub use scan::{Scan, Stored};
 pub use storage::{Disk, Handle, Storage};
+pub use upkeep::{Checked, Evictable};
 
 /// Which set of segment files a record lives in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +81,7 @@ impl std::fmt::Display for Position {
 pub struct Limits {
     /// Of `ring`: at the limit the oldest segment has to go ([`Journal::must_evict`]).
     pub ring_bytes: u64,
-    /// Of `keep`: at the limit [`JournalError::KeepFull`].
+    /// Of `keep`: at the limit less [`Limits::reserve_bytes`] [`JournalError::KeepFull`].
     pub keep_bytes: u64,
     /// Of one segment file: between 4 KiB and 16 MiB, and at most a quarter of the ring.
     pub segment_bytes: u64,

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     Class, Journal, JournalError, Limits, Position, Storage,
-    cursor::{parse, read_small, replace_on},
-    format,
+    cursor::replace_on,
+    epoch, format,
     segment::{self, Damage, Segment},
 };
 
@@ -120,10 +120,11 @@ impl Journal {
             Some(position) => journal.read(position)?.map(|bytes| (position, bytes)),
         };
         opened.epochs = journal.epochs();
-        let on_file = read_small(&*journal.storage, &journal.places.epoch())?.and_then(|bytes| parse(&bytes));
+        let on_file = epoch::load(&*journal.storage, &journal.places.epoch())?;
         let named = Class::ALL.into_iter().filter_map(|class| journal.set(class).first_epoch_named);
         let seen = journal.last().map(|last| last.epoch);
-        journal.known_epoch = on_file.map(|on_file| on_file.epoch).into_iter().chain(named).chain(seen).max();
+        journal.known_epoch = on_file.into_iter().chain(named).chain(seen).max();
+        journal.mend_reserve()?;
         Ok((journal, opened))
     }
 
@@ -171,6 +172,11 @@ impl Journal {
         let writable = self.lock.is_some();
         let handle = storage.open(&path, writable).map_err(JournalError::io("open segment", &path))?;
         let bytes = handle.length().map_err(JournalError::io("measure", &path))?;
+        let mut head = [0; format::SEGMENT_HEAD as usize];
+        let n = handle.read_at(0, &mut head).map_err(JournalError::io("read segment", &path))?;
+        if let Some(version) = format::other_version(&head[..n]) {
+            return Err(JournalError::Version { path, version });
+        }
         let footer =
             segment::read_footer(&*handle, bytes).map_err(JournalError::io("read segment", &path))?;
         let mut segment = Segment {
@@ -180,6 +186,7 @@ impl Journal {
             contents: format::Contents::default(),
             end: bytes,
             bytes,
+            allocated: 0,
             full: true,
             footer: footer.is_some(),
         };
@@ -194,6 +201,11 @@ impl Journal {
         segment.end = survey.end;
         if newest {
             segment.full = false;
+            if survey.end >= format::SEGMENT_HEAD && segment::is_blank(&whole[survey.end as usize..]) {
+                // It was the reserve, and what is left of that is still good for what has to be written.
+                (segment.bytes, segment.allocated) = (survey.end, bytes);
+                return Ok(Some(segment));
+            }
             opened.torn_bytes += survey.torn;
             if survey.end < format::SEGMENT_HEAD {
                 // Not even its head got to disk: nothing was ever acknowledged in it.
@@ -235,14 +247,22 @@ impl Journal {
                 continue;
             }
             let path = folder.join(&name);
-            let kept =
+            let missing = self.missing(class, segment, &damage)?;
+            if damage.blank && missing.is_empty() {
+                continue;
+            }
+            let mut kept =
                 names.contains(&name) || (used + damage.length <= QUARANTINE_MAX && self.lock.is_some());
             if kept && !names.contains(&name) {
                 let whole = self.set(class).segments.iter().find(|s| s.number == segment);
                 let whole = whole.map(|segment| segment.read_whole(&*self.storage)).transpose()?;
                 let range = damage.offset as usize..(damage.offset + damage.length) as usize;
                 let bytes = whole.as_deref().and_then(|whole| whole.get(range)).unwrap_or_default();
-                replace_on(&*self.storage, &path, bytes)?;
+                match replace_on(&*self.storage, &path, bytes) {
+                    // Where there is no room the bytes stay where they are.
+                    Err(error) if error.is_full() => kept = false,
+                    done => done?,
+                }
                 used += damage.length;
             }
             list.push(Quarantined {
@@ -250,7 +270,7 @@ impl Journal {
                 segment,
                 offset: damage.offset,
                 bytes: damage.length,
-                missing: self.missing(class, segment, &damage)?,
+                missing,
                 kept_in: kept.then_some(path),
             });
         }

@@ -18,8 +18,10 @@ pub(crate) struct Segment {
     pub(crate) contents: Contents,
     /// Where its entries end.
     pub(crate) end: u64,
-    /// Size of the file.
+    /// Size of the file, less the zeros behind what was the reserve.
     pub(crate) bytes: u64,
+    /// Size of the file where it was the reserve and is written in place; else 0.
+    pub(crate) allocated: u64,
     /// No more entries will be added.
     pub(crate) full: bool,
     /// It has a footer.
@@ -44,6 +46,8 @@ pub(crate) struct Damage {
     pub(crate) length: u64,
     pub(crate) after: Option<Position>,
     pub(crate) before: Option<Position>,
+    /// Nothing but zeros to the end of the file: the rest of a reserve, unless a number is missing.
+    pub(crate) blank: bool,
 }
 
 /// Reads `bytes`, a whole segment. `newest`: a batch without an end may stand at its end.
@@ -96,6 +100,7 @@ pub(crate) fn survey(bytes: &[u8], class: Class, floor: Option<Position>, newest
             length: (to - at) as u64,
             after: neighbour(entries.iter().rev().find(|(offset, _)| *offset < at)).or(floor),
             before: neighbour(entries.iter().find(|(offset, _)| *offset >= to)),
+            blank: to == bytes.len() && is_blank(&bytes[at..]),
         });
     }
     survey
@@ -129,6 +134,11 @@ pub(crate) fn good_entry(bytes: &[u8], at: usize, class: Class, last: Option<Pos
         }
         Found::Short(_) | Found::Bad => None,
     }
+}
+
+/// Nothing but zeros, and some of them.
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Where entries begin again after damage.

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertChange, EngineTime, Epoch, ModuleIx, PointIx, Seq, SuppressionChange};
+use crate::{AlertChange, EngineTime, Epoch, Folded, ModuleIx, PointIx, Seq, Storage, SuppressionChange};
 
 /// One conclusion, at the engine time it was reached.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -36,9 +36,26 @@ pub enum ConclusionBody {
         #[n(1)]
         outcome: OrderOutcome,
     },
-    /// The suppression of a rule changed.
+    /// The recorder's room changed its state. Said by the recorder.
     #[n(3)]
+    Storage(#[n(0)] Storage),
+    /// What was concluded of one rule while there was no room to record each change. Said by the recorder.
+    #[n(4)]
+    Folded(#[n(0)] Folded),
+    /// The suppression of a rule changed.
+    #[n(5)]
     Suppression(#[n(0)] SuppressionChange),
+}
+
+impl ConclusionBody {
+    /// Said by the recorder, not concluded by the engine: nobody can derive it from the inputs anew.
+    pub fn said_by_recorder(&self) -> bool {
+        match self {
+            Self::Order { outcome, .. } => *outcome == OrderOutcome::Expired,
+            Self::Storage(_) | Self::Folded(_) => true,
+            Self::Alert(_) | Self::Cycle(_) | Self::Suppression(_) => false,
+        }
+    }
 }
 
 /// What became of an order.
@@ -196,4 +213,13 @@ pub enum GapCause {
     /// A queue inside the gateway was full.
     #[n(3)]
     Overrun,
+    /// There was no room to record: judged all the same, so a re-computation begins again at the checkpoint that follows.
+    #[n(4)]
+    Full,
+    /// The process had been stopped on purpose.
+    #[n(5)]
+    Stopped,
+    /// Receipted by the center, and no longer in the gateway's own storage.
+    #[n(6)]
+    TailLost,
 }

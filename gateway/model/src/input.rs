@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertId, CivilTime, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
+use crate::{AlertId, CivilTime, DeviceFact, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
 
 /// One thing the engine eats.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -343,8 +343,11 @@ pub enum FactBody {
         #[n(0)]
         count: u32,
     },
-    /// A duty was done: B-D test, biological monitoring, calibration, lamp cleaning.
+    /// Something happened to the instrument itself.
     #[n(5)]
+    Device(#[n(0)] DeviceFact),
+    /// A duty was done: B-D test, biological monitoring, calibration, lamp cleaning.
+    #[n(6)]
     DutyDone {
         /// [`crate::DutyPlan::duty`].
         #[n(0)]

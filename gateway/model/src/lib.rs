@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod alert;
 mod conclusion;
+mod device_fact;
 mod handling;
 mod id;
 mod input;
@@ -22,6 +23,7 @@ mod program;
 mod quality;
 mod raw;
 mod state;
+mod storage;
 mod text;
 mod time;
 mod unit;
@@ -33,6 +35,7 @@ pub use alert::{
 pub use conclusion::{
     Conclusion, ConclusionBody, Cycle, CycleMeasured, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
+pub use device_fact::DeviceFact;
 pub use handling::{
     AggravatePlan, AggravatedBy, AlertDetail, ChatterPlan, EscalatePlan, EscalationCause, Handling,
     HandlingState, ProvablePlan, ShownPlan, StepPlan, SuppressionChange, SuppressionEvent,
@@ -63,6 +66,7 @@ pub use state::{
     AlertState, ClockState, CycleState, EventState, HeatMeasures, ModuleState, OccurrenceState, Phase,
     PointState, RuleState, State,
 };
+pub use storage::{Folded, Storage, StorageState};
 pub use text::Text;
 pub use time::{CivilTime, EngineTime};
 pub use unit::{Dimension, Unit};

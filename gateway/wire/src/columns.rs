@@ -6,7 +6,7 @@
 //! decimal only where that decimal gives its bits back, else as the difference of bit patterns. What was last seen of
 //! a track is remembered from run to run, so that an input between two readings costs little.
 //!
-//! `docs/record-format.md` describes the bytes for strangers; a change here is a new version of the inputs body.
+//! `docs/records.md` describes the bytes for strangers; a change here is a new version of the inputs body.
 
 use std::collections::BTreeMap;
 

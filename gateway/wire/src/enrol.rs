@@ -1,8 +1,9 @@
 //! First contact: how a gateway comes to know its center and a center its gateway.
 //!
 //! A person carries the code from one screen to the other. Its first half is a secret of the center, used once;
-//! its second half is the beginning of the SHA-256 of the center's key, so that the gateway knows whom it talks to
-//! before it sends anything. The center answers with a signed statement of what it has enrolled.
+//! its second half is the SHA-256 of the center's key, or the beginning of it, so that the gateway knows whom it talks
+//! to before it sends anything. The center first says who it is and which TLS keys it shows, signed; then, over a line
+//! that ends at one of those keys, it answers with a signed statement of what it has enrolled.
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use minicbor::{Decode, Encode};
 use crate::{RecordError, SigningKey, VerifyingKey, envelope, hex, unhex};
 
 const REQUEST_TYPE: &str = "application/nonsite-enrol-request";
+const IDENTITY_TYPE: &str = "application/nonsite-identity";
 const STATEMENT_TYPE: &str = "application/nonsite-enrolment";
 /// Bytes of a request or an answer, at most.
 const ENROL_MAX: usize = 16 << 10;
@@ -19,14 +21,16 @@ const ENROL_MAX: usize = 16 << 10;
 const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 /// Characters of the secret half: 40 bits, used once within 15 minutes.
 const SECRET: usize = 8;
+/// Bytes of the hash of the center's key in a code that is typed.
+const TYPED: usize = 8;
 
-/// `XXXXXXXX-<16 hex digits>`.
+/// `XXXXXXXX-<16 hex digits>` as typed, `XXXXXXXX-<64 hex digits>` as a QR code holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrolCode {
     /// Known to the center only, used once.
     pub secret: String,
-    /// First 8 bytes of the SHA-256 of the center's key.
-    pub center: [u8; 8],
+    /// The SHA-256 of the center's key: its first 8 bytes, or all 32.
+    center: Vec<u8>,
 }
 
 impl EnrolCode {
@@ -34,7 +38,13 @@ impl EnrolCode {
     pub fn new(random: [u8; 5], center: &VerifyingKey) -> Self {
         let bits = random.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
         let character = |i| char::from(ALPHABET[(bits >> (5 * i)) as usize & 31]);
-        Self { secret: (0..SECRET).map(character).collect(), center: center.kid() }
+        Self { secret: (0..SECRET).map(character).collect(), center: center.kid().to_vec() }
+    }
+
+    /// The same code with the whole hash: for a QR code, where length costs nobody anything.
+    #[must_use]
+    pub fn whole(&self, center: &VerifyingKey) -> Self {
+        Self { secret: self.secret.clone(), center: center.fingerprint().to_vec() }
     }
 
     /// Reads a code as a person types it: case and surrounding space do not matter.
@@ -43,12 +53,24 @@ impl EnrolCode {
         let secret = secret.to_ascii_uppercase();
         let known = secret.len() == SECRET && secret.bytes().all(|c| ALPHABET.contains(&c));
         known.then_some(())?;
-        Some(Self { secret, center: unhex(&center.to_ascii_lowercase())? })
+        let center = center.to_ascii_lowercase();
+        let typed = || unhex::<TYPED>(&center).map(|hash| hash.to_vec());
+        let center = typed().or_else(|| unhex::<32>(&center).map(|hash| hash.to_vec()))?;
+        Some(Self { secret, center })
     }
 
     /// Is this the key of the center that made the code?
     pub fn check_against(&self, center: &VerifyingKey) -> bool {
-        self.center == center.kid()
+        center.fingerprint().starts_with(&self.center)
+    }
+
+    fn expect(&self, center: &VerifyingKey) -> Result<(), RecordError> {
+        if self.check_against(center) {
+            return Ok(());
+        }
+        let mut expected = [0; TYPED];
+        expected.copy_from_slice(&self.center[..TYPED]);
+        Err(RecordError::KeyId { expected, found: center.kid().to_vec() })
     }
 }
 
@@ -62,6 +84,34 @@ impl fmt::Display for EnrolCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Fingerprint(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+/// Who a center is and whom its TLS may look like: the first thing a gateway hears, before it sends anything.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Identity {
+    /// The center's public key.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub center_key: [u8; 32],
+    /// SHA-256 of the public keys (SubjectPublicKeyInfo, DER) its TLS shows, besides what public roots vouch for.
+    #[n(1)]
+    pub tls_keys: Vec<Fingerprint>,
+}
+
+impl Identity {
+    /// Signs it with the center's key.
+    pub fn seal(&self, center: &SigningKey) -> Vec<u8> {
+        envelope::sign(center, IDENTITY_TYPE, envelope::encode(self))
+    }
+
+    /// Reads an identity and checks that the key it names signed it and is the one of the code.
+    pub fn open(code: &EnrolCode, bytes: &[u8]) -> Result<Self, RecordError> {
+        let envelope = envelope::read(bytes, IDENTITY_TYPE, ENROL_MAX)?;
+        let identity: Self = envelope::decode("identity", envelope.payload())?;
+        let center = VerifyingKey::from_bytes(&identity.center_key)?;
+        code.expect(&center)?;
+        envelope.verify(&center)?;
+        Ok(identity)
+    }
+}
 
 /// What a gateway asks, signed with the key it wants enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -166,9 +216,7 @@ impl EnrolAnswer {
         own: &VerifyingKey,
     ) -> Result<(VerifyingKey, Enrolment), RecordError> {
         let center = VerifyingKey::from_bytes(&self.center_key)?;
-        if !code.check_against(&center) {
-            return Err(RecordError::KeyId { expected: code.center, found: center.kid().to_vec() });
-        }
+        code.expect(&center)?;
         let enrolment = Enrolment::open(&center, &self.statement)?;
         if enrolment.gateway_key != own.to_bytes() {
             let claimed = VerifyingKey::from_bytes(&enrolment.gateway_key)?.gateway_id();

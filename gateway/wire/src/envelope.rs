@@ -101,8 +101,8 @@ impl Envelope {
     }
 }
 
-/// Decodes one strict CBOR item that is nothing but a `T`.
-pub(crate) fn decode<'b, T: minicbor::Decode<'b, ()>>(
+/// Decodes one strict CBOR item that is nothing but a `T`; `what` names it in errors.
+pub fn decode<'b, T: minicbor::Decode<'b, ()>>(
     what: &'static str,
     bytes: &'b [u8],
 ) -> Result<T, RecordError> {

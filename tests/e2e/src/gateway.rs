@@ -62,12 +62,16 @@ impl Gateway {
             let table: toml::Table = site.parse().expect("a site file is TOML");
             let id = table["site"]["id"].as_str().expect("a site has an id");
             let code = center.enrolment_code(id).await;
-            let mut args =
-                vec!["enrol".to_owned(), center.url.clone(), code, "--site".into(), text(&gateway.site)];
-            args.extend(["--data".to_owned(), text(&gateway.data)]);
-            run(&program("gateway"), args).good();
+            gateway.enrol(&[&center.url, &code]).good();
         }
         gateway
+    }
+
+    /// `gateway enrol` with these arguments before its site and data.
+    pub fn enrol(&self, how: &[&str]) -> Finished {
+        let mut args: Vec<String> = std::iter::once(&"enrol").chain(how).map(ToString::to_string).collect();
+        args.extend(["--site".to_owned(), text(&self.site), "--data".to_owned(), text(&self.data)]);
+        run(&program("gateway"), args)
     }
 
     /// More arguments for `gateway run`.
@@ -79,12 +83,21 @@ impl Gateway {
 
     /// Runs it, and waits until it says that it is up.
     pub async fn run(&mut self) -> Value {
+        self.launch();
+        self.up().await
+    }
+
+    /// Starts it, and does not wait.
+    pub fn launch(&mut self) {
         let mut args = vec!["run".to_owned(), text(&self.site), "--data".into(), text(&self.data)];
         args.extend(self.clock_args());
         args.extend(self.extra.iter().cloned());
-        let mut process = Process::start(&self.name, &program("gateway"), args, &self.folder);
-        let up = process.json().await;
-        self.process = Some(process);
+        self.process = Some(Process::start(&self.name, &program("gateway"), args, &self.folder));
+    }
+
+    /// Waits until a launched one says that it is up.
+    pub async fn up(&mut self) -> Value {
+        let up = self.program().json().await;
         up["gateway"].as_str().expect("the gateway says its id").clone_into(&mut self.id);
         up["page"].as_str().unwrap_or_default().trim_end_matches('/').clone_into(&mut self.page);
         self.epoch = up["epoch"].as_u64().expect("the gateway says its epoch");

@@ -14,6 +14,8 @@ pub mod modbus;
 pub mod mqtt;
 pub mod process;
 pub mod records;
+pub mod relay;
+pub mod sim;
 pub mod sse;
 pub mod wait;
 

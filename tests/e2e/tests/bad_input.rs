@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use coset::{CborSerializable as _, CoseSign1, TaggedCborSerializable as _};
 use e2e::center::Center;
 use e2e::clock::real_now;
 use e2e::modbus::{Liar, Lie};
 use e2e::mqtt::{publish, try_publish};
-use e2e::records::{at_center, at_gateway, key};
+use e2e::records::{Found, at_center, at_gateway, key};
 use e2e::{Api, Gateway, Place, eventually, gateway};
-use gateway_model::{CivilTime, EngineTime, Input};
+use ed25519_dalek::Signer as _;
+use gateway_model::{CivilTime, EngineTime, Input, Seq};
 use gateway_wire::{BATCH_TYPE, Body, InputsBody, Receipt, SigningKey, Token, pack, seal};
 use serde_json::Value;
 
@@ -283,8 +285,7 @@ async fn records_that_are_not_what_they_claim_are_refused_by_name() {
     let (status, _) = door.raw(door.token(&thief), pack(&[&stored.bytes])).await;
     assert_eq!(status, 401);
 
-    // Kept aside, counted: a record of the gateway's that this release cannot read is exercised in gateway-wire. Here:
-    // nothing accepted was lost or altered, and each refusal has its counter.
+    // Nothing accepted was lost or altered, and each refusal has its counter.
     assert_eq!(row(&api, &gateway).await["records"].as_u64(), Some(held));
     let kept = at_center(center.data());
     assert!(kept.iter().any(|found| found.identity() == stored.identity()), "the first truth stands");
@@ -317,6 +318,44 @@ async fn records_that_are_not_what_they_claim_are_refused_by_name() {
         if row["epoch"] == 2 && row["through"].as_u64() >= Some(2) { Ok(()) } else { Err(row.to_string()) }
     })
     .await;
+    gateway.stop();
+
+    // A record of a later release: the signature is good, the body is nothing this release knows. It is receipted, kept
+    // byte for byte, counted, and the chain closes over it.
+    let second_life: Vec<Found> =
+        at_gateway(gateway.data()).into_iter().filter(|found| found.epoch == 2).collect();
+    let newest = second_life.last().unwrap();
+    let later = of_a_later_release(&key, newest);
+    let door = Door { center: &center, key: &key };
+    let mut batch: Vec<_> = second_life.iter().map(|found| found.bytes.clone()).collect();
+    batch.push(later.clone());
+    let receipt = door.post(&batch).await;
+    assert_eq!(codes(&receipt), [] as [&str; 0]);
+    let epoch = receipt.epochs.iter().find(|epoch| epoch.epoch.0 == 2).unwrap();
+    assert_eq!(epoch.through.map(|seq| seq.0), Some(newest.seq + 1), "{receipt:?}");
+    assert_eq!(row(&api, &gateway).await["quarantined"], 1);
+    assert!(
+        at_center(center.data()).iter().any(|found| found.bytes == later),
+        "its bytes are kept as they came"
+    );
+    let metrics = e2e::gateway::Metrics::of(&center.url, "/metrics").await;
+    assert!(metrics.sum("center_records_quarantined_total", &[]) > 0.0, "{}", metrics.text());
+}
+
+/// The record after `last`, of a kind that this release has never heard of, signed by the gateway.
+fn of_a_later_release(key: &SigningKey, last: &Found) -> Vec<u8> {
+    let (mut header, _) = last.open(&key.verifying_key());
+    (header.prev, header.seq) = (last.hash, Seq(last.seq + 1));
+    let heartbeat = Input::Heartbeat(EngineTime(header.t1.0 + 1));
+    let body = Body::Inputs(InputsBody { items: vec![heartbeat], counts: Vec::new() });
+    let mut record = CoseSign1::from_tagged_slice(&seal(key, &header, &body)).unwrap();
+    let mut payload = coset::cbor::Value::from_slice(record.payload.as_ref().unwrap()).unwrap();
+    let coset::cbor::Value::Array(parts) = &mut payload else { panic!("a payload is an array") };
+    *parts.last_mut().unwrap() = coset::cbor::Value::Array(vec![99.into(), 1.into(), "novel".into()]);
+    record.payload = Some(payload.to_vec().unwrap());
+    let signer = ed25519_dalek::SigningKey::from_bytes(&key.to_bytes());
+    record.signature = signer.sign(&record.tbs_data(b"")).to_vec();
+    record.to_tagged_vec().unwrap()
 }
 
 fn codes(receipt: &Receipt) -> Vec<String> {

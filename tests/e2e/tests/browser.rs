@@ -231,3 +231,39 @@ async fn an_alert_arrives_is_received_by_keyboard_and_rectified_on_a_phone() {
     gateway.stop();
     center.process.assert_log(&["first start"]);
 }
+
+#[tokio::test]
+async fn an_administrator_lets_a_gateway_join() {
+    let place = Place::new("join");
+    let driver = Driver::start(&place).await;
+    let console = driver.window("console", DESKTOP.0, DESKTOP.1).await;
+    let center = Center::start(&place, None).await;
+    let url = center.url.clone();
+    log_in(&console, &url, "admin").await;
+    pictures(&console, &url, "/gateways/join", "join", &["join_title", "join_make", "join_new_institution"])
+        .await;
+    console.size(DESKTOP.0, DESKTOP.1).await;
+    for language in ["en", "zh"] {
+        console.open(&format!("{url}/gateways?lang={language}")).await;
+        console.find("#join-link").await.click().await;
+        console.find("#institution-id").await.type_in(&format!("clinic-{language}")).await;
+        console.find("#institution-zh").await.type_in("湖滨口腔诊所").await;
+        console.find("#institution-en").await.type_in("Lakeside Dental Clinic").await;
+        console.find("#institution-submit").await.click().await;
+        console.find(&format!("option[value=clinic-{language}]")).await.click().await;
+        console.find("#join-site").await.type_in("clinic-1").await;
+        console.find("#join-submit").await.click().await;
+        console.shows(Words::of(language).get("join_once")).await;
+        console.find(".join-picture svg").await;
+        console.picture(&format!("join-code-desktop-{language}")).await;
+        console.assert_quiet().await;
+        let code = console.find(".join-typed").await.text().await;
+        // What the page says is what works.
+        let site = head("clinic-1", Some(&url), "5s");
+        let gateway = Gateway::prepare(&place, &format!("gateway-{language}"), &site, None, None).await;
+        gateway.enrol(&[&url, &code]).good();
+        let rows = center.api().list("/api/v1/gateways", "gateways").await;
+        assert!(rows.iter().any(|row| row["institution"] == format!("clinic-{language}")), "{rows:?}");
+    }
+    center.process.assert_log(&["first start"]);
+}

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use e2e::center::Center;
 use e2e::clock::real_now;
+use e2e::ground::program;
 use e2e::modbus::Peer;
 use e2e::sse::Stream;
 use e2e::{Clock, Gateway, Place, eventually};
+use gateway_wire::{SigningKey, hex};
 use serde_json::{Value, json};
 
 use crate::cases::{DAY_MS, alert, case, command, reaches, to_rectifying, upload};
+use crate::evidence::agree;
 use crate::sites::{bus, fridge, head};
 
 /// The world of this test runs so much faster: the rule waits 10 minutes, a verification window is two hours.
@@ -169,9 +172,67 @@ async fn a_register_becomes_an_alert_a_case_and_a_verdict() {
         })
         .await;
 
+    proven(&place, &center, &cases[0]);
+
     gateway.program().assert_running();
     gateway.stop();
     gateway.program().assert_log(&["fridge-3", "serial", "timeout", "connect"]);
     center.process.assert_running();
     center.process.assert_log(&["first start"]);
+}
+
+/// The closed case as one file, made beside the running center and checked by programs that share no code.
+fn proven(place: &Place, center: &Center, case: &Value) {
+    let entry = |id: &str| {
+        format!(
+            "[[device]]\nid = \"{id}\"\nplacement = \"R-1\"\ncertificate = \"C-1\"\nvalid_from = \"2020-01-01\"\n\
+             valid_until = \"2199-12-31\"\n"
+        )
+    };
+    let devices = place.write("devices.toml", &["fridge-1", "fridge-2", "fridge-3"].map(entry).concat());
+    let bundle = place.path().join("case.tar");
+    let exported = std::process::Command::new(program("center"))
+        .args(["export", &case.to_string(), "--data"])
+        .arg(center.data())
+        .arg("--devices")
+        .arg(&devices)
+        .arg("--output")
+        .arg(&bundle)
+        .output()
+        .unwrap();
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let secret = std::fs::read(center.data().join("center.key")).unwrap();
+    let key = SigningKey::from_bytes(&secret.try_into().unwrap()).verifying_key();
+    let policy =
+        format!("accept_simulated = true\n[[center]]\nkey_sha256 = \"{}\"\n", hex(&key.fingerprint()));
+    let policy = place.write("trust.toml", &policy);
+    let (said, _) = agree(&bundle, &policy);
+    // Not "liveness": at this speed a second in which the machine does something else is a silence of minutes.
+    for name in [
+        "container",
+        "identity",
+        "signatures",
+        "sequence",
+        "chain",
+        "time",
+        "coverage",
+        "context",
+        "recomputation",
+        "case",
+    ] {
+        assert_eq!(said.line(name)["status"], "ok", "{:#}", said.line(name));
+    }
+    assert_eq!(said.line("case")["facts"]["state"], "closed");
+    assert_eq!(said.line("identity")["facts"]["vouched_by"], "center");
+    assert!(said.line("time")["facts"]["received"].as_u64().unwrap() > 0, "receipts bracket the records");
+    // The center's own command says the same.
+    let own = std::process::Command::new(program("center"))
+        .arg("verify")
+        .arg(&bundle)
+        .arg("--policy")
+        .arg(&policy)
+        .arg("--json")
+        .output()
+        .unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&own.stdout).unwrap(), said.json);
 }

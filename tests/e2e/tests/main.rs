@@ -4,10 +4,16 @@
 mod bad_input;
 mod browser;
 mod cases;
+mod copies;
+mod evidence;
 mod journey;
+mod kills;
 mod locks;
 mod mqtt;
 mod outage;
 mod rerun;
+mod sim;
+mod sim_peers;
 mod sites;
+mod tls;
 mod workspace;

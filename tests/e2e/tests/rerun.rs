@@ -1,12 +1,9 @@
 //! Evidence can be recomputed: the journal of a demo day through the engine again gives every conclusion again.
 
-use std::process::Command;
-
-use e2e::clock::real_now;
-use e2e::ground::{program, root};
+use e2e::ground::program;
 use e2e::process::run;
 use e2e::records::{at_gateway, key};
-use e2e::{Clock, Gateway, Place, gateway};
+use e2e::{Place, gateway};
 use gateway_engine::Engine;
 use gateway_evidence::{Verdict, recompute};
 use gateway_journal::{Class, Journal, Limits, Position};
@@ -20,28 +17,15 @@ use gateway_wire::{
 };
 use serde_json::Value;
 
+use crate::sites::demo_clinic;
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// A day at the clinic: sterilizer cycles, a fridge, a lamp, visits, and what the scenario breaks.
 #[tokio::test]
 async fn a_day_of_the_demo_comes_out_the_same_again() {
     let place = Place::new("rerun");
-    // The second day of the scenario has planted faults; the world begins at the local midnight before `from`.
-    let from = (real_now() - 3 * 24 * HOUR_MS).div_euclid(24 * HOUR_MS) * 24 * HOUR_MS - 8 * HOUR_MS;
-    let recording = place.path().join("day.jsonl");
-    let status = Command::new(program("firmware-sim"))
-        .args(["history", "clinic", "--from", &from.to_string(), "--days", "2", "--every", "10s", "--out"])
-        .arg(&recording)
-        .status()
-        .unwrap();
-    assert!(status.success());
-    let clock = Clock::start(&place, from + 2 * 24 * HOUR_MS, 60);
-    let site = std::fs::read_to_string(root().join("deploy/example/clinic.toml")).unwrap();
-    let mut clinic = Gateway::prepare(&place, "clinic", &site, None, Some(&clock))
-        .await
-        .with(&["--history", &recording.to_string_lossy()]);
-    clinic.run().await;
-    clinic.stop();
+    let (clinic, _) = demo_clinic(&place).await;
 
     // The program itself.
     let again = run(&program("gateway"), ["rerun".as_ref(), clinic.data().as_os_str()]).good();
@@ -124,7 +108,11 @@ fn a_reading_handed_over_after_its_timer_comes_out_the_same_again() {
         .iter()
         .filter_map(|one| match &one.body {
             ConclusionBody::Alert(change) => Some((one.at.since(at(0)), change.change)),
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } | ConclusionBody::Suppression(_) => None,
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => None,
         })
         .collect();
     assert_eq!(

@@ -1,6 +1,11 @@
-//! Site files of the tests.
+//! Sites of the tests: their files, and the demo's clinic.
+
+use std::process::Command;
 
 use e2e::center::INSTITUTION;
+use e2e::clock::real_now;
+use e2e::ground::{program, root};
+use e2e::{Clock, Gateway, Place};
 
 /// Head of every site file: who, where records go, a page and a broker anywhere, records sealed every `seal`.
 pub(crate) fn head(id: &str, center: Option<&str>, seal: &str) -> String {
@@ -92,4 +97,27 @@ profile = "{profile}"
 {rest}
 "#
     )
+}
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// Two days at the clinic of the demo, lived by a gateway that has stopped, and when they began (a local midnight): sterilizer
+/// cycles, a fridge, a lamp, visits, and on the second day what the scenario breaks.
+pub(crate) async fn demo_clinic(place: &Place) -> (Gateway, i64) {
+    let from = (real_now() - 3 * DAY_MS).div_euclid(DAY_MS) * DAY_MS - DAY_MS / 3;
+    let recording = place.path().join("day.jsonl");
+    let status = Command::new(program("firmware-sim"))
+        .args(["history", "clinic", "--from", &from.to_string(), "--days", "2", "--every", "10s", "--out"])
+        .arg(&recording)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let clock = Clock::start(place, from + 2 * DAY_MS, 60);
+    let site = std::fs::read_to_string(root().join("deploy/example/clinic.toml")).unwrap();
+    let mut clinic = Gateway::prepare(place, "clinic", &site, None, Some(&clock))
+        .await
+        .with(&["--history", &recording.to_string_lossy()]);
+    clinic.run().await;
+    clinic.stop();
+    (clinic, from)
 }

@@ -37,7 +37,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "venv",
-        what: "pymodbus, pinned, in a Python environment under target/",
+        what: "pymodbus and what the second verifier needs, pinned, in a Python environment under target/",
         run: packages::venv,
     },
     Step { name: "fmt", what: "rustfmt", run: |ground| run_cargo(ground, &["fmt", "--all", "--check"]) },

@@ -2,11 +2,13 @@
 //! `cargo demo`).
 //!
 //! Data goes to stdout, talk to stderr. Kept to few dependencies on purpose: it is the first thing that a
-//! fresh clone compiles. Leaves out: benchmarks and what runs for hours.
+//! fresh clone compiles. What runs for long is `cargo xtask long`.
 
+mod bench;
 mod ci;
 mod demo;
 mod ground;
+mod long;
 mod packages;
 
 use std::process::ExitCode;
@@ -19,6 +21,12 @@ use clap::Parser;
 enum Command {
     /// Everything that must be green: packages, fmt, clippy, build, example sites, tests, end-to-end tests.
     Ci(ci::Options),
+    /// Measurements.
+    #[command(subcommand)]
+    Bench(bench::Options),
+    /// What takes longer, by hand.
+    #[command(subcommand)]
+    Long(long::Options),
     /// Three simulated institutions, three gateways and a center on loopback.
     Demo(demo::Options),
 }
@@ -26,6 +34,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Ci(options) => ci::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Long(options) => long::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
     match outcome {

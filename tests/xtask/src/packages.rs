@@ -1,4 +1,4 @@
-//! What the tests need besides Rust and a C compiler: Debian packages, and pymodbus in an environment of its own.
+//! What the tests need besides Rust and a C compiler: Debian packages, and Python packages in an environment of their own.
 //!
 //! Nothing is installed that is there already, and every installation is announced. Leaves the machine's services as they
 //! were: a broker that an installation starts is stopped again, because the tests start their own.
@@ -15,19 +15,21 @@ const DEBIAN: &[(&str, &str)] = &[
     ("gcc", "compiles the libmodbus peer"),
     ("libc6-dev", "compiles the libmodbus peer"),
     ("libmodbus-dev", "independent Modbus server in C"),
+    ("mbpoll", "independent Modbus client, on libmodbus"),
     ("mosquitto", "independent MQTT broker"),
-    ("mosquitto-clients", "independent MQTT publisher"),
+    ("mosquitto-clients", "independent MQTT publisher and subscriber"),
     ("chromium", "the pages in a real browser"),
     ("chromium-driver", "steers the browser"),
     ("fonts-noto-cjk", "Chinese text in screenshots"),
-    ("python3-venv", "environment for pymodbus"),
+    ("python3-venv", "environment for pymodbus and the second verifier"),
 ];
 
 /// Services that Debian starts when it installs one of the packages.
 const SERVICES: &[(&str, &str)] = &[("mosquitto", "mosquitto")];
 
-/// Exactly this version: the peer in `tests/e2e/peers` is written against its server interface.
-const PYMODBUS: &str = "pymodbus==3.11.4";
+/// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface; the rest reads
+/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`.
+const PYTHON: &[&str] = &["pymodbus==3.11.4", "cbor2==6.3.0", "zstandard==0.25.0", "PyNaCl==1.6.2"];
 
 /// Installs the Debian packages that are missing.
 pub(crate) fn debian(_: &Ground) -> Result<()> {
@@ -68,22 +70,19 @@ pub(crate) fn debian(_: &Ground) -> Result<()> {
 pub(crate) fn venv(ground: &Ground) -> Result<()> {
     let folder = ground.target.join("venv");
     let stamp = folder.join("pinned");
-    if std::fs::read_to_string(&stamp).is_ok_and(|pin| pin == PYMODBUS) && folder.join("bin/python").exists()
+    let pins = PYTHON.join(" ");
+    if std::fs::read_to_string(&stamp).is_ok_and(|pinned| pinned == pins)
+        && folder.join("bin/python").exists()
     {
-        eprintln!("{PYMODBUS} is there");
+        eprintln!("{pins} are there");
         return Ok(());
     }
-    eprintln!("installing {PYMODBUS} into {}", folder.display());
+    eprintln!("installing {pins} into {}", folder.display());
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run(Command::new(folder.join("bin/python")).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        PYMODBUS,
-    ]))?;
-    std::fs::write(&stamp, PYMODBUS).with_context(|| format!("write {}", stamp.display()))
+    run(Command::new(folder.join("bin/python"))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(PYTHON))?;
+    std::fs::write(&stamp, &pins).with_context(|| format!("write {}", stamp.display()))
 }
 
 fn installed(package: &str) -> bool {

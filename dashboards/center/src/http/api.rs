@@ -7,7 +7,6 @@ use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use center_casebook::Role;
-use gateway_wire::EnrolCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -15,15 +14,12 @@ use serde_json::{Value, json};
 use crate::app::AppState;
 use crate::auth::{LoggedIn, Viewer};
 use crate::cases::{self, CommandRequest};
+use crate::enrolment::{self, Address, NewInstitution};
 use crate::error::{ApiError, words};
-use crate::keys::{hashed, random};
+use crate::store::PAGE_MAX;
 use crate::store::alerts::AlertFilter;
 use crate::store::cases::CaseFilter;
-use crate::store::{InstitutionRow, PAGE_MAX, Words, accounts, audit};
 use crate::{attachments, metrics as counters, readings as series};
-
-/// An enrolment code is good for this long, real ms.
-const CODE_LIFE_MS: i64 = 15 * 60_000;
 
 /// JSON of a request; what is wrong with it is said in both languages.
 pub(super) struct Asked<T>(T);
@@ -130,40 +126,12 @@ pub(super) async fn add_token(
     Ok((StatusCode::CREATED, Json(json!({ "token": token }))).into_response())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewInstitution {
-    id: String,
-    name_zh: String,
-    name_en: String,
-    kind: String,
-}
-
 pub(super) async fn put_institution(
     State(app): State<AppState>,
     viewer: Viewer,
     Asked(asked): Asked<NewInstitution>,
 ) -> Result<Response, ApiError> {
-    viewer.admin()?;
-    for text in [&asked.id, &asked.name_zh, &asked.name_en, &asked.kind] {
-        if text.trim().is_empty() || text.len() > 200 {
-            return Err(ApiError::invalid(
-                "institution",
-                "各项须为1至200字节。",
-                "Each field has 1 to 200 bytes.",
-            ));
-        }
-    }
-    let row = InstitutionRow {
-        id: asked.id,
-        name: Words { zh: asked.name_zh, en: asked.name_en },
-        kind: asked.kind,
-    };
-    let now = app.clock.civil().0;
-    let mut tx = app.store.write().await?;
-    accounts::put_institution(&mut tx, &row, now).await?;
-    audit::note(&mut tx, now, &viewer.user.id, "put_institution", &row.id).await?;
-    tx.commit().await?;
+    let row = enrolment::put_institution(&app, &viewer, asked).await?;
     Ok((StatusCode::CREATED, Json(row)).into_response())
 }
 
@@ -176,7 +144,7 @@ pub(super) async fn institutions(
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewCode {
+pub(super) struct ForSite {
     institution: String,
     site: String,
 }
@@ -184,23 +152,13 @@ pub(super) struct NewCode {
 pub(super) async fn enrolment_code(
     State(app): State<AppState>,
     viewer: Viewer,
-    Asked(asked): Asked<NewCode>,
+    Address(address): Address,
+    Asked(asked): Asked<ForSite>,
 ) -> Result<Response, ApiError> {
-    viewer.admin()?;
-    if asked.site.trim().is_empty() || asked.site.len() > 200 {
-        return Err(ApiError::invalid("site", "请填写场所编号。", "Name the site."));
-    }
-    let code = EnrolCode::new(random(), &app.key.verifying_key());
-    let expires = app.clock.real() + CODE_LIFE_MS;
-    let mut tx = app.store.write().await?;
-    if !accounts::has_institution(&mut tx, &asked.institution).await? {
-        return Err(ApiError::invalid("institution", "没有该单位。", "There is no such institution."));
-    }
-    accounts::add_code(&mut tx, &hashed(&code.secret), &asked.institution, &asked.site, expires).await?;
-    let about = format!("{} {}", asked.institution, asked.site);
-    audit::note(&mut tx, app.clock.civil().0, &viewer.user.id, "enrolment_code", &about).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(json!({ "code": code.to_string(), "expires": expires }))).into_response())
+    let made = enrolment::make_code(&app, &viewer, &asked.institution, &asked.site).await?;
+    let link = address.map(|address| format!("{address}/enrol#{}", made.whole));
+    let body = json!({ "code": made.typed.to_string(), "link": link, "expires": made.expires });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
 pub(super) async fn gateways(State(app): State<AppState>, viewer: Viewer) -> Result<Json<Value>, ApiError> {

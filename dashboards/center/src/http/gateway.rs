@@ -9,12 +9,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
-use gateway_wire::{EnrolAnswer, EnrolRequest, Enrolment, Token, TokenError, VerifyingKey, hex, pack_orders};
+use gateway_wire::{
+    EnrolAnswer, EnrolRequest, Enrolment, Identity, Token, TokenError, VerifyingKey, hex, pack_orders,
+};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::app::{App, AppState};
 use crate::attachments;
+use crate::enrolment;
 use crate::error::{ApiError, words};
 use crate::ingest;
 use crate::keys::hashed;
@@ -29,6 +32,7 @@ const POLL: Duration = Duration::from_secs(30);
 const ORDERS_MAX: i64 = 64;
 const NO_ORDERS: &[Vec<u8>] = &[];
 const CBOR: &str = "application/cbor";
+const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
 const CBOR_SEQ: &str = "application/cbor-seq";
 
 /// A gateway that showed a token of its key.
@@ -60,20 +64,15 @@ impl FromRequestParts<AppState> for Known {
             .ok_or_else(|| refuse(app, "gateway_unknown"))?;
         let key =
             VerifyingKey::from_bytes(&enrolled.public_key).map_err(|_| refuse(app, "gateway_unknown"))?;
-        check(app, &key, text, &parts.headers).map_err(|code| refuse(app, code))?;
+        check(app, &key, text, parts).map_err(|code| refuse(app, code))?;
         Ok(Self(enrolled))
     }
 }
 
 /// A token is good for this center's key or for the address it was sent to.
-fn check(app: &App, key: &VerifyingKey, text: &str, headers: &HeaderMap) -> Result<(), &'static str> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+fn check(app: &App, key: &VerifyingKey, text: &str, parts: &Parts) -> Result<(), &'static str> {
     let own = hex(&app.key.verifying_key().fingerprint());
-    let audiences = [
-        Some(own),
-        app.config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
-        (!host.is_empty()).then(|| format!("http://{host}")),
-    ];
+    let audiences = [Some(own), enrolment::address(app, parts)];
     let mut refusal = "token_audience";
     for audience in audiences.into_iter().flatten() {
         // Civil time, or real time for a gateway whose own clock is the system's.
@@ -95,9 +94,11 @@ fn cbor(media_type: &'static str, bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, media_type)], bytes).into_response()
 }
 
-/// The center's public key, 32 bytes.
+/// Who this center is and which TLS keys it shows, signed.
 pub(super) async fn identity(State(app): State<AppState>) -> Response {
-    cbor("application/octet-stream", app.key.verifying_key().to_bytes().to_vec())
+    let center_key = app.key.verifying_key().to_bytes();
+    let identity = Identity { center_key, tls_keys: app.tls_keys.clone() };
+    cbor(COSE, identity.seal(&app.key))
 }
 
 /// First contact: a code, once and in time, against the center's signed statement.
@@ -139,7 +140,7 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
         institution: InstitutionId(enrolled.institution),
         site: SiteId(enrolled.site),
         epoch_floor: Epoch(enrolled.epoch_floor),
-        tls_keys: Vec::new(),
+        tls_keys: app.tls_keys.clone(),
         issued: now,
     };
     tracing::info!(gateway = id, "a gateway has joined");

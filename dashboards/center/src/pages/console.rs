@@ -82,10 +82,13 @@ pub(super) async fn alerts(
 
 /// `GET /gateways`.
 pub(super) async fn gateways(State(app): State<AppState>, asker: Asker) -> Result<Response, Stop> {
-    let scope = asker.of_center()?.scope();
-    let gateways =
-        app.store.gateways(&scope, app.clock.real()).await.map_err(|error| asker.stop(error, "/"))?;
-    Ok(page(StatusCode::OK, &GatewaysPage::new(asker.shell("gateways"), &gateways)))
+    let viewer = asker.of_center()?;
+    let gateways = app
+        .store
+        .gateways(&viewer.scope(), app.clock.real())
+        .await
+        .map_err(|error| asker.stop(error, "/"))?;
+    Ok(page(StatusCode::OK, &GatewaysPage::new(asker.shell("gateways"), &gateways, viewer.admin().is_ok())))
 }
 
 /// `GET /cases/{id}`.

@@ -15,6 +15,7 @@ pub(crate) struct GatewaysPage {
     t: &'static Texts,
     count: String,
     rows: Vec<Row>,
+    may_join: bool,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ struct Row {
 }
 
 impl GatewaysPage {
-    pub(crate) fn new(s: Shell, gateways: &[GatewayRow]) -> Self {
+    pub(crate) fn new(s: Shell, gateways: &[GatewayRow], may_join: bool) -> Self {
         let (ctx, t) = (s.ctx, s.ctx.texts());
         let rows: Vec<Row> = gateways
             .iter()
@@ -74,6 +75,6 @@ impl GatewaysPage {
             .collect();
         let live = gateways.iter().filter(|gateway| gateway.state == "live").count().to_string();
         let count = fill(&t.gateways_count, &[("n", &rows.len().to_string()), ("live", &live)]);
-        Self { s, t, count, rows }
+        Self { s, t, count, rows, may_join }
     }
 }

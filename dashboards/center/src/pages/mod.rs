@@ -1,6 +1,6 @@
 //! What people see: server-drawn pages in two languages, and one script that keeps them true.
 //!
-//! `console`, `phone` and `doors` fetch and act; `tasks`, `alerts`, `case`, `gateways`, `unit` and `account` turn rows
+//! `console`, `phone`, `enrol` and `doors` fetch and act; `tasks`, `alerts`, `case`, `gateways`, `unit` and `account` turn rows
 //! into what a template shows and know no store; `chart` draws; `texts` holds the words. Every form works without the
 //! script. Leaves out: what may be done (the casebook says it) and the JSON for programs (`http`).
 
@@ -20,6 +20,7 @@ mod chart;
 mod console;
 mod curve;
 mod doors;
+mod enrol;
 mod format;
 mod gateways;
 mod phone;
@@ -36,6 +37,8 @@ pub fn routes() -> Router<AppState> {
         .route("/", get(console::tasks))
         .route("/alerts", get(console::alerts))
         .route("/gateways", get(console::gateways))
+        .route("/gateways/join", get(enrol::show).post(enrol::make))
+        .route("/gateways/join/institution", post(enrol::add_institution))
         .route("/cases/{id}", get(console::case))
         .route("/cases/{id}/{act}", get(console::back).post(console::act))
         .route("/unit", get(phone::unit))

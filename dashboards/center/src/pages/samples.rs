@@ -361,6 +361,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         render(&GatewaysPage::new(
             shell(lang, "gateways", false),
             &[gateway("live"), gateway("silent"), gateway("never")],
+            true,
         )),
     ));
     for (name, state, next) in [

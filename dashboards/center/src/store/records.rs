@@ -155,6 +155,42 @@ impl Store {
         .collect()
     }
 
+    /// What evidence about a span needs: everything from the last checkpoint before it (with the first records of its
+    /// epoch) to its end, in order; at most [`gateway_evidence::RECORDS_MAX`].
+    pub async fn records_for_evidence(
+        &self,
+        gateway: &str,
+        from: i64,
+        to: i64,
+    ) -> sqlx::Result<Vec<RecordRow>> {
+        let checkpoint = sqlx::query(
+            "SELECT epoch, seq FROM records WHERE gateway = $1 AND kind = 'checkpoint' AND state = 'stored' AND t1 <= $2
+             ORDER BY epoch DESC, seq DESC LIMIT 1",
+        )
+        .bind(gateway)
+        .bind(from)
+        .fetch_optional(self.read())
+        .await?;
+        let (epoch, seq): (i64, i64) = match checkpoint {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (0, 0),
+        };
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t0 <= $2
+               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 2))) ORDER BY epoch, seq LIMIT $5"
+        )))
+        .bind(gateway)
+        .bind(to)
+        .bind(epoch)
+        .bind(seq)
+        .bind(gateway_evidence::RECORDS_MAX as i64)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
     /// Engine time up to which everything of the gateway's newest epoch is here, without a hole.
     pub async fn covered_until(&self, gateway: &str) -> sqlx::Result<Option<i64>> {
         sqlx::query(
@@ -455,15 +491,33 @@ pub async fn epochs(connection: &mut SqliteConnection, gateway: &str) -> sqlx::R
         .fetch_all(connection)
         .await?
         .iter()
-        .map(|row| {
-            Ok(EpochRow {
-                epoch: row.try_get(0)?,
-                through: row.try_get(1)?,
-                last: row.try_get(2)?,
-                broken: row.try_get(3)?,
-            })
-        })
+        .map(epoch_row)
         .collect()
+}
+
+/// How far one epoch is here.
+async fn epoch(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+) -> sqlx::Result<Option<EpochRow>> {
+    sqlx::query("SELECT epoch, through, last, broken FROM epochs WHERE gateway = $1 AND epoch = $2")
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(epoch_row)
+        .transpose()
+}
+
+fn epoch_row(row: &SqliteRow) -> sqlx::Result<EpochRow> {
+    Ok(EpochRow {
+        epoch: row.try_get(0)?,
+        through: row.try_get(1)?,
+        last: row.try_get(2)?,
+        broken: row.try_get(3)?,
+    })
 }
 
 /// Moves `through` of an epoch over everything stored, quarantined or gone, checking each link on the way.
@@ -473,7 +527,7 @@ pub async fn advance(
     gateway: &str,
     epoch: i64,
 ) -> sqlx::Result<(EpochRow, EpochRow)> {
-    let before = epochs(&mut *connection, gateway).await?.into_iter().find(|row| row.epoch == epoch);
+    let before = self::epoch(&mut *connection, gateway, epoch).await?;
     let before = before.unwrap_or(EpochRow { epoch, through: -1, last: -1, broken: None });
     let mut after = before;
     let gone = sqlx::query("SELECT first, last FROM gone WHERE gateway = $1 AND epoch = $2 ORDER BY first")

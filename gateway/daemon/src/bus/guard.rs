@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use gateway_model::BadCause;
 use gateway_wire::FRAME_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_modbus::client::{Client, Context};
 use tokio_modbus::prelude::SlaveContext;
 use tokio_modbus::{Request, Response, Slave};
 
+use super::dial::Dial;
 use crate::clock;
 use crate::config::{FunctionCode, Transport, UnitId};
 
@@ -211,15 +211,14 @@ impl Link {
         self.session.is_some()
     }
 
-    /// Opens a TCP connection.
-    pub async fn connect(&mut self, address: &str) -> Result<(), BusError> {
+    /// Opens a connection.
+    pub async fn connect(&mut self, dial: &dyn Dial, address: &str) -> Result<(), BusError> {
         self.session = None;
         let failed = |source| BusError::Connect { address: address.to_owned(), source };
-        let mut stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        let mut stream = timeout(CONNECT_TIMEOUT, dial.dial(address))
             .await
             .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
             .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
         if self.failed && self.transport == Transport::RtuOverTcp {
             listen(&mut stream, self.limit.min(LISTEN_MAX)).await.map_err(failed)?;
         }
@@ -341,7 +340,7 @@ async fn exchange(
 }
 
 /// Reads and forgets what an earlier request may still bring.
-async fn listen(stream: &mut TcpStream, span: Duration) -> io::Result<()> {
+async fn listen(stream: &mut (impl AsyncRead + Unpin), span: Duration) -> io::Result<()> {
     let mut scrap = [0; 256];
     let end = tokio::time::Instant::now() + span;
     loop {

@@ -8,9 +8,11 @@
 //! Leaves out: checking answers ([`guard`]), encodings ([`decode`]), quality (intake).
 
 pub mod decode;
+pub mod dial;
 pub mod guard;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_engine::intake::Answer;
@@ -20,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock};
 use crate::config::{BlockPlan, BusPlan, UnitId};
 use crate::metrics::Metrics;
-use crate::pause::Backoff;
+use crate::pause::{Backoff, Jitter};
 use crate::recorder::{Answers, Event, Inputs};
+use dial::{Dial, Tcp};
 use guard::{BusError, Link, Question};
 
 /// After this many failed requests in a row a unit is only probed.
@@ -45,6 +48,7 @@ pub struct Bus {
     plan: BusPlan,
     blocks: Vec<BlockPlan>,
     link: Link,
+    dial: Arc<dyn Dial>,
     connect: Backoff,
     connect_at: Option<Instant>,
     units: BTreeMap<UnitId, Unit>,
@@ -71,7 +75,23 @@ impl Bus {
             .collect();
         let link = Link::new(plan.transport, plan.timeout, plan.gap);
         let connect = Backoff::new(CONNECT_FIRST, CONNECT_LAST);
-        Self { plan, blocks, link, connect, connect_at: None, units, metrics }
+        Self { plan, blocks, link, dial: Arc::new(Tcp), connect, connect_at: None, units, metrics }
+    }
+
+    /// Gets its connections in another way than over TCP.
+    #[must_use]
+    pub fn dialing(self, dial: Arc<dyn Dial>) -> Self {
+        Self { dial, ..self }
+    }
+
+    /// Draws its pauses with this jitter.
+    #[must_use]
+    pub fn jittered(mut self, jitter: Jitter) -> Self {
+        self.connect = self.connect.jittered(jitter);
+        for unit in self.units.values_mut() {
+            unit.probe = unit.probe.clone().jittered(jitter);
+        }
+        self
     }
 
     /// Polls until told to stop.
@@ -192,7 +212,7 @@ impl Bus {
         if self.connect_at.is_some_and(|at| clock::instant() < at) {
             return Err(BusError::NotConnected);
         }
-        match self.link.connect(&self.plan.address).await {
+        match self.link.connect(&*self.dial, &self.plan.address).await {
             Ok(()) => {
                 if self.connect_at.take().is_some() {
                     tracing::info!(bus = self.plan.name, "connected again");

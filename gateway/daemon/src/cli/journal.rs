@@ -1,11 +1,13 @@
-//! `gateway journal`: looks into a journal without touching it, also while a gateway runs.
+//! `gateway journal stat` and `dump`: look into a journal without touching it, also while a gateway runs. `fsck.rs`
+//! reads all of it and judges it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use gateway_journal::{Class, Journal, Position};
-use gateway_wire::{Body, SigningKey, VerifyingKey, hash, hex, open, peek, unhex};
-use serde_json::json;
+use gateway_journal::{Class, Journal, Position, Stored};
+use gateway_model::{ClockInput, Conclusion, ConclusionBody, EngineTime, Input};
+use gateway_wire::{Body, Header, Kind, SigningKey, VerifyingKey, hash, hex, open, peek, unhex};
+use serde_json::{Value, json};
 
 use super::{Ended, GOOD, WRONG, say};
 
@@ -17,39 +19,119 @@ pub(super) fn place(dir: &Path) -> PathBuf {
 
 /// The public key of the gateway whose data directory this is.
 pub(super) fn key(dir: &Path) -> anyhow::Result<VerifyingKey> {
+    Ok(signing_key(dir)?.verifying_key())
+}
+
+/// Its secret key.
+pub(super) fn signing_key(dir: &Path) -> anyhow::Result<SigningKey> {
     let path = [dir.join("key"), dir.join("..").join("key")].into_iter().find(|path| path.exists());
     let path = path
         .with_context(|| format!("{} holds no key: name the data directory of a gateway", dir.display()))?;
     let secret = unhex(std::fs::read_to_string(&path)?.trim()).context("the key file is damaged")?;
-    Ok(SigningKey::from_bytes(&secret).verifying_key())
+    Ok(SigningKey::from_bytes(&secret))
 }
 
-pub(super) fn stat(dir: &Path) -> Ended {
-    let (journal, opened) = Journal::open_read_only(&place(dir))?;
-    let (ring, keep) = journal.bytes();
-    let mut records = [0_u64; 2];
-    let mut bytes = [0_u64; 2];
-    for stored in journal.scan(Position::default()).filter_map(Result::ok) {
-        let set = usize::from(stored.class == Class::Keep);
-        records[set] += 1;
-        bytes[set] += stored.bytes.len() as u64;
+/// Opened for reading; says so where there is none.
+pub(super) fn opened(dir: &Path) -> anyhow::Result<(Journal, gateway_journal::Opened)> {
+    let place = place(dir);
+    anyhow::ensure!(
+        place.join("ring").is_dir() && place.join("keep").is_dir(),
+        "{} holds no journal: name the data directory of a gateway",
+        dir.display()
+    );
+    Ok(Journal::open_read_only(&place)?)
+}
+
+/// What stands in a set.
+#[derive(Default)]
+struct Set {
+    records: u64,
+    bytes: u64,
+    times: Option<(EngineTime, EngineTime)>,
+}
+
+impl Set {
+    fn take(&mut self, stored: &Stored, header: Option<&Header>) {
+        self.records += 1;
+        self.bytes += stored.bytes.len() as u64;
+        if let Some(header) = header {
+            let (from, to) = self.times.unwrap_or((header.t0, header.t1));
+            self.times = Some((from.min(header.t0), to.max(header.t1)));
+        }
     }
-    let line = json!({
-        "epochs": journal.epochs().iter().map(|(epoch, first, last)| json!({"epoch": epoch, "first": first, "last": last})).collect::<Vec<_>>(),
-        "ring": {"disk_bytes": ring, "records": records[0], "record_bytes": bytes[0]},
-        "keep": {"disk_bytes": keep, "records": records[1], "record_bytes": bytes[1]},
-        "damaged_places": opened.quarantined.len(),
-        "torn_bytes": opened.torn_bytes,
-    });
-    say(&format_args!("{line:#}"))?;
-    Ok(if opened.quarantined.is_empty() { GOOD } else { WRONG })
 }
 
-pub(super) fn dump(dir: &Path) -> Ended {
-    let (journal, _) = Journal::open_read_only(&place(dir))?;
-    let key = key(dir).ok();
-    let mut status = GOOD;
+/// Epochs, sets, kinds, and the room that is set aside.
+pub(super) fn stat(dir: &Path, as_json: bool) -> Ended {
+    let (journal, opened) = opened(dir)?;
+    let mut sets = [Set::default(), Set::default()];
+    let mut kinds = std::collections::BTreeMap::<&'static str, u64>::new();
+    let mut clock = None;
+    let mut damaged = opened.quarantined.len();
     for stored in journal.scan(Position::default()) {
+        let Ok(stored) = stored else {
+            damaged += 1;
+            continue;
+        };
+        let peeked = peek(&stored.bytes).ok();
+        sets[usize::from(stored.class == Class::Keep)]
+            .take(&stored, peeked.as_ref().map(|(header, _)| header));
+        *kinds.entry(peeked.as_ref().map_or("not readable", |(_, kind)| kind_name(*kind))).or_default() += 1;
+        // The first record of an epoch's inputs tells the clock.
+        if matches!(peeked, Some((_, Kind::Inputs)))
+            && let Ok(Ok(body)) = key(dir).map(|key| open(&key, &stored.bytes).map(|opened| opened.body))
+            && let Ok(Body::Inputs(inputs)) = body
+        {
+            clock = inputs.items.iter().filter_map(clock_of).next_back().or(clock);
+        }
+    }
+    let disk = journal.bytes();
+    let status = if damaged == 0 { GOOD } else { WRONG };
+    if as_json {
+        let set = |set: &Set, disk: u64| {
+            json!({"disk_bytes": disk, "records": set.records, "record_bytes": set.bytes,
+                "from": set.times.map(|(from, _)| from.0), "to": set.times.map(|(_, to)| to.0)})
+        };
+        let epochs = journal.epochs().into_iter();
+        let epochs: Vec<_> = epochs
+            .map(|(epoch, first, last)| json!({"epoch": epoch, "first": first, "last": last}))
+            .collect();
+        let line = json!({
+            "epochs": epochs, "ring": set(&sets[0], disk.0), "keep": set(&sets[1], disk.1), "kinds": kinds,
+            "reserve_bytes": journal.reserved(), "damaged_places": damaged, "torn_bytes": opened.torn_bytes,
+        });
+        say(&format_args!("{line:#}"))?;
+        return Ok(status);
+    }
+    for (epoch, first, last) in journal.epochs() {
+        say(&format_args!("epoch {epoch}: records {first} to {last}"))?;
+    }
+    for (name, set, disk) in [("ring", &sets[0], disk.0), ("keep", &sets[1], disk.1)] {
+        let times = set.times.map(|(from, to)| format!(", {} to {}", civil(from, clock), civil(to, clock)));
+        let times = times.unwrap_or_default();
+        let (records, bytes) = (set.records, set.bytes);
+        say(&format_args!("{name}: {records} records of {bytes} bytes on {disk} bytes of disk{times}"))?;
+    }
+    let kinds: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    say(&format_args!("kinds: {}", if kinds.is_empty() { "none".into() } else { kinds.join(", ") }))?;
+    say(&format_args!("set aside for a full disk: {} bytes", journal.reserved()))?;
+    say(&format_args!("cut short at the end: {} bytes; damaged places: {damaged}", opened.torn_bytes))?;
+    if damaged > 0 {
+        eprintln!("hint: `gateway journal fsck` says which records are missing; check the storage");
+    }
+    Ok(status)
+}
+
+/// Every record from a position on.
+pub(super) fn dump(dir: &Path, from: Option<Position>, as_json: bool) -> Ended {
+    let (journal, _) = opened(dir)?;
+    let key = key(dir).ok();
+    if key.is_none() {
+        eprintln!("no key here: signatures are not checked, contents not shown");
+    }
+    let mut status = GOOD;
+    let mut clock = None;
+    for stored in journal.scan(from.unwrap_or_default()) {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
@@ -58,73 +140,211 @@ pub(super) fn dump(dir: &Path) -> Ended {
                 continue;
             }
         };
-        let mut line = json!({
-            "record": stored.position.to_string(),
-            "set": if stored.class == Class::Keep { "keep" } else { "ring" },
-            "bytes": stored.bytes.len(),
-            "hash": hex(&hash(&stored.bytes)),
-        });
-        match key.as_ref().map(|key| open(key, &stored.bytes)) {
-            Some(Ok(opened)) => {
-                line["t0"] = opened.header.t0.0.into();
-                line["t1"] = opened.header.t1.0.into();
-                line["prev"] = hex(&opened.header.prev).into();
-                match &opened.body {
-                    Ok(body) => {
-                        let (kind, content) = body_text(body);
-                        line["kind"] = kind.into();
-                        line["content"] = content;
-                    }
-                    Err(not) => line["not_understood"] = not.to_string().into(),
-                }
-            }
-            Some(Err(error)) => {
-                line["bad"] = error.to_string().into();
-                status = WRONG;
-            }
-            // Without a key nothing is believed; the header is shown as it claims to be.
-            None => match peek(&stored.bytes) {
-                Ok((header, kind)) => {
-                    line["t0"] = header.t0.0.into();
-                    line["t1"] = header.t1.0.into();
-                    line["kind"] = format!("{kind:?}").to_lowercase().into();
-                    line["signature"] = "not checked".into();
-                }
-                Err(error) => {
-                    line["bad"] = error.to_string().into();
-                    status = WRONG;
-                }
-            },
+        let shown = Shown::of(&stored, key.as_ref());
+        if shown.bad.is_some() {
+            status = WRONG;
         }
-        say(&line)?;
+        if let Some(Body::Inputs(inputs)) = &shown.body {
+            clock = inputs.items.iter().filter_map(clock_of).next_back().or(clock);
+        }
+        if as_json { say(&shown.json(&stored))? } else { say(&shown.text(&stored, clock))? }
     }
     Ok(status)
 }
 
-fn body_text(body: &Body) -> (&'static str, serde_json::Value) {
-    let list = |items: Vec<String>| serde_json::Value::from(items);
+/// What is known of one record.
+struct Shown {
+    header: Option<Header>,
+    kind: &'static str,
+    body: Option<Body>,
+    /// Why it is not to be believed.
+    bad: Option<String>,
+    /// Signed, but of a later release.
+    not_understood: Option<String>,
+}
+
+impl Shown {
+    /// Without a key nothing is believed; the header is shown as it claims to be.
+    fn of(stored: &Stored, key: Option<&VerifyingKey>) -> Self {
+        let nothing = Self { header: None, kind: "?", body: None, bad: None, not_understood: None };
+        let (header, kind) = match peek(&stored.bytes) {
+            Ok((header, kind)) => (Some(header), kind_name(kind)),
+            Err(error) => return Self { bad: Some(error.to_string()), ..nothing },
+        };
+        let known = Self { header, kind, ..nothing };
+        match key.map(|key| open(key, &stored.bytes)) {
+            None => known,
+            Some(Err(error)) => Self { bad: Some(error.to_string()), ..known },
+            Some(Ok(opened)) => match opened.body {
+                Ok(body) => Self { body: Some(body), ..known },
+                Err(not) => Self { not_understood: Some(not.to_string()), ..known },
+            },
+        }
+    }
+
+    fn json(&self, stored: &Stored) -> Value {
+        let mut line = json!({
+            "record": stored.position.to_string(),
+            "set": set_name(stored.class),
+            "bytes": stored.bytes.len(),
+            "hash": hex(&hash(&stored.bytes)),
+            "kind": self.kind,
+        });
+        if let Some(header) = &self.header {
+            line["t0"] = header.t0.0.into();
+            line["t1"] = header.t1.0.into();
+            line["prev"] = hex(&header.prev).into();
+        }
+        match (&self.body, &self.bad, &self.not_understood) {
+            (Some(body), _, _) => line["content"] = content(body),
+            (None, Some(bad), _) => line["bad"] = bad.clone().into(),
+            (None, None, Some(not)) => line["not_understood"] = not.clone().into(),
+            (None, None, None) => line["signature"] = "not checked".into(),
+        }
+        line
+    }
+
+    fn text(&self, stored: &Stored, clock: Option<ClockInput>) -> String {
+        let at = self.header.map_or_else(|| "-".to_owned(), |header| civil(header.t1, clock));
+        let said = match (&self.body, &self.bad, &self.not_understood) {
+            (Some(body), _, _) => summary(body),
+            (None, Some(bad), _) => format!("BAD: {bad}"),
+            (None, None, Some(not)) => not.clone(),
+            (None, None, None) => "signature not checked".to_owned(),
+        };
+        let (position, set, bytes) =
+            (stored.position.to_string(), set_name(stored.class), stored.bytes.len());
+        format!("{position:>8} {set} {bytes:>6} B  {at}  {:<11} {said}", self.kind)
+    }
+}
+
+fn set_name(class: Class) -> &'static str {
+    match class {
+        Class::Ring => "ring",
+        Class::Keep => "keep",
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Start => "start",
+        Kind::Config => "config",
+        Kind::Inputs => "inputs",
+        Kind::Conclusions => "conclusions",
+        Kind::Checkpoint => "checkpoint",
+        Kind::Gap => "gap",
+        Kind::Other(_) => "later kind",
+    }
+}
+
+fn clock_of(input: &Input) -> Option<ClockInput> {
+    if let Input::Clock(clock) = input { Some(*clock) } else { None }
+}
+
+/// As UTC where the clock was known, else engine time in ms.
+pub(super) fn civil(at: EngineTime, clock: Option<ClockInput>) -> String {
+    let known = clock.filter(|clock| clock.error_ms.is_some());
+    let stamp = known.and_then(|clock| jiff::Timestamp::from_millisecond(at.civil(clock.offset_ms).0).ok());
+    stamp.map_or_else(|| format!("engine {} ms", at.0), |stamp| format!("{stamp:.0}"))
+}
+
+/// One line for a person.
+fn summary(body: &Body) -> String {
     match body {
-        Body::Start(start) => ("start", format!("{start:?}").into()),
-        Body::Config(config) => (
-            "config",
-            json!({"software": config.software, "semantics": config.semantics, "points": config.plan.points.len()}),
+        Body::Start(start) => {
+            let before =
+                start.previous.map_or("nothing".to_owned(), |(epoch, seq)| format!("{}/{}", epoch.0, seq.0));
+            let downtime = start.downtime_ms.map_or("an unknown time".to_owned(), |ms| format!("{ms} ms"));
+            let simulated = if start.simulated { ", simulated" } else { "" };
+            format!("{:?} start after {before}, away for {downtime}{simulated}", start.cause).to_lowercase()
+        }
+        Body::Config(config) => format!(
+            "{}, semantics {}, {} points, {} rules",
+            config.software,
+            config.semantics,
+            config.plan.points.len(),
+            config.plan.rules.len()
         ),
-        Body::Inputs(inputs) => (
-            "inputs",
-            json!({
-                "items": list(inputs.items.iter().map(|item| format!("{item:?}")).collect()),
-                "counts": list(inputs.counts.iter().map(|counts| format!("{counts:?}")).collect()),
-            }),
-        ),
-        Body::Conclusions(conclusions) => (
-            "conclusions",
-            json!({
-                "because": conclusions.because.0,
-                "list": list(conclusions.list.iter().map(|one| format!("{one:?}")).collect()),
-                "frames": conclusions.frames.len(),
-            }),
-        ),
-        Body::Checkpoint(state) => ("checkpoint", json!({"now": state.now.0, "rules": state.rules.len()})),
-        Body::Gap(gap) => ("gap", format!("{gap:?}").into()),
+        Body::Inputs(inputs) => {
+            let readings = inputs.items.iter().filter(|item| matches!(item, Input::Reading(_))).count();
+            let due: u64 = inputs.counts.iter().map(|counts| u64::from(counts.due)).sum();
+            let others: Vec<_> = inputs.items.iter().filter_map(other_input).collect();
+            let others = if others.is_empty() { String::new() } else { format!(", {}", others.join(", ")) };
+            format!("{readings} readings kept of {due} due{others}")
+        }
+        Body::Conclusions(conclusions) => {
+            let list: Vec<_> = conclusions.list.iter().map(concluded).collect();
+            format!("from {}: {}", conclusions.because.0, list.join("; "))
+        }
+        Body::Checkpoint(state) => {
+            format!("state of {} points, {} rules", state.points.len(), state.rules.len())
+        }
+        Body::Gap(gap) => {
+            let cause = format!("{:?}", gap.cause).to_lowercase();
+            let span = gap.to.since(gap.from);
+            let records = gap.records.map_or(String::new(), |(epoch, first, last)| {
+                format!(", records {}/{} to {}", epoch.0, first.0, last.0)
+            });
+            format!("{cause}: {} readings in {span} ms{records}", gap.count)
+        }
+    }
+}
+
+fn other_input(input: &Input) -> Option<String> {
+    match input {
+        Input::Reading(_) | Input::Advance(_) => None,
+        Input::Start(_) => Some("start".to_owned()),
+        Input::Clock(clock) => Some(format!("clock {:?}", clock.source).to_lowercase()),
+        Input::Command(command) => Some(format!("command of {}", command.author)),
+        Input::Fact(fact) => Some(format!("fact of device {}", fact.device.0)),
+        Input::Stop { cause, .. } => Some(format!("stop {cause:?}").to_lowercase()),
+        Input::Heartbeat(_) => Some("heartbeat".to_owned()),
+    }
+}
+
+fn concluded(conclusion: &Conclusion) -> String {
+    match &conclusion.body {
+        ConclusionBody::Alert(change) => {
+            let id = format!("{}-{}", change.alert.epoch.0, change.alert.n);
+            let rule = change.rule.map_or_else(|| "that is gone".to_owned(), |rule| rule.0.to_string());
+            format!("alert {id} of rule {rule} {:?}", change.change).to_lowercase()
+        }
+        ConclusionBody::Cycle(cycle) => format!("cycle {} {:?}", cycle.n, cycle.outcome).to_lowercase(),
+        ConclusionBody::Order { order: (epoch, seq), outcome } => {
+            format!("order {epoch}/{seq} {outcome:?}").to_lowercase()
+        }
+        ConclusionBody::Storage(storage) => format!(
+            "storage {:?}, ring {} ‰, keep {} ‰",
+            storage.state, storage.ring_permille, storage.keep_permille
+        )
+        .to_lowercase(),
+        ConclusionBody::Folded(folded) => {
+            format!("rule {} changed {} times, folded", folded.rule.0, folded.changes)
+        }
+        ConclusionBody::Suppression(change) => {
+            format!("suppression of rule {} {:?}", change.rule.0, change.change).to_lowercase()
+        }
+    }
+}
+
+/// For programs: everything that the record says.
+fn content(body: &Body) -> Value {
+    let list = |items: Vec<String>| Value::from(items);
+    match body {
+        Body::Start(start) => format!("{start:?}").into(),
+        Body::Config(config) => {
+            json!({"software": config.software, "semantics": config.semantics, "points": config.plan.points.len()})
+        }
+        Body::Inputs(inputs) => json!({
+            "items": list(inputs.items.iter().map(|item| format!("{item:?}")).collect()),
+            "counts": list(inputs.counts.iter().map(|counts| format!("{counts:?}")).collect()),
+        }),
+        Body::Conclusions(conclusions) => json!({
+            "because": conclusions.because.0,
+            "list": list(conclusions.list.iter().map(|one| format!("{one:?}")).collect()),
+            "frames": conclusions.frames.len(),
+        }),
+        Body::Checkpoint(state) => json!({"now": state.now.0, "rules": state.rules.len()}),
+        Body::Gap(gap) => format!("{gap:?}").into(),
     }
 }

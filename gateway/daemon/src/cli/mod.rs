@@ -2,10 +2,14 @@
 //!
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
+mod audit;
+mod export;
+mod fsck;
 mod journal;
 mod rerun;
 mod rules;
 mod table;
+mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -13,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use gateway_journal::Position;
 use gateway_model::EngineTime;
 use gateway_wire::EnrolCode;
 use tracing_subscriber::EnvFilter;
@@ -29,6 +34,8 @@ use crate::uplink;
 const GOOD: u8 = 0;
 /// Something is wrong.
 const WRONG: u8 = 1;
+/// Called in a way that cannot be followed.
+const USAGE: u8 = 2;
 /// Not everything could be looked at.
 const INCOMPLETE: u8 = 3;
 /// The configuration is wrong (sysexits.h).
@@ -82,10 +89,10 @@ enum Command {
     },
     /// Joins a supervision center with a code from its console.
     Enrol {
-        /// The center's address.
+        /// The center's address; or what its QR code says, which has the code in it.
         url: String,
         /// `XXXXXXXX-` and 16 hex digits.
-        code: String,
+        code: Option<String>,
         /// The site file: its data directory gets key and enrolment.
         #[arg(long)]
         site: PathBuf,
@@ -97,6 +104,23 @@ enum Command {
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
+    },
+    /// Adds up what became of every reading that was due on a day.
+    Audit(audit::Audit),
+    /// Checks a bundle of evidence, without a network: every signature, number and conclusion.
+    Verify {
+        /// The bundle.
+        #[arg(required_unless_present = "policy_template")]
+        file: Option<PathBuf>,
+        /// Whose keys to believe; without it nobody is believed and the answer is at best "incomplete".
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// As JSON (docs/verify.schema.json).
+        #[arg(long)]
+        json: bool,
+        /// Prints a trust policy to fill in.
+        #[arg(long)]
+        policy_template: bool,
     },
     /// Works on rule packs.
     Rules {
@@ -121,16 +145,41 @@ enum RulesCommand {
 
 #[derive(Subcommand)]
 enum JournalCommand {
-    /// Epochs, records and bytes.
+    /// Epochs, records, bytes, and the room set aside.
     Stat {
         /// A data directory or a journal.
         dir: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Every record, one JSON object a line.
+    /// Every record, one a line.
     Dump {
         /// A data directory or a journal.
         dir: PathBuf,
+        /// Begin at this record.
+        #[arg(long, value_name = "EPOCH/SEQ", value_parser = position)]
+        from: Option<Position>,
+        /// As JSON lines, with everything in them.
+        #[arg(long)]
+        json: bool,
     },
+    /// One file that proves a span of time to a stranger: see `gateway verify`.
+    Export(export::Export),
+    /// Reads every byte, changes none: damage, signatures, the chain, what is missing.
+    Fsck {
+        /// A data directory or a journal.
+        dir: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    let parse =
+        |(epoch, seq): (&str, &str)| Some(Position { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? });
+    text.split_once('/').and_then(parse).ok_or_else(|| "expected EPOCH/SEQ, such as 3/120".to_owned())
 }
 
 /// What may differ from the site file, for tests and the demo.
@@ -173,9 +222,18 @@ pub fn main() -> ExitCode {
             run_site(&site, overrides, demo_clock.as_deref(), history)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
-        Command::Enrol { url, code, site, data } => enrol(&url, &code, &site, data),
-        Command::Journal { command: JournalCommand::Stat { dir } } => journal::stat(&dir),
-        Command::Journal { command: JournalCommand::Dump { dir } } => journal::dump(&dir),
+        Command::Audit(asked) => audit::audit(&asked),
+        Command::Verify { policy_template: true, .. } => verify::template(),
+        Command::Verify { file, policy, json, .. } => {
+            verify::check(&file.unwrap_or_default(), policy.as_deref(), json)
+        }
+        Command::Enrol { url, code, site, data } => enrol(&url, code.as_deref(), &site, data),
+        Command::Journal { command } => match command {
+            JournalCommand::Stat { dir, json } => journal::stat(&dir, json),
+            JournalCommand::Dump { dir, from, json } => journal::dump(&dir, from, json),
+            JournalCommand::Export(asked) => export::export(&asked),
+            JournalCommand::Fsck { dir, json } => fsck::fsck(&dir, json),
+        },
         Command::Rules { command: RulesCommand::Test { dir } } => rules::test(&dir),
         Command::Rerun { dir } => rerun::rerun(&dir),
     };
@@ -344,10 +402,24 @@ fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
     Ok(if failed == 0 { GOOD } else { WRONG })
 }
 
-fn enrol(url: &str, code: &str, site: &Path, data: Option<PathBuf>) -> Ended {
+fn enrol(url: &str, code: Option<&str>, site: &Path, data: Option<PathBuf>) -> Ended {
+    let (url, code) = match (url.split_once("/enrol#"), code) {
+        (Some((url, code)), None) => (url, code),
+        (None, Some(code)) => (url, code),
+        (Some(_), Some(_)) => {
+            eprintln!("error: the address has a code in it already: give one code only");
+            return Ok(2);
+        }
+        (None, None) => {
+            eprintln!(
+                "error: give the code that the center shows beside its address, or the text of its QR code"
+            );
+            return Ok(2);
+        }
+    };
     let Some(code) = EnrolCode::parse(code) else {
         eprintln!("error: {code} is no enrolment code: eight letters and digits, a dash, 16 hex digits");
-        return Ok(2);
+        return Ok(USAGE);
     };
     let data = DataDir::open(&data_dir(site, data))?;
     let key = data.key()?;

@@ -49,7 +49,7 @@ impl Core {
                 .map(|ix| self.engine.cycle_running(ModuleIx(ix as u16)))
                 .collect(),
             bytes: self.journal.bytes(),
-            refusing: self.refusing.is_some(),
+            refusing: self.full.is_some(),
         }
     }
 }

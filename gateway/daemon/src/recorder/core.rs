@@ -6,7 +6,7 @@
 //!   and conclusions go to disk in one append; nobody is told before it returns.
 //! - Counts close: each inputs record ends with what became of every reading that was due since the one before.
 //!
-//! What happens when the journal is full stands in `room.rs`, what can be asked in `ask.rs`.
+//! What happens at the journal's limits stands in `room.rs` and `full.rs`, what can be asked in `ask.rs`.
 
 use std::sync::Arc;
 
@@ -15,11 +15,14 @@ use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
     Change, ClockInput, ClockSource, Command, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
-    GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointIx, RuleIx, RuleKind, Seq, StopCause,
+    GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq,
+    StopCause, StorageState,
 };
 use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, SigningKey, hash, seal};
 use tokio::sync::mpsc;
 
+use super::full::Full;
+use super::room::Pending;
 use super::{Answers, Civil, Event, Urgent};
 use crate::clock::Wall;
 use crate::metrics::Metrics;
@@ -74,7 +77,18 @@ pub struct Core {
     pub(super) checkpoint: crate::state::PositionFile,
     pub(super) clock_check_at: EngineTime,
     pub(super) offset: Option<(i64, ClockSource)>,
-    pub(super) refusing: Option<Refusing>,
+    /// Full: judged, but only what must not be lost is recorded.
+    pub(super) full: Option<Full>,
+    /// What was said last of the room there is.
+    pub(super) storage: StorageState,
+    /// The center has everything up to here.
+    pub(super) receipted: Option<Position>,
+    /// Counts of a record that found no room: they go with the next.
+    pub(super) carried: Vec<PointCounts>,
+    /// When the journal is next looked after.
+    pub(super) upkeep_at: EngineTime,
+    /// When everything on disk is read through anew.
+    pub(super) check_again_at: EngineTime,
 }
 
 /// The record that is being filled.
@@ -88,11 +102,14 @@ pub(super) struct Open {
     pub(super) last_inputs: Seq,
 }
 
-/// Since when and how many readings have been refused.
-pub(super) struct Refusing {
-    pub(super) from: EngineTime,
-    pub(super) count: u64,
-    pub(super) retry_at: EngineTime,
+impl Open {
+    /// A record begins.
+    pub(super) fn begin_at(&mut self, from: EngineTime) {
+        self.from = from;
+        self.first_at = None;
+        self.readings = 0;
+        self.text = 0;
+    }
 }
 
 impl Core {
@@ -104,6 +121,11 @@ impl Core {
     /// The epoch this process writes.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What was said last of the room there is.
+    pub fn storage(&self) -> StorageState {
+        self.storage
     }
 
     /// Where engine time stands.
@@ -123,22 +145,26 @@ impl Core {
 
     /// When [`Core::advance`] next has something to do.
     pub fn wake_at(&self) -> EngineTime {
-        if let Some(refusing) = &self.refusing {
-            return refusing.retry_at;
-        }
-        let seal = self.open.first_at.map(|at| at.plus(self.settings.seal_every_ms));
-        let heartbeat = self.open.from.plus(HEARTBEAT_MS);
-        [self.engine.deadline(), self.intake.next_stale(), seal, Some(heartbeat), Some(self.clock_check_at)]
+        let retry = self.full.as_ref().map(|full| full.retry_at);
+        // A record with something in it is sealed in time; only an empty one needs a heartbeat.
+        let seal = match self.open.first_at {
+            Some(at) => at.plus(self.settings.seal_every_ms),
+            None => self.open.from.plus(HEARTBEAT_MS),
+        };
+        [self.engine.deadline(), self.intake.next_stale(), retry]
             .into_iter()
             .flatten()
-            .min()
-            .unwrap_or(heartbeat)
+            .chain([self.clock_check_at, self.upkeep_at])
+            .fold(seal, EngineTime::min)
     }
 
     /// Lets time pass: timers, stale points, heartbeat, clock, and the seals that are due.
     pub fn advance(&mut self, now: EngineTime) -> anyhow::Result<()> {
-        if self.refusing.is_some() {
-            return self.try_again(now);
+        if self.full.as_ref().is_some_and(|full| now >= full.retry_at) {
+            self.try_again(now)?;
+        }
+        if now >= self.upkeep_at {
+            self.upkeep(now)?;
         }
         if now >= self.clock_check_at {
             self.check_clock(now);
@@ -164,10 +190,6 @@ impl Core {
 
     /// Eats one event.
     pub fn take(&mut self, event: Event, now: EngineTime) -> anyhow::Result<()> {
-        if let Some(refusing) = &mut self.refusing {
-            refusing.count += event.readings();
-            return Ok(());
-        }
         match event {
             Event::Answers(answers) => self.offer(answers),
             Event::Missed { points, times, cause } => {
@@ -177,7 +199,11 @@ impl Core {
                     }
                 }
             }
-            Event::Fact(fact) => self.eat(Input::Fact(fact)),
+            Event::Fact(fact) => match &mut self.full {
+                Some(full) => full.refuse_entry(now),
+                None => self.eat(Input::Fact(fact)),
+            },
+            Event::Receipted(position) => self.receipted = Some(position),
             Event::Overrun { from, to, count } => {
                 let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };
                 self.gap(gap, now)?;
@@ -194,8 +220,8 @@ impl Core {
                         self.seal(now)?;
                     }
                 }
-                // Not told while the journal is full: it will come again. The sender may also have gone away.
-                if self.refusing.is_none() {
+                // Not told before it is on disk: it will come again. The sender may also have gone away.
+                if self.full.as_ref().is_none_or(Full::owes_nothing) {
                     let _told = taken.send(());
                 }
             }
@@ -240,21 +266,26 @@ impl Core {
         if now > self.engine.now() {
             self.eat(Input::Advance(now));
         }
+        if self.full.is_some() {
+            return self.seal_full(now);
+        }
         // Before the batch is numbered: making room writes records of its own.
         self.make_room()?;
-        if self.open.items.is_empty() || self.refusing.is_some() {
+        if self.open.items.is_empty() {
             return Ok(());
         }
         let mut batch = self.inputs_batch();
         if self.engine.now().since(self.checkpoint_at) >= CHECKPOINT_MS {
             batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
         }
-        self.write(batch, now)
+        self.write(batch, now)?;
+        self.spare_the_busy();
+        Ok(())
     }
 
     pub(super) fn inputs_batch(&mut self) -> Vec<(Class, Body)> {
         let items = std::mem::take(&mut self.open.items);
-        let counts = self.intake.close();
+        let counts = self.close_counts();
         let plain = items.iter().all(|input| match input {
             Input::Reading(_) | Input::Advance(_) | Input::Heartbeat(_) => true,
             Input::Start(_) | Input::Clock(_) | Input::Command(_) | Input::Fact(_) | Input::Stop { .. } => {
@@ -289,7 +320,9 @@ impl Core {
                 ConclusionBody::Alert(_)
                 | ConclusionBody::Cycle(_)
                 | ConclusionBody::Order { .. }
-                | ConclusionBody::Suppression(_) => None,
+                | ConclusionBody::Suppression(_)
+                | ConclusionBody::Storage(_)
+                | ConclusionBody::Folded(_) => None,
             })
             .flat_map(|rule| self.deciding_points(rule))
             .collect();
@@ -305,7 +338,7 @@ impl Core {
             .collect()
     }
 
-    fn deciding_points(&self, rule: RuleIx) -> Vec<PointIx> {
+    pub(super) fn deciding_points(&self, rule: RuleIx) -> Vec<PointIx> {
         let plan = self.engine.plan();
         let module = |module: ModuleIx| {
             plan.modules.get(usize::from(module.0)).map_or_else(Vec::new, ModulePlan::points)
@@ -325,8 +358,16 @@ impl Core {
         }
     }
 
-    /// Seals the bodies as the next records of this epoch and makes them durable.
-    pub(super) fn write(&mut self, mut batch: Vec<(Class, Body)>, now: EngineTime) -> anyhow::Result<()> {
+    /// Seals the bodies as the next records of this epoch and makes them durable. What found no room comes back, with
+    /// what was lacking; `reserved` takes from what is set aside, and then all are there or none.
+    pub(super) fn put(
+        &mut self,
+        mut batch: Vec<(Class, Body)>,
+        reserved: bool,
+    ) -> anyhow::Result<Option<Pending>> {
+        if batch.is_empty() {
+            return Ok(None);
+        }
         let first = Seq(self.journal.next().seq);
         let t1 = self.engine.now();
         let mut prev = self.prev;
@@ -345,9 +386,13 @@ impl Core {
             prev = hash(&bytes);
             sealed.push((*class, bytes));
         }
-        let records: Vec<(Class, &[u8])> =
-            sealed.iter().map(|(class, bytes)| (*class, bytes.as_slice())).collect();
-        let appended = self.journal.append_all(&records);
+        let appended = if reserved {
+            let records: Vec<&[u8]> = sealed.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+            self.journal.append_reserved(&records)
+        } else {
+            let records: Vec<_> = sealed.iter().map(|(class, bytes)| (*class, bytes.as_slice())).collect();
+            self.journal.append_all(&records)
+        };
         // After an error the first of them may be there all the same: what is on disk counts.
         let stored = match &appended {
             Ok(_) => batch.len(),
@@ -359,8 +404,8 @@ impl Core {
         let rest = batch.split_off(stored);
         self.told(first, &batch, t1);
         match appended {
-            Ok(_) => Ok(()),
-            Err(error) => self.refuse(rest, error, now),
+            Ok(_) => Ok(None),
+            Err(error) => Pending::new(rest, error).map(Some),
         }
     }
 
@@ -371,10 +416,7 @@ impl Core {
             self.settings.metrics.record(kind_name(body));
             match body {
                 Body::Inputs(_) => {
-                    self.open.from = t1;
-                    self.open.first_at = None;
-                    self.open.readings = 0;
-                    self.open.text = 0;
+                    self.open.begin_at(t1);
                     self.open.last_inputs = Seq(seq);
                 }
                 Body::Conclusions(conclusions) => {
@@ -399,19 +441,17 @@ impl Core {
     /// A gap record, after everything eaten before it.
     fn gap(&mut self, gap: Gap, now: EngineTime) -> anyhow::Result<()> {
         self.seal(now)?;
-        if self.refusing.is_some() {
-            return Ok(());
+        match &mut self.full {
+            Some(full) => full.add(Body::Gap(gap)),
+            None => self.write(vec![(Class::Keep, Body::Gap(gap))], now)?,
         }
-        self.write(vec![(Class::Keep, Body::Gap(gap))], now)
+        Ok(())
     }
 
     /// An order that came too late is not eaten; the shell says so itself.
     fn expired(&mut self, order: (u64, u64), now: EngineTime) -> anyhow::Result<()> {
         self.seal(now)?;
-        let body = ConclusionBody::Order { order, outcome: OrderOutcome::Expired };
-        let mut batch = Vec::new();
-        self.conclude(self.open.last_inputs, vec![Conclusion { at: self.engine.now(), body }], &mut batch);
-        self.write(batch, now)
+        self.say(ConclusionBody::Order { order, outcome: OrderOutcome::Expired }, now)
     }
 
     fn check_clock(&mut self, now: EngineTime) {
@@ -455,11 +495,11 @@ impl Core {
 
     /// The clean end: a stop input, what follows from it, and a checkpoint, in one append.
     pub fn stop(mut self, now: EngineTime, cause: StopCause) -> anyhow::Result<()> {
-        if self.refusing.is_some() {
-            return Ok(());
-        }
         let at = now.max(self.engine.now());
         self.eat(Input::Stop { at, cause });
+        if self.full.is_some() {
+            return self.stop_full();
+        }
         self.make_room()?;
         let mut batch = self.inputs_batch();
         batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));

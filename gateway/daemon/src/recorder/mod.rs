@@ -5,10 +5,12 @@
 //! nothing is shared and nothing is locked.
 //!
 //! At the limits: the channel of events holds [`EVENTS_MAX`]; when it is full bus tasks wait, and MQTT counts what it
-//! had to drop, which becomes a gap record. What happens when the journal is full stands in `room`.
+//! had to drop, which becomes a gap record. What happens when the journal is full stands in `room` and `full`.
 
 mod ask;
 pub mod core;
+mod fold;
+mod full;
 pub mod replay;
 mod room;
 pub mod start;
@@ -94,6 +96,8 @@ pub enum Event {
         /// Told when it is on disk.
         taken: oneshot::Sender<()>,
     },
+    /// The center has everything up to here.
+    Receipted(Position),
     /// Records that the center cannot take and that cannot be read any better: a gap record names them.
     Lost(Gap),
 }
@@ -107,6 +111,7 @@ impl Event {
             | Self::Fact(_)
             | Self::Overrun { .. }
             | Self::ServerTime { .. }
+            | Self::Receipted(_)
             | Self::Order { .. }
             | Self::Lost(_) => 1,
         }
@@ -154,7 +159,7 @@ pub struct Snapshot {
     pub cycles: Vec<bool>,
     /// Bytes of the ring and the keep set.
     pub bytes: (u64, u64),
-    /// The journal is full or broken: readings are refused.
+    /// The journal is full: judging goes on, but only what must not be lost is recorded.
     pub refusing: bool,
 }
 
@@ -306,13 +311,24 @@ enum Turn {
     Woke,
 }
 
-/// The thread. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken journal.
+/// The thread: [`record`] on a thread of its own, because sealing waits for the disk.
 pub fn run(
+    core: Core,
+    clock: &Clock,
+    rooms: Rooms,
+    stop: &CancellationToken,
+    runtime: &Handle,
+) -> anyhow::Result<()> {
+    runtime.block_on(record(core, clock, rooms, stop))
+}
+
+/// What the thread does. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken
+/// journal. It waits for the disk without yielding: only a test in virtual time shares a thread with it.
+pub async fn record(
     mut core: Core,
     clock: &Clock,
     mut rooms: Rooms,
     stop: &CancellationToken,
-    runtime: &Handle,
 ) -> anyhow::Result<()> {
     loop {
         rooms.newest.send_if_modified(|newest| {
@@ -322,19 +338,17 @@ pub fn run(
             changed
         });
         let wake = clock.instant(core.wake_at());
-        let turn = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => Turn::Stop,
-                turn = async {
-                    tokio::select! {
-                        Some(event) = rooms.events.recv() => Turn::Event(event),
-                        Some(ask) = rooms.asks.recv() => Turn::Ask(ask),
-                        () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
-                    }
-                } => turn,
-            }
-        });
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => Turn::Stop,
+            turn = async {
+                tokio::select! {
+                    Some(event) = rooms.events.recv() => Turn::Event(event),
+                    Some(ask) = rooms.asks.recv() => Turn::Ask(ask),
+                    () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
+                }
+            } => turn,
+        };
         match turn {
             Turn::Stop => break,
             Turn::Woke => {}

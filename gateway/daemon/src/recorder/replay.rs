@@ -1,13 +1,11 @@
-//! Records back into an engine: how a gateway resumes, and how `gateway rerun` checks what it concluded.
+//! Records back into an engine: how a gateway resumes. (`gateway_evidence::recompute` checks what it concluded.)
 //!
 //! The order in which a live recorder works, repeated: of each epoch first start, config and checkpoint (if it was
 //! restored), then `restore`, then the start input; after that each inputs record item by item. What the engine concludes
-//! is compared with what is recorded, or ignored where only its state is wanted.
+//! is compared with what is recorded where a crash may have cut it off; else only its state is wanted.
 
 use gateway_engine::Engine;
-use gateway_model::{
-    Conclusion, ConclusionBody, EngineTime, Input, OrderOutcome, Plan, Seq, StartInput, State,
-};
+use gateway_model::{Conclusion, EngineTime, GapCause, Input, Plan, Seq, StartInput, State};
 use gateway_wire::{Body, Header};
 
 /// Why records cannot be replayed.
@@ -28,6 +26,8 @@ pub enum ReplayError {
 pub struct Replayer {
     engine: Option<Engine>,
     opening: Option<Opening>,
+    /// Of the epoch that is being read.
+    plan: Option<Plan>,
     concluded: Vec<(Seq, Conclusion)>,
     /// The highest order that was taken.
     pub last_order: Option<(u64, u64)>,
@@ -46,13 +46,8 @@ impl Replayer {
     /// Begins in the middle of an epoch: at a checkpoint under the plan of that epoch.
     pub fn at_checkpoint(plan: Plan, state: State) -> Result<Self, ReplayError> {
         let at = state.now;
-        let (engine, _) = Engine::restore(plan, state).map_err(|error| restore_error(at, &error))?;
-        Ok(Self { engine: Some(engine), ..Self::default() })
-    }
-
-    /// Is there an engine, or one about to be made?
-    pub fn is_running(&self) -> bool {
-        self.engine.is_some() || self.opening.is_some()
+        let (engine, _) = Engine::restore(plan.clone(), state).map_err(|error| restore_error(at, &error))?;
+        Ok(Self { engine: Some(engine), plan: Some(plan), ..Self::default() })
     }
 
     /// Eats one record.
@@ -71,6 +66,13 @@ impl Replayer {
                 // Later ones in an epoch only repeat what the engine already is.
                 if let Some(opening) = self.opening.as_mut().filter(|_| header.seq == Seq(2)) {
                     opening.state = Some(*state);
+                    return Ok(());
+                }
+                self.settle()?;
+                // But for the one behind a gap of what was judged and not recorded.
+                if let (None, Some(plan)) = (&self.engine, &self.plan) {
+                    let last_order = self.last_order;
+                    *self = Self { last_order, ..Self::at_checkpoint(plan.clone(), *state)? };
                 }
             }
             Body::Inputs(inputs) => {
@@ -82,6 +84,11 @@ impl Replayer {
                     self.stopped = matches!(input, Input::Stop { .. });
                     self.step(header.seq, &input);
                 }
+            }
+            Body::Gap(gap) if gap.cause == GapCause::Full => {
+                self.settle()?;
+                self.engine = None;
+                self.concluded.clear();
             }
             Body::Conclusions(_) | Body::Gap(_) => self.settle()?,
         }
@@ -105,6 +112,7 @@ impl Replayer {
         let Some(Opening { start, plan, state }) = self.opening.take() else { return Ok(()) };
         // An epoch whose config never reached the disk has nothing else either.
         let Some(plan) = plan else { return Ok(()) };
+        self.plan = Some(plan.clone());
         let engine = match state {
             Some(state) => {
                 let (engine, concluded) =
@@ -126,11 +134,6 @@ impl Replayer {
         engine.step(input, &mut out);
         self.concluded.extend(out.into_iter().map(|conclusion| (because, conclusion)));
     }
-}
-
-/// Said by the shell, not by the engine: an order that came too late is never eaten.
-pub fn said_by_shell(conclusion: &Conclusion) -> bool {
-    matches!(conclusion.body, ConclusionBody::Order { outcome: OrderOutcome::Expired, .. })
 }
 
 fn restore_error(at: EngineTime, error: &impl std::fmt::Debug) -> ReplayError {

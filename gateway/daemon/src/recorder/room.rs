@@ -1,114 +1,191 @@
-//! What happens at the journal's limits.
+//! The journal's limits: what gives way, in which order, and what is recorded first.
 //!
-//! The ring gives way, oldest segment first, after gap records. When the keep set is full, or the disk is, nothing is
-//! eaten any more: readings are refused and counted, and a gap record (cause overrun) says so when there is room again.
-//! Judging stops with it: this is thinner than the design, which wants judging to go on.
+//! The ring gives way at its limit and where the disk is full, oldest segment first. The keep set gives way only as far
+//! as the center has it, and never what a restart or this epoch still needs. A gap record that names what goes is
+//! durable before anything is removed; the journal's reserve holds room for it. Where nothing may give way, `full.rs`.
+//!
+//! While four fifths of the ring hold what the center does not have, intake records steady points more sparsely, as far
+//! as no judgement depends on them.
 
-use gateway_journal::{Class, Evictable, JournalError};
-use gateway_model::{EngineTime, Epoch, Gap, GapCause, Input, Seq};
+use gateway_journal::{Class, Evictable, JournalError, Quarantined};
+use gateway_model::{
+    EngineTime, Epoch, Gap, GapCause, Input, ModuleIx, PointCounts, PointIx, Seq, StorageState,
+};
 use gateway_wire::Body;
 
-use super::core::{Core, Refusing};
+use super::core::Core;
 
-/// While the journal is full it is tried again so often (engine time).
-const RETRY_MS: i64 = 10_000;
+/// The journal is looked after so often, ms of engine time: a segment is read through, the reserve mended.
+const UPKEEP_MS: i64 = 60_000;
+/// After all has been read through once, it is again after so long.
+const CHECK_AGAIN_MS: i64 = 86_400_000;
+/// Share of the ring that only we have, ‰, at which thinning begins …
+const THIN_FROM: u64 = 800;
+/// … and below which it ends.
+const THIN_TO: u64 = 700;
 
-impl Core {
-    /// Stops eating: the journal did not take these.
-    pub(super) fn refuse(
-        &mut self,
-        batch: Vec<(Class, Body)>,
-        error: JournalError,
-        now: EngineTime,
-    ) -> anyhow::Result<()> {
-        if !is_full(&error) {
+/// What there is no room in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    Ring,
+    Keep,
+    Disk,
+}
+
+/// Bodies that found no room.
+pub(super) struct Pending {
+    pub(super) rest: Vec<(Class, Body)>,
+    pub(super) lack: Lack,
+}
+
+impl Pending {
+    /// An error that no room would cure ends the recorder.
+    pub(super) fn new(rest: Vec<(Class, Body)>, error: JournalError) -> anyhow::Result<Self> {
+        if !error.is_full() {
             return Err(anyhow::Error::new(error).context("write to the journal"));
         }
-        if self.refusing.is_none() {
-            tracing::error!(
-                error = crate::chain(&error),
-                "the journal is full: nothing is recorded or judged until there is room; \
-                 free the disk, or raise keep_bytes in the site file"
-            );
+        let lack = match error {
+            JournalError::RingFull => Lack::Ring,
+            JournalError::KeepFull => Lack::Keep,
+            JournalError::Io { .. }
+            | JournalError::Locked(_)
+            | JournalError::NoEpoch
+            | JournalError::TooLarge(_)
+            | JournalError::Broken
+            | JournalError::Version { .. }
+            | JournalError::NotOldest(_)
+            | JournalError::Damaged { .. } => Lack::Disk,
+        };
+        Ok(Self { rest, lack })
+    }
+}
+
+/// Counts of two spans as those of one.
+pub(super) fn merge(mut counts: Vec<PointCounts>, more: Vec<PointCounts>) -> Vec<PointCounts> {
+    for one in more {
+        let Some(sum) = counts.iter_mut().find(|sum| sum.point == one.point) else {
+            counts.push(one);
+            continue;
+        };
+        sum.due = sum.due.saturating_add(one.due);
+        sum.answered = sum.answered.saturating_add(one.answered);
+        sum.within_deadband = sum.within_deadband.saturating_add(one.within_deadband);
+        sum.late = sum.late.saturating_add(one.late);
+        sum.failed.resize(sum.failed.len().max(one.failed.len()), 0);
+        for (sum, n) in sum.failed.iter_mut().zip(one.failed) {
+            *sum = sum.saturating_add(n);
         }
-        let (mut from, mut lost) =
-            self.refusing.as_ref().map_or((now, 0), |refusing| (refusing.from, refusing.count));
-        // What the engine has eaten stays in hand and goes first when there is room.
-        for (_, body) in batch {
+    }
+    counts
+}
+
+impl Core {
+    /// What was due since the counts were last closed.
+    pub(super) fn close_counts(&mut self) -> Vec<PointCounts> {
+        merge(std::mem::take(&mut self.carried), self.intake.close())
+    }
+
+    /// Makes records of these, with whatever has to give way for them.
+    pub(super) fn write(&mut self, batch: Vec<(Class, Body)>, now: EngineTime) -> anyhow::Result<()> {
+        let Some(mut pending) = self.put(batch, false)? else { return Ok(()) };
+        // Before the first record of an epoch nothing can be said, so nothing can give way.
+        while self.journal.next().seq > 0 && self.free(pending.lack)? {
+            let rest = self.renumbered(pending.rest);
+            let Some(still) = self.put(rest, false)? else { return Ok(()) };
+            pending = still;
+        }
+        pending.rest = self.renumbered(pending.rest);
+        self.fill_up(pending, now)
+    }
+
+    /// Conclusions name the inputs before them by number, and gap records may have come in between.
+    fn renumbered(&self, mut batch: Vec<(Class, Body)>) -> Vec<(Class, Body)> {
+        let mut inputs = None;
+        for (seq, (_, body)) in (self.journal.next().seq..).zip(&mut batch) {
             match body {
-                Body::Inputs(inputs) => {
-                    self.open.items = inputs.items;
-                    // Counts of a span that the gap record will cover.
-                    lost += inputs.counts.iter().map(|count| u64::from(count.due)).sum::<u64>();
-                }
-                Body::Conclusions(conclusions) => self.concluded.extend(conclusions.list),
-                Body::Gap(gap) if gap.cause == GapCause::Overrun => {
-                    from = from.min(gap.from);
-                    lost += gap.count;
-                }
-                // Made anew when they are due again.
+                Body::Inputs(_) => inputs = Some(Seq(seq)),
+                Body::Conclusions(conclusions) => conclusions.because = inputs.unwrap_or(conclusions.because),
                 Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) => {}
             }
         }
-        self.refusing = Some(Refusing { from, count: lost, retry_at: now.plus(RETRY_MS) });
-        Ok(())
-    }
-
-    pub(super) fn try_again(&mut self, now: EngineTime) -> anyhow::Result<()> {
-        let Some(refusing) = self.refusing.take_if(|refusing| now >= refusing.retry_at) else {
-            return Ok(());
-        };
-        let (from, count) = (refusing.from, refusing.count);
-        self.seal(now)?;
-        if let Some(still) = &mut self.refusing {
-            still.from = from;
-            still.count += count;
-            return Ok(());
-        }
-        tracing::info!(refused = count, "the journal has room again");
-        let gap = Gap { point: None, from, to: now, count, cause: GapCause::Overrun, records: None };
-        self.write(vec![(Class::Keep, Body::Gap(gap))], now)
+        batch
     }
 
     /// The oldest segment of the ring gives way, but only after gap records say what goes, and never what a restart
     /// would still replay.
     pub(super) fn make_room(&mut self) -> anyhow::Result<()> {
         while let Some(oldest) = self.journal.must_evict() {
-            let now = self.engine.now();
-            let mut batch: Vec<(Class, Body)> =
-                self.evicted(&oldest).map(|gap| (Class::Keep, Body::Gap(gap))).collect();
             if self.checkpoint_position.is_none_or(|checkpoint| checkpoint < oldest.last) {
                 // The engine is ahead of the journal by what is open: a checkpoint may only stand behind it.
+                let mut batch = Vec::new();
                 if !self.open.items.is_empty() || !self.concluded.is_empty() {
-                    let open = self.inputs_batch();
-                    batch.splice(0..0, open);
+                    batch = self.inputs_batch();
+                    for (class, _) in &mut batch {
+                        *class = Class::Keep;
+                    }
                 }
                 batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+                self.write(batch, self.engine.now())?;
             }
-            self.write(batch, now)?;
-            if self.refusing.is_some() {
+            if self.full.is_some() || !self.give_up(&oldest)? {
                 return Ok(());
             }
-            self.journal.evict(&oldest)?;
-            tracing::warn!(
-                records = oldest.records,
-                from = %oldest.first,
-                to = %oldest.last,
-                "the ring is full: its oldest readings were given up; raise ring_bytes to keep more days"
-            );
         }
         Ok(())
     }
 
-    /// One gap per unbroken run of numbers that goes; records of the keep set between them stay.
-    fn evicted(&self, oldest: &Evictable) -> impl Iterator<Item = Gap> + use<> {
+    /// Lets one segment give way, if one may.
+    pub(super) fn free(&mut self, lack: Lack) -> anyhow::Result<bool> {
+        let ring = self.journal.oldest(Class::Ring).filter(|_| lack != Lack::Keep);
+        let ring = ring.filter(|oldest| self.checkpoint_position > Some(oldest.last));
+        if let Some(oldest) = ring {
+            return self.give_up(&oldest);
+        }
+        let keep = self.journal.oldest(Class::Keep).filter(|_| lack != Lack::Ring);
+        // Without a record of this epoch on disk a restart still needs the ones before.
+        let needed = self.checkpoint_position.filter(|at| at.epoch == self.epoch.0);
+        let spare = |oldest: &Evictable| {
+            oldest.last.epoch < self.epoch.0
+                && needed > Some(oldest.last)
+                && self.receipted >= Some(oldest.last)
+        };
+        match keep.filter(spare) {
+            Some(oldest) => self.give_up(&oldest),
+            None => Ok(false),
+        }
+    }
+
+    /// Gap records for a segment, durable; then it goes. False where there is no room even for those.
+    fn give_up(&mut self, oldest: &Evictable) -> anyhow::Result<bool> {
+        let gaps: Vec<_> =
+            self.evicted(oldest).into_iter().map(|gap| (Class::Keep, Body::Gap(gap))).collect();
+        if self.put(gaps, true)?.is_some() {
+            return Ok(false);
+        }
+        self.journal.evict(oldest)?;
+        self.journal.mend_reserve()?;
+        tracing::warn!(
+            class = ?oldest.class,
+            records = oldest.records,
+            from = %oldest.first,
+            to = %oldest.last,
+            "the oldest records gave way; ring_bytes, keep_bytes and the disk decide how many days are kept"
+        );
+        Ok(true)
+    }
+
+    /// One gap per run of numbers that goes; records of the other set between them stay. Numbers in between that are
+    /// nowhere any more have been named before.
+    fn evicted(&self, oldest: &Evictable) -> Vec<Gap> {
         let public = self.key.verifying_key();
         let mut gaps: Vec<Gap> = Vec::new();
+        let mut runs_on = false;
         for stored in self.journal.scan(oldest.first).filter_map(Result::ok) {
             if stored.position > oldest.last {
                 break;
             }
             if stored.class != oldest.class {
+                runs_on = false;
                 continue;
             }
             let Ok(opened) = gateway_wire::open(&public, &stored.bytes) else { continue };
@@ -122,7 +199,7 @@ impl Core {
             let (epoch, seq) = (Epoch(stored.position.epoch), Seq(stored.position.seq));
             match gaps.last_mut() {
                 Some(Gap { to, count, records: Some((last_epoch, _, last)), .. })
-                    if *last_epoch == epoch && last.0 + 1 == seq.0 =>
+                    if runs_on && *last_epoch == epoch =>
                 {
                     (*to, *last) = (t1, seq);
                     *count += readings;
@@ -133,20 +210,89 @@ impl Core {
                     gaps.push(Gap { point: None, from: t0, to: t1, count: readings, cause, records });
                 }
             }
+            runs_on = true;
         }
-        gaps.into_iter()
+        gaps
+    }
+
+    /// Now and then: the reserve, a segment that has not been read for long, and how full the ring is.
+    pub(super) fn upkeep(&mut self, now: EngineTime) -> anyhow::Result<()> {
+        self.upkeep_at = now.plus(UPKEEP_MS);
+        if self.full.is_some() {
+            return Ok(());
+        }
+        self.journal.mend_reserve()?;
+        match self.journal.check_next()? {
+            Some(checked) => self.report(&checked.quarantined, now)?,
+            None if now >= self.check_again_at => {
+                self.journal.check_again();
+                self.check_again_at = now.plus(CHECK_AGAIN_MS);
+            }
+            None => {}
+        }
+        let unsent = self.journal.bytes_after(Class::Ring, self.receipted);
+        let permille = unsent * 1000 / self.journal.limits().ring_bytes.max(1);
+        let state = match self.storage {
+            StorageState::Enough if permille >= THIN_FROM => StorageState::Thinning,
+            StorageState::Thinning if permille < THIN_TO => StorageState::Enough,
+            state @ (StorageState::Enough | StorageState::Thinning | StorageState::Full) => state,
+        };
+        self.tell_storage(state, now)?;
+        self.spare_the_busy();
+        Ok(())
+    }
+
+    /// Tells intake whether to thin, and which points not to.
+    pub(super) fn spare_the_busy(&mut self) {
+        let thinning = self.storage != StorageState::Enough;
+        let busy = if thinning { self.busy() } else { Vec::new() };
+        self.intake.thin(thinning, &busy);
+    }
+
+    /// Points of running cycles and open alerts.
+    fn busy(&self) -> Vec<PointIx> {
+        let plan = self.engine.plan();
+        let alerts = self.engine.alerts().into_iter().flat_map(|alert| self.deciding_points(alert.rule));
+        let modules = plan.modules.iter().zip(0..).filter(|(_, ix)| self.engine.cycle_running(ModuleIx(*ix)));
+        let cycles = modules.flat_map(|(module, _)| module.points());
+        alerts.chain(cycles).collect()
+    }
+
+    /// Damage becomes gap records, and is not reported again once they are on disk.
+    pub(super) fn report(&mut self, damaged: &[Quarantined], now: EngineTime) -> anyhow::Result<()> {
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(
+            places = damaged.len(),
+            "the journal was damaged; the rest of it is used. Run `gateway journal fsck` and check the storage"
+        );
+        self.seal(now)?;
+        let gaps: Vec<_> = missing(damaged, now).map(|gap| (Class::Keep, Body::Gap(gap))).collect();
+        self.write(gaps, now)?;
+        self.closed(damaged)
+    }
+
+    /// The gap records for this damage are on disk; where they are not, it is reported again at the next start.
+    pub(super) fn closed(&mut self, damaged: &[Quarantined]) -> anyhow::Result<()> {
+        for place in damaged.iter().filter(|_| self.full.is_none()) {
+            match self.journal.closed(place) {
+                Err(error) if error.is_full() => {}
+                done => done?,
+            }
+        }
+        Ok(())
     }
 }
 
-fn is_full(error: &JournalError) -> bool {
-    match error {
-        JournalError::KeepFull | JournalError::RingFull => true,
-        JournalError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
-        JournalError::Locked(_)
-        | JournalError::NoEpoch
-        | JournalError::TooLarge(_)
-        | JournalError::Broken
-        | JournalError::NotOldest(_)
-        | JournalError::Damaged { .. } => false,
-    }
+/// One gap per range of numbers that damage on disk took.
+pub(super) fn missing(quarantined: &[Quarantined], at: EngineTime) -> impl Iterator<Item = Gap> {
+    quarantined.iter().flat_map(|place| &place.missing).map(move |(epoch, first, last)| Gap {
+        point: None,
+        from: at,
+        to: at,
+        count: 0,
+        cause: GapCause::Corrupt,
+        records: Some((Epoch(*epoch), Seq(*first), Seq(*last))),
+    })
 }

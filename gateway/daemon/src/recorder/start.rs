@@ -5,18 +5,20 @@
 //! engine conclude, all in one append.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
-use gateway_journal::{Class, Journal, Limits, Position, Quarantined};
+use gateway_journal::{Class, Disk, Journal, Limits, Position, Storage};
 use gateway_model::{
     ClockInput, ClockSource, ClockState, Conclusion, EngineTime, Epoch, Gap, GapCause, Input, Plan,
-    SEMANTICS, Seq, StartCause, StartInput,
+    SEMANTICS, Seq, StartCause, StartInput, StorageState,
 };
 use gateway_wire::{Body, ConfigBody, SigningKey, hash, open};
 
 use super::core::{CONFIG_SEQ, Core, Open, Settings};
-use super::replay::{Replayer, said_by_shell};
+use super::replay::Replayer;
+use super::room::missing;
 use crate::state::PositionFile;
 
 /// A stop leads to at most so many records of conclusions.
@@ -67,8 +69,13 @@ struct Past {
 
 /// Opens the journal and begins an epoch.
 pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
+    start_on(Arc::new(Disk), setup)
+}
+
+/// The same on another storage.
+pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core, Found)> {
     let Setup { journal, limits, key, plan, epoch_floor, from, checkpoint, settings } = setup;
-    let (mut journal, opened) = Journal::open(&journal, limits)?;
+    let (mut journal, opened) = Journal::open_on(storage, &journal, limits)?;
     if opened.torn_bytes > 0 {
         tracing::info!(
             bytes = opened.torn_bytes,
@@ -78,7 +85,7 @@ pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
     if !opened.quarantined.is_empty() {
         tracing::error!(
             places = opened.quarantined.len(),
-            "the journal was damaged; the rest of it is used. Run `gateway journal stat` and check the storage"
+            "the journal was damaged; the rest of it is used. Run `gateway journal fsck` and check the storage"
         );
     }
     let past = past(&journal, &key, opened.last, &checkpoint)?;
@@ -115,7 +122,8 @@ pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
         vec![(Class::Keep, Body::Start(start.clone())), (Class::Keep, Body::Config(Box::new(config)))];
     let intake = Intake::new(&plan);
     let frames = vec![None; plan.points.len()];
-    let lost = past.sealed.map(|sealed| lost(&plan, sealed, at));
+    let cause = past.cause;
+    let lost = past.sealed.map(|sealed| lost(&plan, sealed, at, cause));
     let mut concluded = past.owed;
     let mut engine = match state {
         Some(state) => {
@@ -129,7 +137,7 @@ pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
     };
     engine.step(&Input::Start(start), &mut concluded);
     batch.extend(lost.flatten().map(|gap| (Class::Keep, Body::Gap(gap))));
-    batch.extend(damaged(&opened.quarantined, at).map(|gap| (Class::Keep, Body::Gap(gap))));
+    batch.extend(missing(&opened.quarantined, at).map(|gap| (Class::Keep, Body::Gap(gap))));
 
     let mut core = Core {
         intake,
@@ -147,20 +155,19 @@ pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
         // In virtual time there is nothing to compare with.
         clock_check_at: if from.is_some() { EngineTime(i64::MAX) } else { at },
         offset: None,
-        refusing: None,
+        full: None,
+        storage: StorageState::Enough,
+        receipted: None,
+        carried: Vec::new(),
+        upkeep_at: at,
+        check_again_at: at,
         settings,
         engine,
         journal,
     };
     core.conclude(Seq(0), concluded, &mut batch);
     core.write(batch, at)?;
-    anyhow::ensure!(
-        core.refusing.is_none(),
-        "the journal is full: there is no room for the first records of an epoch"
-    );
-    for place in &opened.quarantined {
-        core.journal.closed(place)?;
-    }
+    core.closed(&opened.quarantined)?;
     core.first_clock(from, known, at);
     Ok((core, Found { at, cause: past.cause, last_order: past.last_order }))
 }
@@ -183,11 +190,15 @@ pub fn software() -> String {
 }
 
 /// What was due by plan in the time nobody watched; `None` where that is nothing.
-fn lost(plan: &Plan, from: EngineTime, to: EngineTime) -> Option<Gap> {
+fn lost(plan: &Plan, from: EngineTime, to: EngineTime, start: StartCause) -> Option<Gap> {
+    let cause = match start {
+        StartCause::Clean => GapCause::Stopped,
+        StartCause::First | StartCause::Unclean => GapCause::Crash,
+    };
     let span = to.since(from);
     let due = |every: i64| if every > 0 { (span / every) as u64 } else { 0 };
     let count = plan.points.iter().map(|point| due(point.every_ms)).sum();
-    (span > 0).then_some(Gap { point: None, from, to, count, cause: GapCause::Crash, records: None })
+    (span > 0).then_some(Gap { point: None, from, to, count, cause, records: None })
 }
 
 fn past(
@@ -232,10 +243,16 @@ fn past(
                 derived.extend(replayer.take()?);
                 let last = derived.last().map(|(because, _)| *because);
                 if last == Some(conclusions.because) {
-                    recorded += conclusions.list.iter().filter(|one| !said_by_shell(one)).count();
+                    recorded += conclusions.list.iter().filter(|one| !one.body.said_by_recorder()).count();
                 }
             }
             Body::Inputs(_) | Body::Start(_) => {
+                replayer.take()?;
+                derived.clear();
+                recorded = 0;
+            }
+            // What was judged without being recorded is owed no more: it was told, or folded.
+            Body::Gap(gap) if gap.cause == GapCause::Full => {
                 replayer.take()?;
                 derived.clear();
                 recorded = 0;
@@ -271,18 +288,6 @@ fn ended_cleanly(last: Position, read: &Reader<'_>) -> bool {
             Some(_) | None => Some(false),
         })
         .unwrap_or(false)
-}
-
-/// One gap per range of numbers that damage on disk took.
-fn damaged(quarantined: &[Quarantined], at: EngineTime) -> impl Iterator<Item = Gap> {
-    quarantined.iter().flat_map(|place| &place.missing).map(move |(epoch, first, last)| Gap {
-        point: None,
-        from: at,
-        to: at,
-        count: 0,
-        cause: GapCause::Corrupt,
-        records: Some((Epoch(*epoch), Seq(*first), Seq(*last))),
-    })
 }
 
 type Reader<'a> = dyn Fn(Position) -> Option<(gateway_wire::Header, Body)> + 'a;

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use gateway_model::{CivilTime, GatewayId};
 use gateway_wire::{
-    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Order, Receipt, SigningKey, Token,
-    VerifyingKey, hex, pack, unpack_orders,
+    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, Order, Receipt, RecordError,
+    SigningKey, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
+use super::tls::{self, Trust};
 use crate::state::Enrolled;
 
 /// Opening a connection. Real time, like all limits here.
@@ -67,10 +69,9 @@ pub enum CallError {
 }
 
 /// A client without a name: what enrolment uses.
-pub fn http(url: &str) -> anyhow::Result<reqwest::Client> {
-    // Only the first call of a process installs it; later ones find it there.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
+pub fn http(url: &str, trust: Trust) -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client(trust)?)
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING_AFTER)
         .http2_keep_alive_timeout(PING_TIMEOUT)
@@ -95,7 +96,10 @@ pub struct Client {
 impl Client {
     /// Opens nothing yet.
     pub fn new(enrolled: Enrolled, key: SigningKey) -> anyhow::Result<Self> {
-        Ok(Self { http: http(&enrolled.url)?, gateway: key.gateway_id(), enrolled, key })
+        let statement = Enrolment::open(&enrolled.center, &enrolled.statement)
+            .context("the center's statement in the data directory; enrol again")?;
+        let http = http(&enrolled.url, Trust::Keys(statement.tls_keys))?;
+        Ok(Self { http, gateway: key.gateway_id(), enrolled, key })
     }
 
     /// Sends records as they lie in the journal; none at all asks what the center has.
@@ -145,46 +149,50 @@ pub fn audience(center: &VerifyingKey) -> String {
     hex(&center.fingerprint())
 }
 
-/// First contact: nothing is sent before the center's key is the one of the code.
+/// First contact: nothing is sent before the center has shown that it holds the key of the code, and then only over a
+/// line that ends at a TLS key it has signed (or that public roots vouch for).
 pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Result<(Enrolled, Enrolment)> {
     let url = url.trim_end_matches('/').to_owned();
-    let http = http(&url)?;
-    let identity = http.get(format!("{url}/gateway/v1/identity")).timeout(POST_TIMEOUT).send().await;
+    let identity = http(&url, Trust::Anyone)?
+        .get(format!("{url}/gateway/v1/identity"))
+        .timeout(POST_TIMEOUT)
+        .send()
+        .await;
     let identity = answer(identity.map_err(CallError::Unreachable)?).await?;
-    let center = read_identity(&identity).ok_or_else(|| {
-        anyhow::anyhow!("{url} does not say who it is: is this the address of a supervision center?")
+    let identity = Identity::open(code, &identity).map_err(|error| {
+        let other_center = matches!(error, RecordError::KeyId { .. });
+        anyhow::Error::new(error).context(if other_center {
+            format!(
+                "the center at {url} is not the one that made this code: check the address, and get a new code if it \
+                 is right"
+            )
+        } else {
+            format!("{url} does not show that it is the supervision center of this code: check the address")
+        })
     })?;
-    anyhow::ensure!(
-        code.check_against(&center),
-        "the center at {url} is not the one that made this code: check the address, and get a new code if it is right"
-    );
     let request = EnrolRequest {
         secret: code.secret.clone(),
         gateway_key: key.verifying_key().to_bytes(),
         software: crate::recorder::start::software(),
         epoch: None,
     };
-    let sent = http
+    let sent = http(&url, Trust::Keys(identity.tls_keys))?
         .post(format!("{url}/gateway/v1/enrol"))
         .header(CONTENT_TYPE, "application/cbor")
         .timeout(POST_TIMEOUT)
         .body(request.seal(key))
         .send()
-        .await;
-    let bytes = answer(sent.map_err(CallError::Unreachable)?).await?;
+        .await
+        .map_err(CallError::Unreachable)
+        .with_context(|| {
+            format!(
+                "join {url}; if TLS was refused, somebody between here and the center answers in its place"
+            )
+        })?;
+    let bytes = answer(sent).await?;
     let answer = EnrolAnswer::decode(&bytes)?;
     let (center, enrolment) = answer.check(code, &key.verifying_key())?;
     Ok((Enrolled { url, center, statement: answer.statement }, enrolment))
-}
-
-/// The center's public key: 32 bytes as they are, as hex text, or as a CBOR byte string.
-fn read_identity(bytes: &[u8]) -> Option<VerifyingKey> {
-    let key: [u8; 32] = match bytes {
-        [0x58, 0x20, key @ ..] => key.try_into().ok()?,
-        key if key.len() == 32 => key.try_into().ok()?,
-        text => gateway_wire::unhex(std::str::from_utf8(text).ok()?.trim().trim_matches('"'))?,
-    };
-    VerifyingKey::from_bytes(&key).ok()
 }
 
 /// What a 401 says: a gateway whose own clock is wrong learns the time from it.

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod ledger;
+pub mod tls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -374,6 +375,12 @@ impl Sender {
         let epochs = self.doors.asks.epochs().await?;
         let through = self.ledger.through(&epochs);
         self.status.set_receipted(through);
+        // What the center has may give way here. A full recorder is told with the next receipt.
+        if let Some(through) = through
+            && self.doors.inputs.try_send(Event::Receipted(through)) == Err(Refused::Stopped)
+        {
+            return Err(Refused::Stopped);
+        }
         if let Some(position) = through.filter(|position| Some(*position) != self.stored) {
             match self.cursor.store(position) {
                 Ok(()) => self.stored = Some(position),

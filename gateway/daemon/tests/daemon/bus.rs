@@ -60,6 +60,7 @@ async fn a_dead_unit_is_probed_now_and_then_and_its_readings_are_reported_all_th
             other @ (Event::Fact(_)
             | Event::Overrun { .. }
             | Event::ServerTime { .. }
+            | Event::Receipted(_)
             | Event::Order { .. }
             | Event::Lost(_)) => panic!("{other:?}"),
         }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bus;
+mod full;
 mod guard;
+mod journal;
 mod recorder;
 mod rig;
 mod running;

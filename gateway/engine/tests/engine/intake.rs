@@ -6,7 +6,7 @@ use gateway_model::{
 };
 use proptest::prelude::*;
 
-use crate::rig::{M, T, point, raw, seconds, site};
+use crate::rig::{M, T, high, point, raw, seconds, site};
 
 /// `t` with a deadband of 1.0, kept at least every 20 s, stale after 30 s, span −50…150, mark 32767.
 fn plan() -> Plan {
@@ -245,4 +245,45 @@ proptest! {
             prop_assert_eq!(counts.late, late);
         }
     }
+}
+
+/// `t` as in [`plan`] with so many seconds between heartbeats, and a rule at 30.
+fn limited() -> Plan {
+    let mut limited = site(vec![high(T, 30.0, 0.0, 0, 0)]);
+    limited.points[0] = PointPlan { heartbeat_ms: 3_600_000, ..plan().points[0].clone() };
+    limited
+}
+
+proptest! {
+    /// Whatever is not kept while thinning lies on the side of the limit on which the engine believes it, or within
+    /// the point's own deadband, as always.
+    #[test]
+    fn thinning_hides_no_crossing(values in prop::collection::vec(200i64..400, 1..200)) {
+        let mut intake = Intake::new(&limited());
+        intake.thin(true, &[]);
+        let mut kept = None;
+        for (i, value) in values.into_iter().enumerate() {
+            if intake.offer(T, EngineTime(i as i64 * 1_000), Answer::Raw(Raw::Int(value))).is_some() {
+                kept = Some(value);
+            }
+            let kept = kept.unwrap();
+            prop_assert!((kept > 300) == (value > 300) || (value - kept).abs() < 10, "{kept} for {value}");
+        }
+    }
+}
+
+#[test]
+fn thinning_keeps_less_far_from_a_limit_and_as_much_near_it_or_where_something_goes_on() {
+    let kept = |around: i64, thin: bool, busy: &[gateway_model::PointIx]| {
+        let mut intake = Intake::new(&limited());
+        intake.thin(thin, busy);
+        let offer = |i: i64| {
+            // Up and down by two and a half degrees.
+            let raw = Raw::Int(around + if i % 2 == 0 { 25 } else { 0 });
+            intake.offer(T, EngineTime(i * 1_000), Answer::Raw(raw))
+        };
+        (0..100).filter_map(offer).count()
+    };
+    assert_eq!([kept(100, false, &[]), kept(100, true, &[]), kept(100, true, &[T])], [100, 1, 100]);
+    assert_eq!([kept(290, false, &[]), kept(290, true, &[])], [100, 100]);
 }

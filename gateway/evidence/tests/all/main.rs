@@ -8,14 +8,18 @@
     reason = "tests: a panic is the report, and one variant is meant"
 )]
 
+mod audit;
+mod bundle;
+mod case;
 mod chain;
+mod mixed;
 mod recompute;
 
 use gateway_engine::Engine;
 use gateway_model::{
-    AlertId, Command, CommandBody, Conclusion, DeviceIx, DevicePlan, EngineTime, Epoch, First, Input, Op,
-    Plan, PointIx, PointPlan, Priority, Program, Quality, Raw, Reading, RuleKind, RulePlan, RuleText,
-    SEMANTICS, Seq, StartCause, StartInput, State, StopCause, Text, Unit, VerifyPlan,
+    AlertId, ClockInput, ClockSource, Command, CommandBody, Conclusion, DeviceIx, DevicePlan, EngineTime,
+    Epoch, First, Input, Op, Plan, PointIx, PointPlan, Priority, Program, Quality, Raw, Reading, RuleKind,
+    RulePlan, RuleText, SEMANTICS, Seq, StartCause, StartInput, State, StopCause, Text, Unit, VerifyPlan,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, Header, InputsBody, Record, SigningKey, hash, seal};
 
@@ -79,10 +83,14 @@ struct Recorder {
 
 impl Recorder {
     fn new() -> Self {
-        let engine = Engine::new(plan(8.0));
-        let mut recorder =
-            Self { key: SigningKey::from_bytes(&[3; 32]), records: vec![], engine, epoch: 0, now: 1_000_000 };
-        recorder.start(plan(8.0));
+        Self::of(3, plan(8.0))
+    }
+
+    fn of(key: u8, plan: Plan) -> Self {
+        let key = SigningKey::from_bytes(&[key; 32]);
+        let engine = Engine::new(plan.clone());
+        let mut recorder = Self { key, records: vec![], engine, epoch: 0, now: 1_000_000 };
+        recorder.start(plan);
         recorder
     }
 
@@ -127,17 +135,22 @@ impl Recorder {
         }
     }
 
-    fn start_owing(&mut self, plan: Plan, mut list: Vec<Conclusion>) {
+    fn start_owing(&mut self, plan: Plan, list: Vec<Conclusion>) {
+        self.start_after(plan, list, Some(5_000));
+    }
+
+    /// After a time away that was so long, or that nobody knows.
+    fn start_after(&mut self, plan: Plan, mut list: Vec<Conclusion>, downtime_ms: Option<i64>) {
         let last = self.records.last().map(|(record, bytes)| (record.header, hash(bytes)));
         self.epoch += 1;
-        self.now += 5_000;
+        self.now += downtime_ms.unwrap_or(0);
         let start = StartInput {
             at: EngineTime(self.now),
             epoch: Epoch(self.epoch),
             previous: last.map(|(header, _)| (header.epoch, header.seq)),
             previous_hash: last.map(|(_, hash)| hash),
             cause: StartCause::Unclean,
-            downtime_ms: Some(5_000),
+            downtime_ms,
             simulated: false,
         };
         self.push(Body::Start(start.clone()));
@@ -186,6 +199,17 @@ impl Recorder {
         self.now += 10;
         let command = Command { at: EngineTime(self.now), order: Some((1, 1)), author: "p".into(), body };
         self.inputs(vec![Input::Command(command)]);
+    }
+
+    fn clock(&mut self) {
+        let clock = ClockInput {
+            at: EngineTime(self.now),
+            offset_ms: 1_790_000_000_000,
+            error_ms: Some(500),
+            source: ClockSource::System,
+            since: None,
+        };
+        self.inputs(vec![Input::Clock(clock)]);
     }
 
     fn stop(&mut self) {

@@ -69,17 +69,21 @@ fn every_conclusion_added_or_changed_is_noticed() {
         check(&|list| list[0].at = list[0].at.plus(1));
         check(&|list| match &mut list[0].body {
             ConclusionBody::Alert(change) => change.alert.n += 1,
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } | ConclusionBody::Suppression(_) => {
-                list[0].at = EngineTime(0)
-            }
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
         });
         check(&|list| match &mut list[0].body {
             ConclusionBody::Alert(change) => {
                 change.value = change.value.map_or(Some(1.0), |value| Some(value + 0.1));
             }
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } | ConclusionBody::Suppression(_) => {
-                list[0].at = EngineTime(0)
-            }
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
         });
     }
 }
@@ -150,7 +154,11 @@ fn a_changed_rule_supersedes_and_that_follows_too() {
     let superseded = |record: &Record| match &record.body {
         Body::Conclusions(conclusions) => conclusions.list.iter().any(|one| match &one.body {
             ConclusionBody::Alert(change) => matches!(change.change, Change::Cleared(_)),
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } | ConclusionBody::Suppression(_) => false,
+            ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
+            | ConclusionBody::Storage(_)
+            | ConclusionBody::Folded(_) => false,
         }),
         _ => false,
     };
@@ -201,6 +209,16 @@ fn missing_inputs_are_incomplete_up_to_the_next_checkpoint() {
         let last = i + 2 >= records.len();
         assert!(last || found.verdict() == Verdict::Incomplete, "without {gone}");
     }
+}
+
+#[test]
+fn an_epoch_without_its_start_is_incomplete_up_to_the_next_checkpoint() {
+    let mut records = day().records();
+    let start = records.iter().rposition(|record| matches!(record.body, Body::Start(_))).unwrap();
+    records.remove(start);
+    let found = recompute(records);
+    assert_eq!((found.verdict(), found.first_difference), (Verdict::Incomplete, None));
+    assert!(found.unchecked > 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod damage;
 mod disk;
 mod faults;
+mod full;
 mod plain;
 
 use std::{path::Path, sync::Arc};

@@ -7,16 +7,16 @@ use coset::{CoseSign1, TaggedCborSerializable as _};
 use gateway_model::{
     AckRegion, AlertChange, AlertId, AlertState, BadCause, Change, CivilTime, ClearCause, ClockInput,
     ClockSource, ClockState, Command, CommandBody, Conclusion, ConclusionBody, Cycle, CycleOutcome,
-    CycleState, CycleVerdict, DeviceIx, DevicePlan, EngineTime, Epoch, EventState, Fact, FactBody, First,
-    Gap, GapCause, HeatCyclePlan, HeatProgram, Input, InstitutionId, LatchRegion, ModuleIx, ModulePlan,
-    ModuleState, OccurrenceState, Op, OrderOutcome, PackRef, Phase, Plan, PointCounts, PointIx, PointPlan,
-    PointState, Priority, ProcessRegion, Program, Quality, QualityRegion, Raw, Reading, Regions, RuleIx,
-    RuleKind, RulePlan, RuleState, RuleText, Seq, SiteId, StartCause, StartInput, State, StopCause,
-    Suppression, Text, UncertainCause, Unit, VerifyPlan,
+    CycleState, CycleVerdict, DeviceFact, DeviceIx, DevicePlan, EngineTime, Epoch, EventState, Fact,
+    FactBody, First, Folded, Gap, GapCause, HeatCyclePlan, HeatProgram, Input, InstitutionId, LatchRegion,
+    ModuleIx, ModulePlan, ModuleState, OccurrenceState, Op, OrderOutcome, PackRef, Phase, Plan, PointCounts,
+    PointIx, PointPlan, PointState, Priority, ProcessRegion, Program, Quality, QualityRegion, Raw, Reading,
+    Regions, RuleIx, RuleKind, RulePlan, RuleState, RuleText, Seq, SiteId, StartCause, StartInput, State,
+    StopCause, Storage, StorageState, Suppression, Text, UncertainCause, Unit, VerifyPlan,
 };
 use gateway_wire::{
     Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
-    InputsBody, Order, Receipt, Refused, SigningKey, Token, open, seal,
+    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Token, open, seal,
 };
 
 use crate::key;
@@ -383,6 +383,73 @@ fn gap() -> Body {
     Body::Gap(Gap { point: None, from: T, to: T.plus(9_000), count: 54, cause: GapCause::Evicted, records })
 }
 
+/// What can happen to an instrument.
+fn device_facts() -> Body {
+    let fact = |after, body| {
+        Input::Fact(Fact { device: DeviceIx(0), at: T.plus(after), body: FactBody::Device(body) })
+    };
+    let (serial, by) = (|| String::from("PT-0042"), || String::from("p-17"));
+    let items = vec![
+        fact(0, DeviceFact::Placed { serial: serial(), place: "1号柜 上层".into(), by: by() }),
+        fact(
+            1,
+            DeviceFact::Calibrated {
+                serial: serial(),
+                certificate: "2026-T-1187".into(),
+                laboratory: "省计量院".into(),
+                done: CivilTime(T.0 - 86_400_000),
+                valid_until: CivilTime(T.0 + 31_536_000_000),
+                uncertainty: vec![(PointIx(0), Raw::Dec { mantissa: 15, exponent: -2 })],
+            },
+        ),
+        fact(2, DeviceFact::Replaced { serial: serial(), successor: "PT-0043".into(), by: by() }),
+        fact(3, DeviceFact::Removed { serial: "PT-0043".into(), why: "柜停用".into(), by: by() }),
+    ];
+    Body::Inputs(InputsBody { items, counts: vec![] })
+}
+
+fn start_of(cause: StartCause) -> Body {
+    let Body::Start(start) = start() else { unreachable!("it is one") };
+    let first = cause == StartCause::First;
+    Body::Start(StartInput {
+        previous: start.previous.filter(|_| !first),
+        previous_hash: start.previous_hash.filter(|_| !first),
+        downtime_ms: None,
+        cause,
+        ..start
+    })
+}
+
+fn stop(cause: StopCause) -> Body {
+    Body::Inputs(InputsBody { items: vec![Input::Stop { at: T.plus(30_000), cause }], counts: vec![] })
+}
+
+fn said(body: ConclusionBody) -> Body {
+    let list = vec![Conclusion { at: T.plus(1_000), body }];
+    Body::Conclusions(ConclusionsBody { because: Seq(2), list, frames: vec![] })
+}
+
+fn order(outcome: OrderOutcome) -> Body {
+    said(ConclusionBody::Order { order: (1, 9), outcome })
+}
+
+fn storage(state: StorageState) -> Body {
+    said(ConclusionBody::Storage(Storage { state, ring_permille: 812, keep_permille: 907 }))
+}
+
+fn folded() -> Body {
+    let Body::Conclusions(conclusions) = conclusions() else { unreachable!("they are") };
+    let change = |body: &ConclusionBody| {
+        if let ConclusionBody::Alert(change) = body { Some(change.clone()) } else { None }
+    };
+    let last = conclusions.list.iter().filter_map(|one| change(&one.body)).take(1).collect();
+    said(ConclusionBody::Folded(Folded { rule: RuleIx(0), changes: 576, from: T, to: T.plus(600_000), last }))
+}
+
+fn gap_of(cause: GapCause, records: Option<(Epoch, Seq, Seq)>) -> Body {
+    Body::Gap(Gap { point: None, from: T, to: T.plus(9_000), count: 54, cause, records })
+}
+
 /// Name, header, body, and whether the bytes depend on zstd's release.
 fn records() -> Vec<(&'static str, Header, Body, bool)> {
     vec![
@@ -393,6 +460,26 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("conclusions-v1", header(5), conclusions(), true),
         ("checkpoint-v1", header(6), checkpoint(), true),
         ("gap-v1", header(7), gap(), false),
+        ("gap-full-v1", header(8), gap_of(GapCause::Full, None), false),
+        ("gap-stopped-v1", header(8), gap_of(GapCause::Stopped, None), false),
+        (
+            "gap-tail-lost-v1",
+            header(8),
+            gap_of(GapCause::TailLost, Some((Epoch(2), Seq(89), Seq(94)))),
+            false,
+        ),
+        ("start-first-v1", header(0), start_of(StartCause::First), false),
+        ("start-clean-v1", header(0), start_of(StartCause::Clean), false),
+        ("stop-asked-v1", header(9), stop(StopCause::Asked), false),
+        ("stop-failed-v1", header(9), stop(StopCause::Failed), false),
+        ("device-facts-v1", header(9), device_facts(), true),
+        ("order-done-v1", header(9), order(OrderOutcome::Done), false),
+        ("order-refused-v1", header(9), order(OrderOutcome::Refused("stale".into())), false),
+        ("order-expired-v1", header(9), order(OrderOutcome::Expired), false),
+        ("storage-full-v1", header(9), storage(StorageState::Full), false),
+        ("storage-thinning-v1", header(9), storage(StorageState::Thinning), false),
+        ("storage-enough-v1", header(9), storage(StorageState::Enough), false),
+        ("folded-v1", header(9), folded(), true),
     ]
 }
 
@@ -458,6 +545,9 @@ fn released_messages_are_understood_for_ever() {
         epoch: Some(Epoch(3)),
     };
     check("enrol-request-v1", &request.seal(&key()));
+    let tls_keys = vec![Fingerprint([3; 32])];
+    let identity = Identity { center_key: center().verifying_key().to_bytes(), tls_keys };
+    check("identity-v1", &identity.seal(&center()));
     let enrolment = Enrolment {
         gateway_key,
         institution: InstitutionId("91110105MA0123456X".into()),

@@ -2,7 +2,7 @@
 
 use gateway_model::{AlertId, CivilTime, CommandBody, Epoch, GatewayId, InstitutionId, Seq, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Order, RANGES_MAX,
+    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Identity, Order, RANGES_MAX,
     RECORD_MAX, Receipt, RecordError, Refused, SigningKey, TOKEN_LIFE_MS, Token, TokenError, VerifyingKey,
     hash, hex, pack, pack_orders, unhex, unpack, unpack_orders,
 };
@@ -107,7 +107,12 @@ fn enrolment_ties_the_code_the_center_and_the_gateway_together() {
     assert_eq!(text.len(), 8 + 1 + 16);
     assert_eq!(text[9..], hex(&hash(&center().verifying_key().to_bytes()))[..16]);
     assert_eq!(EnrolCode::parse(&format!(" {} \n", text.to_lowercase())), Some(code.clone()));
+    let whole = code.whole(&center().verifying_key());
+    assert_eq!(whole.to_string().len(), 8 + 1 + 64);
+    assert_eq!(EnrolCode::parse(&whole.to_string()), Some(whole.clone()));
+    assert!(whole.check_against(&center().verifying_key()) && !whole.check_against(&key().verifying_key()));
     assert_eq!(EnrolCode::parse("ABCD2345"), None);
+    assert_eq!(EnrolCode::parse("ABCD2345-001122334455667788"), None, "neither 16 nor 64 digits");
     assert_eq!(EnrolCode::parse("ABCD234O-0011223344556677"), None, "O and 0 are not used");
 
     assert_eq!(EnrolRequest::open(&request().seal(&key())), Ok(request()));
@@ -135,6 +140,22 @@ fn enrolment_ties_the_code_the_center_and_the_gateway_together() {
     let mixed = EnrolAnswer { statement: statement(&key()).seal(&false_center), ..good };
     assert!(mixed.check(&code, &own).is_err());
     assert!(matches!(answer(&center(), &false_center).check(&code, &own), Err(RecordError::Gateway { .. })));
+}
+
+#[test]
+fn an_identity_is_the_codes_and_signed_by_itself() {
+    let code = EnrolCode::new([9; 5], &center().verifying_key());
+    let identity = |key: &SigningKey| Identity {
+        center_key: key.verifying_key().to_bytes(),
+        tls_keys: vec![Fingerprint([3; 32])],
+    };
+    let good = identity(&center());
+    assert_eq!(Identity::open(&code, &good.seal(&center())), Ok(good.clone()));
+    // Who names the center's key without holding it: the signature is not the key's.
+    assert!(Identity::open(&code, &good.seal(&key())).is_err());
+    // Who signs with a key of their own: it is not the code's.
+    let theirs = identity(&key()).seal(&key());
+    assert!(matches!(Identity::open(&code, &theirs), Err(RecordError::KeyId { .. })));
 }
 
 #[test]

@@ -96,6 +96,12 @@ impl Graph {
         self.packages.values().filter(|package| package.source.is_some())
     }
 
+    /// Names of the crates that depend on this one directly, for any purpose.
+    pub(super) fn users(&self, package: &Package) -> BTreeSet<&str> {
+        let users = self.every.iter().filter(|(_, used)| used.contains(&package.id));
+        users.map(|(id, _)| self.packages[id].name.as_str()).collect()
+    }
+
     /// Names of the crates of ours that `name` depends on directly, for any purpose.
     pub(super) fn direct_ours(&self, name: &str) -> BTreeSet<&str> {
         self.every[&self.ours()[name].id]

@@ -81,7 +81,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// They may use everything and nobody may use them.
-const TOOLS: &[&str] = &["e2e", "xtask"];
+const TOOLS: &[&str] = &["e2e", "xtask", "bench"];
 
 #[test]
 fn every_crate_is_in_the_table() {

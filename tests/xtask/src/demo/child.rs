@@ -21,6 +21,9 @@ const START_WITHIN: Duration = Duration::from_mins(1);
 /// How long a process may take to stop when asked; then it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// The kernel tells times of processes in these, whatever its own clock (USER_HZ).
+const TICKS_PER_S: f64 = 100.0;
+
 /// One running process.
 pub(crate) struct Child {
     name: String,
@@ -110,10 +113,31 @@ impl Child {
 
     /// Resident memory in KiB, as the kernel counts it.
     pub(crate) fn resident_kib(&self) -> Option<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most resident memory it ever had, KiB.
+    pub(crate) fn resident_max_kib(&self) -> Option<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+            .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix("kB")?.trim().parse().ok())
+    }
+
+    /// Seconds of CPU it has used, in user and kernel mode.
+    pub(crate) fn cpu_s(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        // The name, in parentheses, may hold blanks: count from behind it. State is field 3, the two times 14 and 15.
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map_or(Vec::new(), |(_, fields)| fields.split_whitespace().collect());
+        let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok());
+        let ticks = ticks(11).zip(ticks(12)).with_context(|| format!("understand {path}"))?;
+        Ok((ticks.0 + ticks.1) as f64 / TICKS_PER_S)
     }
 
     fn ask_to_stop(&self) {

@@ -1,0 +1,292 @@
+//! What a bundle tells people: who, when, what happened, and the curve of every point. For the cover only; nothing here is
+//! a check.
+
+use std::collections::BTreeMap;
+
+use gateway_model::{
+    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality, RulePlan,
+    StorageState, Text,
+};
+use gateway_wire::{Body, Header};
+
+/// Columns of a chart: what falls into one is drawn from its lowest to its highest value.
+pub(crate) const COLUMNS: usize = 720;
+/// Things told one by one; the rest is counted.
+const TOLD_MAX: usize = 500;
+
+/// Lowest and highest of the good values of one column, and whether anything else was in it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Column {
+    pub(crate) span: Option<(f64, f64)>,
+    pub(crate) doubt: bool,
+}
+
+/// One point's curve.
+pub(crate) struct Curve {
+    pub(crate) name: Text,
+    pub(crate) unit: &'static str,
+    pub(crate) limits: Vec<f64>,
+    pub(crate) columns: Vec<Column>,
+}
+
+/// Something that happened.
+pub(crate) struct Told {
+    /// Civil time, ms; engine time where no clock was known.
+    pub(crate) at: i64,
+    pub(crate) what: Text,
+    pub(crate) title: Text,
+    pub(crate) value: Option<(f64, &'static str)>,
+    pub(crate) limit: Option<f64>,
+}
+
+/// All of it.
+pub(crate) struct Story {
+    pub(crate) window: (EngineTime, EngineTime),
+    pub(crate) institution: String,
+    pub(crate) site: String,
+    pub(crate) utc_offset_min: i16,
+    pub(crate) offset_ms: i64,
+    pub(crate) simulated: bool,
+    pub(crate) records: u64,
+    pub(crate) readings: u64,
+    pub(crate) packs: BTreeMap<[u8; 32], (String, String)>,
+    pub(crate) curves: BTreeMap<String, Curve>,
+    pub(crate) told: Vec<Told>,
+    pub(crate) more: u64,
+    plan: Option<Plan>,
+}
+
+impl Story {
+    pub(crate) fn new(window: (EngineTime, EngineTime)) -> Self {
+        Self {
+            window,
+            institution: String::new(),
+            site: String::new(),
+            utc_offset_min: 0,
+            offset_ms: 0,
+            simulated: false,
+            records: 0,
+            readings: 0,
+            packs: BTreeMap::new(),
+            curves: BTreeMap::new(),
+            told: Vec::new(),
+            more: 0,
+            plan: None,
+        }
+    }
+
+    pub(crate) fn take(&mut self, header: &Header, body: &Body) {
+        self.records += 1;
+        match body {
+            Body::Start(start) => self.simulated |= start.simulated,
+            Body::Config(config) => {
+                let plan = &config.plan;
+                self.institution.clone_from(&plan.institution.0);
+                self.site.clone_from(&plan.site.0);
+                self.utc_offset_min = plan.utc_offset_min;
+                for pack in &plan.packs {
+                    self.packs.insert(pack.sha256, (pack.name.clone(), pack.version.clone()));
+                }
+                self.plan = Some(plan.clone());
+            }
+            Body::Inputs(inputs) => inputs.items.iter().for_each(|input| self.input(input)),
+            Body::Conclusions(conclusions) => {
+                let from = self.window.0;
+                for one in conclusions.list.iter().filter(|one| one.at >= from) {
+                    self.conclusion(one.at, &one.body);
+                }
+            }
+            Body::Checkpoint(state) => self.offset_ms = state.clock.offset_ms,
+            Body::Gap(gap) if header.t1 >= self.window.0 => {
+                let (zh, en) = match gap.cause {
+                    GapCause::Crash => {
+                        ("网关未运行,期间无记录", "the gateway was not running: nothing recorded")
+                    }
+                    GapCause::Evicted => {
+                        ("存储已满,较早的读数已让出", "storage full: older readings were given up")
+                    }
+                    GapCause::Corrupt => {
+                        ("存储损坏,部分记录缺失", "damaged storage: some records are missing")
+                    }
+                    GapCause::Overrun => {
+                        ("来不及记录,部分读数缺失", "too much at once: some readings are missing")
+                    }
+                    GapCause::Full => (
+                        "存储已满,期间照常判断但未保存读数",
+                        "storage full: judged as before, but readings were not kept",
+                    ),
+                    GapCause::Stopped => (
+                        "网关按指令停机,期间无记录",
+                        "the gateway had been stopped on purpose: nothing recorded",
+                    ),
+                    GapCause::TailLost => (
+                        "网关存储丢失了中心已收到的记录",
+                        "the gateway's storage lost records that the center has",
+                    ),
+                };
+                self.tell(gap.from, text(zh, en), text("数据缺口", "Gap in the data"), None, None);
+            }
+            Body::Gap(_) => {}
+        }
+    }
+
+    fn input(&mut self, input: &Input) {
+        match input {
+            Input::Clock(clock) => self.offset_ms = clock.offset_ms,
+            Input::Reading(reading) => {
+                self.readings += 1;
+                let slot = usize::from(reading.point.0);
+                let Some(point) = self.plan.as_ref().and_then(|plan| plan.points.get(slot)) else { return };
+                let value = match reading.value {
+                    Quality::Good(raw) => raw.value(point.gain, point.offset),
+                    Quality::Uncertain(..) | Quality::Bad(_) => None,
+                };
+                let (from, to) = (self.window.0.0, self.window.1.0);
+                if reading.at.0 < from || reading.at.0 > to {
+                    return;
+                }
+                let share = (reading.at.0 - from) as f64 / (to - from).max(1) as f64;
+                let place = ((share * COLUMNS as f64) as usize).min(COLUMNS - 1);
+                let (id, name, unit) = (point.id.clone(), point.name.clone(), point.unit.symbol());
+                let limits = || limits(self.plan.as_ref(), slot);
+                let curve = self.curves.entry(id).or_insert_with(|| Curve {
+                    name,
+                    unit,
+                    limits: limits(),
+                    columns: vec![Column::default(); COLUMNS],
+                });
+                let Some(column) = curve.columns.get_mut(place) else { return };
+                match value {
+                    Some(value) => {
+                        column.span = Some(
+                            column
+                                .span
+                                .map_or((value, value), |(low, high)| (low.min(value), high.max(value))),
+                        );
+                    }
+                    None => column.doubt = true,
+                }
+            }
+            Input::Start(_)
+            | Input::Advance(_)
+            | Input::Command(_)
+            | Input::Fact(_)
+            | Input::Stop { .. }
+            | Input::Heartbeat(_) => {}
+        }
+    }
+
+    fn conclusion(&mut self, at: EngineTime, body: &ConclusionBody) {
+        match body {
+            ConclusionBody::Alert(change) => {
+                let plan = self.plan.as_ref();
+                let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(usize::from(rule.0)));
+                let device = rule.and_then(|rule| plan?.devices.get(usize::from(rule.subject.0)));
+                let title = |pick: fn(&Text) -> &str| {
+                    let rule = rule.map_or("?", |rule| pick(&rule.text.title));
+                    device
+                        .map_or_else(|| rule.to_owned(), |device| format!("{} · {rule}", pick(&device.name)))
+                };
+                let title = Text { zh: title(|text| &text.zh), en: title(|text| &text.en) };
+                let (zh, en) = match change.change {
+                    Change::Raised => ("报告异常", "raised"),
+                    Change::Cleared(_) => ("恢复正常", "over"),
+                    Change::Acknowledged => ("已签收", "received by a person"),
+                    Change::Quality => ("数据质量变化", "quality of the data changed"),
+                    Change::Gap => ("期间有数据缺口", "a gap in the data while it lasted"),
+                    Change::Recurred => ("再次出现", "came back"),
+                    Change::Step => ("程度变化", "another step of priority"),
+                    Change::ReAlarmed => ("再次提醒", "reminded again"),
+                    Change::Suppression => ("提醒状态变化", "reminders on or off"),
+                    Change::Reset => ("复位", "reset"),
+                    Change::Chattering => ("反复出现,合并提醒", "comes and goes: told as one"),
+                    Change::Provable => ("超限可证明", "beyond the limit by more than the uncertainty"),
+                    Change::Aggravated => ("情况加重", "got worse"),
+                    Change::Escalated(_) => ("转为监督事项", "a supervisor's item now"),
+                };
+                let unit = rule.map_or("", |rule| shown_unit(plan, rule));
+                self.tell(at, text(zh, en), title, change.value.map(|value| (value, unit)), change.limit);
+            }
+            ConclusionBody::Cycle(cycle) => {
+                let (zh, en) = match cycle.outcome {
+                    CycleOutcome::Judged(CycleVerdict::Passed) => ("周期合格", "cycle passed"),
+                    CycleOutcome::Judged(
+                        CycleVerdict::TooCool
+                        | CycleVerdict::TooShort
+                        | CycleVerdict::DoorOpened
+                        | CycleVerdict::TooHot
+                        | CycleVerdict::TooWeak
+                        | CycleVerdict::Uneven
+                        | CycleVerdict::NotSaturated,
+                    ) => ("周期不合格", "cycle failed"),
+                    CycleOutcome::Drying => ("烘干", "drying"),
+                    CycleOutcome::NotMeasured => ("周期数据不足", "cycle not measured"),
+                };
+                let title = text(&format!("第{}次", cycle.n), &format!("cycle {}", cycle.n));
+                self.tell(at, text(zh, en), title, Some((cycle.peak_c, "°C")), None);
+            }
+            ConclusionBody::Storage(storage) => {
+                let (zh, en) = match storage.state {
+                    StorageState::Enough => ("存储恢复正常", "there is room again"),
+                    StorageState::Thinning => {
+                        ("存储将满,读数记录变疏", "little room: readings are kept more sparsely")
+                    }
+                    StorageState::Full => ("存储已满,只保存预警", "no room: only alerts are kept"),
+                };
+                self.tell(at, text(zh, en), text("网关存储", "The gateway's storage"), None, None);
+            }
+            ConclusionBody::Folded(folded) => {
+                let rule = self.plan.as_ref().and_then(|plan| plan.rules.get(usize::from(folded.rule.0)));
+                let title = rule.map_or_else(|| text("?", "?"), |rule| rule.text.title.clone());
+                let (zh, en) = (
+                    format!("存储已满期间变化{}次", folded.changes),
+                    format!("changed {} times while there was no room", folded.changes),
+                );
+                self.tell(at, text(&zh, &en), title, None, None);
+            }
+            // Said again in the life of each alert that it touches.
+            ConclusionBody::Suppression(_) | ConclusionBody::Order { .. } => {}
+        }
+    }
+
+    fn tell(
+        &mut self,
+        at: EngineTime,
+        what: Text,
+        title: Text,
+        value: Option<(f64, &'static str)>,
+        limit: Option<f64>,
+    ) {
+        if self.told.len() < TOLD_MAX {
+            self.told.push(Told { at: at.civil(self.offset_ms).0, what, title, value, limit });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+fn text(zh: &str, en: &str) -> Text {
+    Text { zh: zh.to_owned(), en: en.to_owned() }
+}
+
+/// Limits of the conditions that show this point.
+fn limits(plan: Option<&Plan>, slot: usize) -> Vec<f64> {
+    let mut limits = Vec::new();
+    for rule in plan.into_iter().flat_map(|plan| &plan.rules) {
+        if let gateway_model::RuleKind::Condition { shown: Some(point), limit: Some(limit), .. } = &rule.kind
+            && usize::from(point.0) == slot
+        {
+            limits.push(*limit);
+        }
+    }
+    limits
+}
+
+/// The unit of what a rule shows: that of a computed value, else its point's.
+fn shown_unit(plan: Option<&Plan>, rule: &RulePlan) -> &'static str {
+    if let Some(shown) = rule.handling.as_ref().and_then(|handling| handling.shown.as_ref()) {
+        return shown.unit.symbol();
+    }
+    let gateway_model::RuleKind::Condition { shown: Some(point), .. } = &rule.kind else { return "" };
+    plan.and_then(|plan| plan.points.get(usize::from(point.0))).map_or("", |point| point.unit.symbol())
+}

@@ -1,0 +1,97 @@
+//! A TLS relay: what a proxy in front of a center is, or somebody who would like to be taken for it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// A key with a certificate of its own.
+pub struct Shown {
+    pair: rcgen::KeyPair,
+    certificate: rcgen::Certificate,
+}
+
+impl Shown {
+    /// A fresh one.
+    pub fn fresh() -> Self {
+        let pair = rcgen::KeyPair::generate().expect("a key can be made");
+        let params =
+            rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a name");
+        let certificate = params.self_signed(&pair).expect("it can be signed");
+        Self { pair, certificate }
+    }
+
+    /// Writes the certificate as PEM.
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, self.certificate.pem()).expect("a place can be written");
+    }
+}
+
+/// Ends TLS with a key of its own and passes the bytes on, until it is dropped.
+pub struct Relay {
+    /// Where it listens.
+    pub address: SocketAddr,
+    refused: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    /// Listens at `at` (port 0: any) and passes on to `to`.
+    pub async fn start(shown: &Shown, at: SocketAddr, to: SocketAddr) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivateKeyDer::try_from(shown.pair.serialize_der()).expect("a key of rcgen");
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of ring")
+            .with_no_client_auth()
+            .with_single_cert(vec![shown.certificate.der().clone()], key)
+            .expect("a certificate and its key");
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(at).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener");
+        let refused = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&refused);
+        let task = tokio::spawn(async move {
+            let mut passing = tokio::task::JoinSet::new();
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
+                // Ends with the relay: aborting the task drops the set.
+                passing.spawn(async move {
+                    let Ok(mut shaken) = acceptor.accept(stream).await else {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    };
+                    let Ok(mut center) = TcpStream::connect(to).await else { return };
+                    // How a connection ends is its peers' business.
+                    tokio::io::copy_bidirectional(&mut shaken, &mut center).await.ok();
+                });
+            }
+        });
+        Self { address, refused, task }
+    }
+
+    /// `https://…`
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// Hand-shakes that the other side broke off.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Gives the address free.
+    pub async fn stop(self) -> SocketAddr {
+        self.task.abort();
+        // Cancelled is what it should be.
+        self.task.await.ok();
+        self.address
+    }
+}

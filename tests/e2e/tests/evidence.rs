@@ -1,0 +1,346 @@
+//! Evidence, twice: what `gateway verify` says of a bundle, a program that shares no code with it says too.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::Place;
+use e2e::ground::{program, root, target};
+use e2e::process::run;
+use e2e::records::key;
+use gateway_evidence::{Contents, Entry, select};
+use gateway_model::EngineTime;
+use gateway_wire::{Body, Maker, SigningKey, hex, open, peek, seal, unpack};
+use serde_json::Value;
+
+use crate::sites::demo_clinic;
+
+const HOUR_MS: i64 = 3_600_000;
+/// Bytes of the golden bundle between two that are flipped: both programs are started for each.
+const EVERY: usize = 997;
+
+/// What a verifier says: its exit status and its JSON.
+pub(crate) struct Said {
+    status: Option<i32>,
+    pub(crate) json: Value,
+}
+
+impl Said {
+    fn of(program: &Path, args: &[&Path]) -> Self {
+        let output = Command::new(program).args(args).arg("--json").output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let json = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{}: {error}; it said:\n{errors}", program.display()));
+        Self { status: output.status.code(), json }
+    }
+
+    fn first(bundle: &Path, policy: &Path) -> Self {
+        Self::of(&program("gateway"), &[Path::new("verify"), bundle, Path::new("--policy"), policy])
+    }
+
+    fn second(bundle: &Path, policy: &Path) -> Self {
+        let python = target().join("venv/bin/python");
+        assert!(python.exists(), "{} is not there: run `cargo xtask ci --only venv`", python.display());
+        Self::of(&python, &[&root().join("tests/verifier/verify.py"), bundle, Path::new("--policy"), policy])
+    }
+
+    pub(crate) fn line(&self, name: &str) -> &Value {
+        let lines = self.json["lines"].as_array().unwrap();
+        lines
+            .iter()
+            .find(|line| line["line"] == name)
+            .unwrap_or_else(|| panic!("no line {name}: {}", self.json))
+    }
+
+    fn verdict(&self) -> &str {
+        let verdict = self.json["verdict"].as_str().unwrap();
+        let status = ["valid", "invalid", "", "incomplete"].iter().position(|word| *word == verdict).unwrap();
+        assert_eq!(self.status, Some(i32::try_from(status).unwrap()), "exit status of {verdict}");
+        verdict
+    }
+}
+
+/// Both say the same, field by field. Of the conclusions the second computes some only: what it computes is the same.
+pub(crate) fn agree(bundle: &Path, policy: &Path) -> (Said, Said) {
+    let (first, second) = (Said::first(bundle, policy), Said::second(bundle, policy));
+    for line in first.json["lines"].as_array().unwrap() {
+        let name = line["line"].as_str().unwrap();
+        let other = second.line(name);
+        if name == "recomputation" {
+            assert_eq!(line["facts"]["rules"], other["facts"]["rules"], "{}", bundle.display());
+            assert_eq!(line["status"] == "failed", other["status"] == "failed", "{line:#}\n{other:#}");
+        } else {
+            assert_eq!(line, other, "{}", bundle.display());
+        }
+    }
+    assert_eq!(first.json["format"], second.json["format"]);
+    assert_eq!(first.json["lines"].as_array().unwrap().len(), second.json["lines"].as_array().unwrap().len());
+    (first, second)
+}
+
+fn golden() -> (PathBuf, PathBuf) {
+    let folder = root().join("gateway/evidence/golden/bundles");
+    (folder.join(format!("semantics-{}.tar", gateway_model::SEMANTICS)), folder.join("trust.toml"))
+}
+
+#[test]
+fn both_verifiers_find_the_golden_bundles_valid() {
+    let (bundle, policy) = golden();
+    let (first, second) = agree(&bundle, &policy);
+    assert_eq!((first.verdict(), second.verdict()), ("valid", "valid"), "{:#}", second.json);
+    // Everything that limits and absences can meet, and the second computes all of it.
+    let mixed = bundle.with_file_name(format!("semantics-{}-mixed.tar", gateway_model::SEMANTICS));
+    let (mixed_first, mixed_second) = agree(&mixed, &policy);
+    assert_eq!(
+        (mixed_first.verdict(), mixed_second.verdict()),
+        ("valid", "valid"),
+        "{:#}",
+        mixed_second.json
+    );
+    let conclusions = |said: &Said| said.line("recomputation")["facts"]["conclusions"].as_u64().unwrap();
+    assert!(conclusions(&mixed_second) > 1_000, "{}", conclusions(&mixed_second));
+    let schema: Value =
+        serde_json::from_slice(&std::fs::read(root().join("docs/verify.schema.json")).unwrap()).unwrap();
+    for said in [&first.json, &second.json] {
+        matches_schema(said, &schema, &schema);
+    }
+}
+
+/// As much of JSON Schema as the schema of the report uses.
+fn matches_schema(value: &Value, schema: &Value, whole: &Value) {
+    if let Some(place) = schema["$ref"].as_str() {
+        let schema = whole.pointer(place.trim_start_matches('#')).unwrap();
+        return matches_schema(value, schema, whole);
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{value} is none of {allowed:?}");
+    }
+    let is = |name: &str| match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("type {other} of the schema is not known to this test"),
+    };
+    match &schema["type"] {
+        Value::String(name) => assert!(is(name), "{value} is no {name}"),
+        Value::Array(names) => {
+            assert!(names.iter().any(|name| is(name.as_str().unwrap())), "{value} is none of {names:?}");
+        }
+        none @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
+            assert!(none.is_null() && schema["enum"].is_array(), "a schema without a type: {schema}");
+        }
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(name.as_str().unwrap()).is_some(), "{name} is missing in {value}");
+    }
+    if let (Some(properties), Some(fields)) = (schema["properties"].as_object(), value.as_object()) {
+        for (name, field) in fields {
+            let known = properties.get(name);
+            assert!(
+                known.is_some() || schema["additionalProperties"] != false,
+                "{name} is not in the schema"
+            );
+            if let Some(schema) = known {
+                matches_schema(field, schema, whole);
+            }
+        }
+    }
+    if let (false, Some(items)) = (schema["items"].is_null(), value.as_array()) {
+        for item in items {
+            matches_schema(item, &schema["items"], whole);
+        }
+    }
+}
+
+#[test]
+fn both_verifiers_say_the_same_of_bundles_that_are_wrong() {
+    let (bundle, policy) = golden();
+    let bytes = std::fs::read(&bundle).unwrap();
+    let place = Place::new("wrong-bundles");
+    let file = place.path().join("bundle.tar");
+    for at in (0..bytes.len()).step_by(EVERY) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x10;
+        std::fs::write(&file, &changed).unwrap();
+        let (first, second) = agree(&file, &policy);
+        assert_eq!((first.verdict(), second.verdict()), ("invalid", "invalid"), "byte {at}");
+    }
+    for end in [0, 1, 512, 5_000, bytes.len() - 512] {
+        std::fs::write(&file, &bytes[..end]).unwrap();
+        let (first, second) = agree(&file, &policy);
+        assert_eq!((first.verdict(), second.verdict()), ("invalid", "invalid"), "cut at {end}");
+    }
+    // Whom nobody vouches for.
+    let nobody = place.write("nobody.toml", "accept_simulated = true\n");
+    let (first, second) = agree(&bundle, &nobody);
+    assert_eq!((first.verdict(), second.verdict()), ("invalid", "invalid"));
+    // A policy that says nothing clear.
+    let unclear = place.write("unclear.toml", "[[center]]\nkey_sha256 = \"12\"\n");
+    let args = [bundle.as_path(), Path::new("--policy"), &unclear];
+    let first = Command::new(program("gateway")).arg("verify").args(args).output().unwrap();
+    let second = Command::new(target().join("venv/bin/python"))
+        .arg(root().join("tests/verifier/verify.py"))
+        .args(args)
+        .output()
+        .unwrap();
+    assert_eq!((first.status.code(), second.status.code()), (Some(78), Some(78)));
+}
+
+/// A gateway that lies: a conclusion moved by half a second, signed and chained as if it were right.
+#[test]
+fn both_verifiers_find_a_conclusion_that_does_not_follow() {
+    let (bundle, _) = golden();
+    let bytes = std::fs::read(&bundle).unwrap();
+    let key = SigningKey::from_bytes(&[3; 32]);
+    let mut records: Vec<Vec<u8>> =
+        unpack(file(&bytes, "records"), 1_000).unwrap().iter().map(|r| r.to_vec()).collect();
+    let opened = |bytes: &[u8]| open(&key.verifying_key(), bytes).unwrap();
+    let place =
+        records.iter().position(|bytes| matches!(opened(bytes).body, Ok(Body::Conclusions(_)))).unwrap();
+    records.truncate(place + 1);
+    let lie = opened(&records[place]);
+    let Ok(Body::Conclusions(mut conclusions)) = lie.body else { panic!("no conclusions") };
+    conclusions.list[0].at = conclusions.list[0].at.plus(500);
+    records[place] = seal(&key, &lie.header, &Body::Conclusions(conclusions));
+    let entry = |bytes: &Vec<u8>| {
+        let (header, kind) = peek(bytes).unwrap();
+        Entry { cursor: header.cursor(), kind, t0: header.t0, t1: header.t1 }
+    };
+    let entries: Vec<Entry> = records.iter().map(entry).collect();
+    let selection = select(&entries, (EngineTime(i64::MIN), EngineTime(i64::MAX)));
+    let devices = std::str::from_utf8(file(&bytes, "devices.toml")).unwrap();
+    let made = gateway_evidence::bundle(
+        &Contents {
+            gateway_key: key.verifying_key(),
+            records: records.iter().map(Vec::as_slice).collect(),
+            spans: selection.spans,
+            window: selection.window,
+            packs: Vec::new(),
+            enrolment: None,
+            devices: Some(devices),
+            received: Vec::new(),
+            erased: Vec::new(),
+            case: None,
+            maker: Maker::Gateway,
+            made_at: None,
+            software: "liar",
+        },
+        &key,
+    )
+    .unwrap();
+    let place_of = Place::new("liar");
+    let liar = place_of.path().join("liar.tar");
+    std::fs::write(&liar, made.bytes).unwrap();
+    let public = hex(&key.verifying_key().to_bytes());
+    let policy = place_of.write("trust.toml", &format!("[[gateway]]\nkey = \"{public}\"\n"));
+    let (first, second) = agree(&liar, &policy);
+    assert_eq!((first.verdict(), second.verdict()), ("invalid", "invalid"));
+    for said in [&first, &second] {
+        let finding = &said.line("recomputation")["findings"][0];
+        let at = lie.header.cursor().to_string();
+        assert_eq!((&finding["code"], &finding["at"]), (&"other".into(), &at.into()), "{:#}", said.json);
+    }
+}
+
+/// A file of a tar archive.
+fn file<'b>(archive: &'b [u8], wanted: &str) -> &'b [u8] {
+    let mut at = 0;
+    loop {
+        let name = archive[at..at + 100].split(|byte| *byte == 0).next().unwrap();
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&archive[at + 124..at + 135]).unwrap(), 8).unwrap();
+        if name == wanted.as_bytes() {
+            return &archive[at + 512..at + 512 + size];
+        }
+        assert!(!name.is_empty(), "no file {wanted}");
+        at += 512 + size.next_multiple_of(512);
+    }
+}
+
+/// A day at the clinic, exported by the gateway: sterilizer cycles, a fridge, a lamp, visits, and what the scenario breaks.
+#[tokio::test]
+async fn a_day_of_the_demo_is_exported_and_verified_twice() {
+    let place = Place::new("evidence");
+    let (clinic, from) = demo_clinic(&place).await;
+
+    let public = hex(&key(clinic.data()).verifying_key().to_bytes());
+    let policy =
+        place.write("trust.toml", &format!("accept_simulated = true\n[[gateway]]\nkey = \"{public}\"\n"));
+    let bundle = place.path().join("day.tar");
+    let export = |more: &[&str], expected: i32| {
+        let finished = Command::new(program("gateway"))
+            .args(["journal", "export"])
+            .arg(clinic.data())
+            .arg("-o")
+            .arg(&bundle)
+            .args(more)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&finished.stderr).into_owned();
+        assert_eq!(finished.status.code(), Some(expected), "{errors}");
+        errors
+    };
+
+    // Without placement and calibration the answer is that something is missing, not that it is good.
+    let errors = export(&[], 3);
+    assert!(errors.contains("devices.toml"), "{errors}");
+    let (first, second) = agree(&bundle, &policy);
+    assert_eq!((first.verdict(), second.verdict()), ("incomplete", "incomplete"));
+    assert_eq!(first.line("context")["findings"][0]["code"], "no_placement");
+
+    let devices: Vec<&str> = first.line("context")["facts"]["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|device| device["device"].as_str().unwrap())
+        .collect();
+    let entry = |id: &&str| {
+        format!(
+            "[[device]]\nid = \"{id}\"\nplacement = \"R-1\"\ncertificate = \"C-{id}\"\nvalid_from = \"2020-01-01\"\n\
+             valid_until = \"2099-12-31\"\n"
+        )
+    };
+    let facts = place.write("devices.toml", &devices.iter().map(entry).collect::<String>());
+    export(&["--devices", &facts.to_string_lossy()], 0);
+    let (first, second) = agree(&bundle, &policy);
+    assert_eq!(first.verdict(), "valid", "{:#}", first.json);
+    // Cycles are not computed by the second; limits and absences are, and nothing is wrong with them.
+    let second = second.line("recomputation");
+    let codes: Vec<_> =
+        second["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
+    assert!(!codes.is_empty() && codes.iter().all(|code| *code == "not_here"), "{second:#}");
+    assert!(second["facts"]["conclusions"].as_u64().unwrap() >= 4, "{second:#}");
+    let conclusions = first.line("recomputation")["facts"]["conclusions"].as_u64().unwrap();
+    assert!(conclusions >= 20, "a day without events shows nothing: {conclusions}");
+
+    // People see the same in words.
+    let words =
+        run(&program("gateway"), [Path::new("verify"), &bundle, Path::new("--policy"), &policy]).good();
+    for line in [
+        "Identity",
+        "Signatures",
+        "Sequence",
+        "Chain",
+        "Liveness",
+        "Time",
+        "Coverage",
+        "Context",
+        "Recomputation",
+        "Log",
+        "Case",
+        "Anchor",
+        "Limits",
+    ] {
+        assert!(words.lines().any(|text| text.starts_with(line)), "{line}: {words}");
+    }
+    assert!(words.trim_end().ends_with("VALID"), "{words}");
+
+    // A part of it begins at the checkpoint before it and is complete in itself.
+    let noon = from + 36 * HOUR_MS;
+    let window = [noon.to_string(), (noon + 2 * HOUR_MS).to_string()];
+    export(&["--devices", &facts.to_string_lossy(), "--from", &window[0], "--to", &window[1]], 0);
+    let (first, _) = agree(&bundle, &policy);
+    assert_eq!(first.verdict(), "valid", "{:#}", first.json);
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask long`: what takes longer than a person waits for; by hand, before an issue is called resolved.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::ground::{Ground, cargo};
+
+/// What to do at length.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Options {
+    /// Random kills of real gateways on disks of 8 MB that are full half of the time, against the real center.
+    Kills {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        count: usize,
+        /// Repeats the moments of an earlier run, as far as the machine does.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+/// Does it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let ground = Ground::find()?;
+    match options {
+        Options::Kills { count, seed } => {
+            let mut command = Command::new(cargo());
+            command.args(["test", "--workspace", "--test", "main", "--", "--nocapture"]);
+            command
+                .args(["--exact", "kills::nothing_that_was_told_is_lost_or_doubled_by_kills_on_a_full_disk"]);
+            command.env("NONSITE_KILLS", count.to_string()).current_dir(&ground.root);
+            if let Some(seed) = seed {
+                command.env("NONSITE_SEED", seed.to_string());
+            }
+            let status = command.status().context("run cargo")?;
+            ensure!(status.success(), "{count} kills: {status}");
+        }
+    }
+    Ok(())
+}
