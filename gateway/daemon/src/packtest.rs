@@ -6,16 +6,20 @@ use std::collections::BTreeMap;
 
 use gateway_engine::Engine;
 use gateway_model::{
-    BadCause, DeviceIx, DevicePlan, EngineTime, Epoch, Input, ModuleIx, Plan, PointIx, PointPlan,
-    ProcessRegion, Quality, QualityRegion, Raw, Reading, StartCause, StartInput, Text, UncertainCause, Unit,
+    BadCause, ClockInput, ClockSource, DeviceIx, DevicePlan, EngineTime, Epoch, Fact, Handling, Input,
+    ModuleIx, Op, Plan, PointIx, PointPlan, Priority, ProcessRegion, Program, Quality, QualityRegion, Raw,
+    Reading, RuleKind, RulePlan, StartCause, StartInput, Text, UncertainCause, Unit, VerifyPlan,
 };
 use gateway_rules::{
-    At, Expectation, ExpectedState, File, Millis, Pack, PackSubject, PackTest, Placed, Sample, Setting,
-    Settings, Source, Subject, bind,
+    At, Expectation, ExpectedState, File, Millis, Neighbour, Neighbours, Pack, PackTest, Placed, Sample,
+    Setting, Settings, Source, Subject, bind, bind_unevaluable,
 };
 
-/// Runs one test of a pack; what did not come as expected, in words. A pack for everything has no device of its own to
-/// be tested on.
+/// A series of this name is the clock: a number = civil time is known, `bad` = it is not.
+const CLOCK: &str = "clock";
+
+/// Runs one test of a pack; what did not come as expected, in words. What a pack says of everything is tried on devices made up
+/// for it: one on a common bus for each point that the test names, with a rule that is never violated.
 pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
     let plan = match plan(pack, test) {
         Ok(plan) => plan,
@@ -25,7 +29,29 @@ pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
         plan.points.iter().zip(0..).map(|(point, slot)| (point.id.as_str(), slot)).collect();
     let every = test.every.0;
     let mut inputs = Vec::new();
+    let start_ms = test.start.map_or(0, |start| start.0);
+    let clock = |at: i64, known: bool| {
+        Input::Clock(ClockInput {
+            at: EngineTime(at),
+            offset_ms: start_ms,
+            error_ms: known.then_some(50),
+            source: ClockSource::System,
+            since: None,
+        })
+    };
+    if test.start.is_some() {
+        inputs.push((0, clock(0, true)));
+    }
+    for (at, body) in &test.facts {
+        let device = DeviceIx(pack.subject.kinds.len().saturating_sub(1) as u16);
+        inputs.push((at.0, Input::Fact(Fact { device, at: EngineTime(at.0), body: body.clone() })));
+    }
     for (point, samples) in &test.points {
+        if point == CLOCK {
+            let known = |sample: &Sample| matches!(sample, Sample::Value(_));
+            inputs.extend((0..).zip(samples).map(|(n, sample)| (n * every, clock(n * every, known(sample)))));
+            continue;
+        }
         // A point that is not in the plan was said when the pack was read.
         let Some(slot) = slots.get(point.as_str()).map(|slot| PointIx(*slot as u16)) else { continue };
         let mut last = None;
@@ -78,12 +104,8 @@ pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
 /// Rules with fewer tests than this are not tested: fires, not at the limit, missing data, recovers.
 pub const TESTS_MIN: usize = 4;
 
-/// The rules of a pack that too few of its tests are about, with how many are. Packs for everything cannot be tested
-/// this way: they have no device.
+/// The rules of a pack that too few of its tests are about, with how many are.
 pub fn untested(pack: &Pack) -> Vec<(&str, usize)> {
-    if pack.subject == PackSubject::Everything {
-        return Vec::new();
-    }
     let tests = |rule: &str| pack.tests.iter().filter(|test| test.is_about(rule)).count();
     let counts = pack.rules.iter().map(|rule| (rule.name.as_str(), tests(&rule.name)));
     counts.filter(|(_, tests)| *tests < TESTS_MIN).collect()
@@ -144,9 +166,6 @@ fn state(engine: &Engine, rule: &str) -> Option<ExpectedState> {
 
 /// A site with one device of each kind the pack watches, every point in the pack's own unit.
 fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
-    let PackSubject::Kinds(kinds) = &pack.subject else {
-        return Err("a pack for everything has no device to be tested on".to_owned());
-    };
     let source = Source { name: "test".into(), text: String::new() };
     let file = File::new(&source);
     let none = Settings::new();
@@ -156,30 +175,103 @@ fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
     let settings =
         test.parameters.iter().map(|(key, value)| (format!("{}/{key}", pack.name), setting(value))).collect();
     let mut plan = Plan { buses: vec!["bus".into()], ..Plan::default() };
-    for kind in kinds {
-        let device = DeviceIx(plan.devices.len() as u16);
-        plan.devices.push(DevicePlan { id: kind.clone(), kind: kind.clone(), name: Text::default(), bus: 0 });
-        let mut points = BTreeMap::new();
-        for (name, point) in pack.points.iter().filter(|(_, point)| point.is_of(kind)) {
-            points.insert(name.clone(), (PointIx(plan.points.len() as u16), point.unit));
-            plan.points.push(point_plan(name, device, point.unit, test.every.0));
-        }
+    plan.judging.get_or_insert_default().calendar.clone_from(&test.hours);
+    let every = test.every.0;
+    let kinds = &pack.subject.kinds;
+    let own: Vec<Points> = kinds
+        .iter()
+        .map(|kind| {
+            let own = pack.points.iter().filter(|(_, point)| point.is_of(kind));
+            device(&mut plan, kind, "", own.map(|(name, point)| (name, point.unit)), every)
+        })
+        .collect();
+    let mut neighbours = Neighbours::new();
+    for (name, neighbour) in &pack.neighbours {
+        let place = kinds.iter().position(|kind| *kind == neighbour.device);
+        let standing = place.map_or_else(
+            || {
+                let points = neighbour.points.iter().map(|(point, plan)| (point, plan.unit));
+                device(&mut plan, &neighbour.device, &format!("{name}."), points, every)
+            },
+            |place| own[place].clone(),
+        );
+        neighbours.insert(name.clone(), Neighbour { device: standing.0, points: standing.1 });
+    }
+    for (kind, (device, points)) in kinds.iter().zip(&own) {
         let subject = Subject {
-            device,
+            device: *device,
             kind,
-            points: &points,
+            points,
             program: program.as_ref(),
             file: &file,
             span: 0..0,
             settings: [&none, &settings],
             calibrations: &BTreeMap::new(),
+            neighbours: &neighbours,
+            hours: test.hours.is_some(),
         };
         bind(pack, 0, &subject, ModuleIx(plan.modules.len() as u16)).add_to(&mut plan);
+    }
+    if pack.subject.everything {
+        everything(pack, test, &file, &settings, &mut plan);
     }
     match file.into_problems().first() {
         Some(problem) => Err(problem.message.clone()),
         None => Ok(plan),
     }
+}
+
+/// A device and its points, by the pack's names for them.
+type Points = (DeviceIx, BTreeMap<String, (PointIx, Unit)>);
+
+/// A device with these points; `prefix`: what a test writes before their names.
+fn device<'n>(
+    plan: &mut Plan,
+    kind: &str,
+    prefix: &str,
+    points: impl Iterator<Item = (&'n String, Unit)>,
+    every_ms: i64,
+) -> Points {
+    let device = DeviceIx(plan.devices.len() as u16);
+    plan.devices.push(DevicePlan { id: kind.into(), kind: kind.into(), name: Text::default(), bus: 0 });
+    let mut placed = BTreeMap::new();
+    for (name, unit) in points {
+        placed.insert(name.clone(), (PointIx(plan.points.len() as u16), unit));
+        plan.points.push(point_plan(&format!("{prefix}{name}"), device, unit, every_ms));
+    }
+    (device, placed)
+}
+
+/// Devices for what a pack says of everything.
+fn everything(pack: &Pack, test: &PackTest, file: &File<'_>, settings: &Settings, plan: &mut Plan) {
+    let mut watched = Vec::new();
+    let named = test.points.iter().map(|(name, _)| name);
+    for name in named.filter(|name| *name != CLOCK && !pack.points.contains_key(*name)) {
+        let (ix, points) = device(plan, name, "", std::iter::once((name, Unit::One)), test.every.0);
+        let point = points[name].0;
+        plan.rules.push(RulePlan {
+            id: format!("test/{name}"),
+            pack: 0,
+            subject: ix,
+            kind: RuleKind::Condition {
+                when: Program(vec![Op::Point(point), Op::Number(f64::MAX), Op::Greater]),
+                returned: None,
+                on_delay_ms: 0,
+                off_delay_ms: 0,
+                shown: None,
+                limit: None,
+            },
+            priority: Priority::Blue,
+            first: gateway_model::First::Maintainer,
+            self_fix_ms: None,
+            latching: false,
+            text: gateway_model::RuleText::default(),
+            verify: VerifyPlan { window_ms: 0, coverage_permille: 0 },
+            handling: Some(Handling { sleeps: true, ..Handling::default() }),
+        });
+        watched.push((ix, 0));
+    }
+    plan.rules.extend(bind_unevaluable(pack, 0, &watched, true, file, settings));
 }
 
 fn point_plan(name: &str, device: DeviceIx, unit: Unit, every_ms: i64) -> PointPlan {

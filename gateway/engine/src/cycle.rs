@@ -87,11 +87,33 @@ impl Engine {
                     cycle.temperature(chamber, &sample(plan, &self.points, at, celsius, previous));
                 }
             }
-            (Module::Lamp(meter) | Module::Machine(meter), _) => match (self.points.believed(point), at) {
-                (Some(value), Some(at)) => meter.read(at, value),
-                (None, _) => meter.lose(),
-                (Some(_), None) => (),
-            },
+            (Module::Lamp(meter) | Module::Machine(meter), _) => {
+                let before = meter.state.on_ms;
+                match (self.points.believed(point), at) {
+                    (Some(value), Some(at)) => meter.read(at, value),
+                    (None, _) => meter.lose(),
+                    (Some(_), None) => (),
+                }
+                let minutes = meter.state.on_ms.saturating_sub(before) as f64 / 60_000.0;
+                if minutes > 0.0 {
+                    self.tally(Counted::OnMinutes(ModuleIx(module as u16)), minutes);
+                }
+            }
+            (Module::Ratio(_), ModulePlan::Ratio(plan)) => {
+                if let (Some(value), Some(_)) = (self.points.believed(point), at) {
+                    let amount = |counted| if counted == Counted::Readings(point) { value } else { 0.0 };
+                    let (of, to) = (amount(plan.of), amount(plan.to));
+                    self.count(module, of, to);
+                }
+            }
+            (Module::Waste(waste), ModulePlan::Waste(plan)) => {
+                let rests = plan.stable.is_none_or(|stable| self.points.believed(stable) == Some(1.0));
+                if let (Some(kg), true) =
+                    (plan.net.and_then(|net| self.points.believed(net)), rests && at.is_some())
+                {
+                    waste.weighed(self.now, libm::round(kg * 1000.0) as i64);
+                }
+            }
             _ => (),
         }
         self.arm_module(module);
@@ -112,7 +134,7 @@ impl Engine {
                 due.map(|due| if due > self.now { due } else { self.look_again(due, LOOK_MIN_MS) })
             }
             (Module::Waste(waste), _) if looked_at => {
-                waste.oldest().map(|since| self.look_again(since, LOOK_MIN_MS))
+                waste.growing().map(|since| self.look_again(since, LOOK_MIN_MS)).min()
             }
             _ => None,
         };
@@ -141,7 +163,7 @@ impl Engine {
         match outcome {
             CycleOutcome::Judged(CycleVerdict::Passed) => {
                 self.settle_events(module, (peak, limit), out);
-                self.tally(Counted::CyclesPassed(ModuleIx(module as u16)), 1.0, out);
+                self.tally(Counted::CyclesPassed(ModuleIx(module as u16)), 1.0);
             }
             CycleOutcome::Judged(
                 CycleVerdict::TooCool
@@ -152,7 +174,11 @@ impl Engine {
                 | CycleVerdict::Uneven
                 | CycleVerdict::NotSaturated,
             ) => self.raise_events(module, started, (peak, limit), out),
-            CycleOutcome::Drying | CycleOutcome::NotMeasured => (),
+            CycleOutcome::NotMeasured => {
+                let shown = (Some(peak), Some(limit));
+                self.raise_module_event(module, ModuleEvent::CycleUnmeasured, shown, out);
+            }
+            CycleOutcome::Drying => (),
         }
     }
 
@@ -161,18 +187,20 @@ impl Engine {
     pub(crate) fn fact(&mut self, fact: &Fact, out: &mut Vec<Conclusion>) {
         match &fact.body {
             FactBody::Visits { count } => {
-                self.tally(Counted::Visits, f64::from(*count), out);
+                self.tally(Counted::Visits, f64::from(*count));
                 if *count > 0 {
                     self.aggravate(AggravatedBy::Visit, out);
                 }
             }
             FactBody::HandpiecesPacked { count } => {
-                self.tally(Counted::HandpiecesPacked, f64::from(*count), out);
+                self.tally(Counted::HandpiecesPacked, f64::from(*count));
             }
-            FactBody::BagLabelled { grams, .. } => self.tally(Counted::WasteGrams, *grams as f64, out),
+            FactBody::BagLabelled { grams, .. } => self.tally(Counted::WasteGrams, *grams as f64),
             FactBody::Weighing { .. }
             | FactBody::HandOver { .. }
             | FactBody::Device(_)
+            | FactBody::BagsStored { .. }
+            | FactBody::WasteReceived { .. }
             | FactBody::DutyDone { .. } => (),
         }
         for module in 0..self.modules.len() {
@@ -186,32 +214,34 @@ impl Engine {
             return;
         };
         let noticed = match (working, plan, &fact.body) {
-            (Module::Waste(waste), ModulePlan::Waste(plan), body) if plan.feed == fact.device => {
+            (Module::Waste(waste), ModulePlan::Waste(plan), body)
+                if plan.feed == fact.device || plan.scale == Some(fact.device) =>
+            {
                 waste.fact(now, body)
             }
             (Module::Duty(duty), ModulePlan::Duty(plan), FactBody::DutyDone { duty: name, passed })
                 if plan.device == fact.device && plan.duty == *name =>
             {
                 duty.done = Some((now, *passed));
-                (!passed).then_some((ModuleEvent::DutyFailed, None, None))
+                (!passed).then_some((ModuleEvent::DutyFailed, None, None)).into_iter().collect()
             }
             _ => return,
         };
-        if let Some((event, value, limit)) = noticed {
+        for (event, value, limit) in noticed {
             self.raise_module_event(module, event, (value, limit), out);
         }
         self.arm_module(module);
         self.outputs_changed(module, out);
     }
 
-    fn tally(&mut self, what: Counted, amount: f64, out: &mut Vec<Conclusion>) {
+    /// Counts in every ratio that counts it. A ratio speaks of whole days before today, so no condition has to look.
+    fn tally(&mut self, what: Counted, amount: f64) {
         for module in 0..self.plan.modules.len() {
             let Some(ModulePlan::Ratio(plan)) = self.plan.modules.get(module) else { continue };
             let (of, to) = (plan.of == what, plan.to == what);
             if of || to {
                 let amount = |counts: bool| if counts { amount } else { 0.0 };
                 self.count(module, amount(of), amount(to));
-                self.outputs_changed(module, out);
             }
         }
     }

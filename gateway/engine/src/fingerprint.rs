@@ -173,11 +173,14 @@ impl Fnv {
             ModulePlan::Duty(duty) => {
                 self.text(&duty.duty);
                 self.signed(duty.every_ms);
+                self.number(u64::from(duty.open_time));
             }
             ModulePlan::Waste(waste) => {
                 self.text(device_id(plan, usize::from(waste.feed.0)));
                 self.signed(waste.tolerance_g);
                 self.number(u64::from(waste.tolerance_permille));
+                self.number(u64::from(waste.other_permille.unwrap_or_default()));
+                self.signed(waste.great_g.unwrap_or(-1));
             }
         }
     }
@@ -189,6 +192,9 @@ impl Fnv {
             self.program(plan, &step.when);
             self.number(step.priority as u64);
             self.signed(step.hold_ms);
+        }
+        if let Some(aggravate) = handling.aggravate {
+            self.number(aggravate.priority as u64);
         }
         for program in handling.provable.iter().map(|provable| &provable.when).chain(&handling.suppressed) {
             self.program(plan, program);

@@ -122,6 +122,17 @@ impl<'a> Hours<'a> {
         from.plus(ms)
     }
 
+    /// On how many of these local days (from `first` to before `end`) the institution was open at all.
+    pub(crate) fn open_days(&self, at: EngineTime, first: i64, end: i64) -> f64 {
+        let Some((plan, _)) = self.known(at) else { return 0.0 };
+        let open = |day: &i64| {
+            plan.spans(*day, Spans::Open).any(|(open, close)| {
+                !self.outside_closures(plan, utc(plan, *day, open), utc(plan, *day, close)).is_empty()
+            })
+        };
+        (first..end).filter(open).count() as f64
+    }
+
     fn known(&self, at: EngineTime) -> Option<(&'a CalendarPlan, CivilTime)> {
         let (plan, civil) = (self.plan?, self.civil(at)?);
         if !(0..CIVIL_END_MS).contains(&civil.0) {

@@ -55,7 +55,9 @@ impl Module {
             Self::Heat(_) => None,
             Self::Lamp(meter) => meter.lamp_output(output),
             Self::Machine(meter) => meter.run_output(output),
-            Self::Ratio(ratio) => ratio.output(hours.day(now)?, output),
+            Self::Ratio(ratio) => {
+                ratio.output(hours.day(now)?, output, |first, end| hours.open_days(now, first, end))
+            }
             Self::Duty(duty) => duty.output(now, hours, output),
             Self::Waste(waste) => waste.output(now, output),
         }
@@ -133,7 +135,7 @@ impl Module {
 /// What a ratio counts, as one word: another ratio of the same device is another.
 pub(crate) fn counted(module: &ModulePlan) -> String {
     match module {
-        ModulePlan::Ratio(ratio) => format!("{:?}/{:?}", ratio.of, ratio.to),
+        ModulePlan::Ratio(ratio) => format!("{:?}/{:?}/{}", ratio.of, ratio.to, ratio.days),
         ModulePlan::HeatCycle(_)
         | ModulePlan::Dose(_)
         | ModulePlan::Run(_)

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{DayCount, DutyPlan, EngineTime, RatioPlan};
+use gateway_model::{Counted, DayCount, DutyPlan, EngineTime, RatioPlan};
 
 use crate::hours::Hours;
 
@@ -14,13 +14,20 @@ const DAYS_MAX: u16 = 62;
 pub(crate) struct Ratio {
     days: u16,
     at_least: f64,
+    /// Open days above, below the line: not counted but asked of the calendar.
+    open: (bool, bool),
     /// Oldest first; the first may have begun before anybody watched.
     pub(crate) counts: Vec<DayCount>,
 }
 
 impl Ratio {
     pub(crate) fn new(plan: &RatioPlan) -> Self {
-        Self { days: plan.days.clamp(1, DAYS_MAX), at_least: plan.at_least, counts: Vec::new() }
+        Self {
+            days: plan.days.clamp(1, DAYS_MAX),
+            at_least: plan.at_least,
+            open: (plan.of == Counted::OpenDays, plan.to == Counted::OpenDays),
+            counts: Vec::new(),
+        }
     }
 
     /// It is this day; so much is counted in it, above and below the line.
@@ -38,13 +45,14 @@ impl Ratio {
         }
     }
 
-    /// By the output numbers of [`RatioPlan`], over the whole days before `today`.
-    pub(crate) fn output(&self, today: i64, output: u8) -> Option<f64> {
+    /// By the output numbers of [`RatioPlan`], over the whole days before `today`. `open_days`: of a span of days.
+    pub(crate) fn output(&self, today: i64, output: u8, open_days: impl Fn(i64, i64) -> f64) -> Option<f64> {
         let first = today - i64::from(self.days);
         let watched = self.counts.first().is_some_and(|count| i64::from(count.day) < first);
         let days = || self.counts.iter().filter(|count| (first..today).contains(&i64::from(count.day)));
-        let of: f64 = days().map(|count| count.of).sum();
-        let to: f64 = days().map(|count| count.to).sum();
+        let counted = |open: bool, sum: f64| if open { open_days(first, today) } else { sum };
+        let of = counted(self.open.0, days().map(|count| count.of).sum());
+        let to = counted(self.open.1, days().map(|count| count.to).sum());
         if !watched {
             return None;
         }
@@ -108,16 +116,16 @@ mod tests {
         });
         ratio.count(100, 50.0, 5.0);
         for day in 101..=103 {
-            assert_eq!(ratio.output(day, RatioPlan::RATIO), None, "not three whole days yet");
+            assert_eq!(ratio.output(day, RatioPlan::RATIO, |_, _| 0.0), None, "not three whole days yet");
             ratio.count(day, 6.0, 8.0);
         }
         assert_eq!(
-            ratio.output(104, RatioPlan::RATIO),
+            ratio.output(104, RatioPlan::RATIO, |_, _| 0.0),
             Some(0.75),
             "the first day, begun unseen, does not count"
         );
-        assert_eq!(ratio.output(105, RatioPlan::RATIO), None, "16 visits say nothing");
-        assert_eq!(ratio.output(105, RatioPlan::TO), Some(16.0));
+        assert_eq!(ratio.output(105, RatioPlan::RATIO, |_, _| 0.0), None, "16 visits say nothing");
+        assert_eq!(ratio.output(105, RatioPlan::TO, |_, _| 0.0), Some(16.0));
         for day in 104..200 {
             ratio.count(day, 0.0, 1.0);
         }

@@ -99,7 +99,11 @@ impl Wiring {
         for (slot, module) in plan.modules.iter().enumerate() {
             for point in module.points() {
                 note(&mut wiring.modules, usize::from(point.0), slot);
-                note(&mut wiring.watched, usize::from(module.device().0), point);
+                // As above: a neighbour that cannot be believed is that neighbour's trouble.
+                if plan.points.get(usize::from(point.0)).is_some_and(|point| point.device == module.device())
+                {
+                    note(&mut wiring.watched, usize::from(module.device().0), point);
+                }
             }
         }
         for points in &mut wiring.watched {

@@ -356,6 +356,32 @@ pub enum FactBody {
         #[n(1)]
         passed: bool,
     },
+    /// Bags or boxes were put into the store.
+    #[n(7)]
+    BagsStored {
+        /// Their labels.
+        #[n(0)]
+        labels: Vec<String>,
+        /// Total, g.
+        #[n(1)]
+        grams: i64,
+        /// Which store.
+        #[n(2)]
+        place: String,
+    },
+    /// Who disposes of waste received it.
+    #[n(8)]
+    WasteReceived {
+        /// Labels received.
+        #[n(0)]
+        labels: Vec<String>,
+        /// Total, g.
+        #[n(1)]
+        grams: i64,
+        /// Who received it.
+        #[n(2)]
+        by: String,
+    },
 }
 
 /// What became of the readings of one point between two records. `due` = `answered` + `failed`, and

@@ -115,17 +115,29 @@ pub struct SpecialDays {
 }
 
 /// A calibration certificate of a point.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct Calibration {
     /// Number on the certificate.
     #[n(0)]
     pub certificate: String,
-    /// Expanded uncertainty U (k = 2), in the point's unit.
+    /// Expanded uncertainty U, in the point's unit.
     #[n(1)]
     pub uncertainty: f64,
     /// Valid until.
     #[n(2)]
     pub until: CivilTime,
+    /// Who calibrated it.
+    #[n(3)]
+    pub laboratory: Option<String>,
+    /// When it was done.
+    #[n(4)]
+    pub done: Option<CivilTime>,
+    /// Added to what the instrument says, in the point's unit; already in [`crate::PointPlan::offset`].
+    #[n(5)]
+    pub correction: Option<f64>,
+    /// Coverage factor of U; 2 where it is not stated.
+    #[n(6)]
+    pub k: Option<f64>,
 }
 
 /// What is remembered of windows and of closures declared since the plan was made.

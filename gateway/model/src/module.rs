@@ -82,6 +82,15 @@ pub enum Counted {
     /// Grams of waste labelled, reported by any device.
     #[n(3)]
     WasteGrams,
+    /// The numbers that a point was sent, added up: occupied rooms of a day, cups taken out.
+    #[n(4)]
+    Readings(#[n(0)] PointIx),
+    /// Days on which the institution was open at all.
+    #[n(5)]
+    OpenDays,
+    /// Minutes in which a lamp or machine was on.
+    #[n(6)]
+    OnMinutes(#[n(0)] ModuleIx),
 }
 
 /// How much of one thing there is for another, over whole local days.
@@ -139,9 +148,9 @@ impl DutyPlan {
 }
 
 /// Every bag of waste from its label to its hand-over.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct WastePlan {
-    /// The scale: what is weighed there has left the source.
+    /// The scale whose weighings are about the next label.
     #[n(0)]
     pub scale: Option<DeviceIx>,
     /// The feed of labels and hand-overs.
@@ -153,15 +162,33 @@ pub struct WastePlan {
     /// … or by this, ‰, whichever is more.
     #[n(3)]
     pub tolerance_permille: u16,
+    /// The same between scales of different houses (the receipt of who disposes of it), ‰.
+    #[n(4)]
+    pub other_permille: Option<u16>,
+    /// A larger difference is said to be lost weight, g.
+    #[n(5)]
+    pub great_g: Option<i64>,
+    /// What lies on the scale, kg, where it is read.
+    #[n(6)]
+    pub net: Option<PointIx>,
+    /// It has come to rest.
+    #[n(7)]
+    pub stable: Option<PointIx>,
 }
 
 impl WastePlan {
-    /// Output: time since the oldest bag in the store was labelled, ms; 0 with an empty store.
+    /// Output: time since the oldest bag that is here was labelled, ms; 0 with none.
     pub const OLDEST_MS: u8 = 0;
     /// Output: bags in the store.
     pub const BAGS: u8 = 1;
     /// Output: their weight, g.
     pub const GRAMS: u8 = 2;
+    /// Output: time since the oldest bag that was never stored was labelled, ms; unknown until anything is stored.
+    pub const AT_SOURCE_MS: u8 = 3;
+    /// Output: time since the bag left that nobody has received for longest, ms; unknown until anything is received.
+    pub const ON_THE_ROAD_MS: u8 = 4;
+    /// Output: time in which nothing was removed although something is here, ms.
+    pub const UNREMOVED_MS: u8 = 5;
 }
 
 /// What a module says happened.
@@ -180,9 +207,18 @@ pub enum ModuleEvent {
     /// A duty was done with a bad result.
     #[n(3)]
     DutyFailed,
-    /// A lamp session ended before it was long enough to count (see the rule's limit).
+    /// Bags that were here were passed over by two hand-overs.
     #[n(4)]
-    SessionEnded,
+    Vanished,
+    /// A label names a category that is not in the catalogue.
+    #[n(5)]
+    UnknownCategory,
+    /// A cycle was not measured: nobody knows whether it was good.
+    #[n(7)]
+    CycleUnmeasured,
+    /// As [`Self::WeightDiffers`], by more than [`WastePlan::great_g`].
+    #[n(6)]
+    WeightLost,
 }
 
 /// A counter of time that is on or off.
@@ -240,6 +276,42 @@ pub struct BagState {
     /// When it was handed over; kept for a week, so that its label is not given twice.
     #[n(3)]
     pub gone: Option<EngineTime>,
+    /// Category code of its label.
+    #[n(4)]
+    pub category: String,
+    /// Where it was filled.
+    #[n(5)]
+    pub department: String,
+    /// What the scale said, g.
+    #[n(6)]
+    pub weighed_g: Option<i64>,
+    /// When it was put into the store.
+    #[n(7)]
+    pub stored: Option<EngineTime>,
+    /// When who disposes of it received it.
+    #[n(8)]
+    pub received: Option<EngineTime>,
+    /// Hand-overs that passed over it after the first that could have taken it.
+    #[n(9)]
+    pub passed_over: u8,
+}
+
+impl BagState {
+    /// A bag that has just got its label.
+    pub fn new(label: &str, category: &str, department: &str, grams: i64, at: EngineTime) -> Self {
+        Self {
+            label: label.into(),
+            at,
+            grams,
+            gone: None,
+            category: category.into(),
+            department: department.into(),
+            weighed_g: None,
+            stored: None,
+            received: None,
+            passed_over: 0,
+        }
+    }
 }
 
 /// The ledger's memory.
@@ -248,4 +320,16 @@ pub struct WasteState {
     /// Bags in the store and those that left it within a week, in the order of their labels' times.
     #[n(0)]
     pub bags: Vec<BagState>,
+    /// Storing is entered at this institution.
+    #[n(1)]
+    pub stores: bool,
+    /// Receipts are entered at this institution.
+    #[n(2)]
+    pub receives: bool,
+    /// What last lay on the scale, g, until a label was given.
+    #[n(3)]
+    pub weighing: Option<(EngineTime, i64)>,
+    /// When anything was last removed.
+    #[n(4)]
+    pub removed: Option<EngineTime>,
 }

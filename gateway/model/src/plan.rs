@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Calibration, DeviceIx, DosePlan, DutyPlan, Handling, InstitutionId, Judging, ModuleEvent, ModuleIx,
-    PointIx, Program, RatioPlan, RunPlan, SiteId, Text, Unit, WastePlan,
+    Calibration, Counted, DeviceIx, DosePlan, DutyPlan, Handling, InstitutionId, Judging, ModuleEvent,
+    ModuleIx, PointIx, Program, RatioPlan, RunPlan, SiteId, Text, Unit, WastePlan,
 };
 
 /// Everything the engine and the center need to know of a site.
@@ -364,7 +364,13 @@ impl ModulePlan {
             }
             Self::Dose(plan) => Vec::from([plan.irradiance]),
             Self::Run(plan) => Vec::from([plan.power]),
-            Self::Ratio(_) | Self::Duty(_) | Self::Waste(_) => Vec::new(),
+            Self::Ratio(plan) => {
+                let counted =
+                    |counted| if let Counted::Readings(point) = counted { Some(point) } else { None };
+                [plan.of, plan.to].into_iter().filter_map(counted).collect()
+            }
+            Self::Waste(plan) => plan.net.into_iter().chain(plan.stable).collect(),
+            Self::Duty(_) => Vec::new(),
         }
     }
 }

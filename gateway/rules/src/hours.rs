@@ -28,11 +28,11 @@ pub fn read_hours(table: Table<'_>, utc_offset_min: i16) -> CalendarPlan {
     let holidays = list(&table, "holidays", |line| days(line).map(|(first, last)| vec![(first, last, None)]));
     let workdays = list(&table, "workdays", |line| workday(line).map(|day| vec![day]));
     let known_until = table.get::<String>("known_until").and_then(|text| {
-        let day = date(&text.value);
-        if day.is_none() {
+        let last = day(&text.value);
+        if last.is_none() {
             table.file().error(text.span, "a day is written 2026-12-31", None);
         }
-        day
+        last
     });
     table.finish();
     let offset_ms = i64::from(utc_offset_min) * 60_000;
@@ -103,7 +103,7 @@ fn span(word: &str) -> Result<(u16, u16), String> {
     Ok((minute(from).ok_or_else(wrong)?, minute(to).ok_or_else(wrong)?))
 }
 
-fn minute(text: &str) -> Option<u16> {
+pub(crate) fn minute(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
     (minute < 60 && hour * 60 + minute <= DAY_MIN).then_some(hour * 60 + minute)
@@ -125,7 +125,7 @@ fn merged(mut spans: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
 /// `2026-10-01..2026-10-07`, or one day.
 fn days(line: &str) -> Result<(i32, i32), String> {
     let (first, last) = line.split_once("..").unwrap_or((line, line));
-    match (date(first), date(last)) {
+    match (day(first), day(last)) {
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         _ => Err(format!("`{line}` is not a day or a span such as 2026-10-01..2026-10-07")),
     }
@@ -134,13 +134,13 @@ fn days(line: &str) -> Result<(i32, i32), String> {
 /// `2026-10-10 like thu`.
 fn workday(line: &str) -> Result<(i32, i32, Option<u8>), String> {
     let wrong = || format!("`{line}` is not a day that works like another: 2026-10-10 like thu");
-    let (day, like) = line.split_once(" like ").ok_or_else(wrong)?;
-    let (day, like) = (date(day).ok_or_else(wrong)?, weekday(like.trim()).ok_or_else(wrong)?);
-    Ok((day, day, Some(like)))
+    let (own, like) = line.split_once(" like ").ok_or_else(wrong)?;
+    let (own, like) = (day(own).ok_or_else(wrong)?, weekday(like.trim()).ok_or_else(wrong)?);
+    Ok((own, own, Some(like)))
 }
 
 /// Days since 1970-01-01 of `2026-10-01`, if there is such a day between 1970 and 2199.
-fn date(text: &str) -> Option<i32> {
+pub fn day(text: &str) -> Option<i32> {
     let mut parts = text.trim().splitn(3, '-').map(|part| part.parse::<i32>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn days_are_counted_right() {
-        for (text, day) in
+        for (text, number) in
             [("1970-01-01", 0), ("2000-02-29", 11_016), ("2026-11-23", 20_780), ("2100-03-01", 47_541)]
         {
-            assert_eq!(date(text), Some(day), "{text}");
+            assert_eq!(day(text), Some(number), "{text}");
         }
     }
 }

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gateway_model::{First, HeatProgram, PointIx, RuleText, Text, Unit, VerifyPlan};
+use gateway_model::{First, HeatCriteria, HeatProgram, ModuleIx, PointIx, RuleText, Text, Unit, VerifyPlan};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::document::{At, File, FromToml, Table};
 use crate::expression::{Expression, Function, Scope, Symbol, Trouble, compile, parse};
+use crate::facts;
 use crate::handling::{self, PackHandling};
-use crate::pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
+use crate::hours::read_hours;
+use crate::module::{self, PackNamed};
+use crate::pack::{
+    Pack, PackModule, PackNeighbour, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch,
+    with_neighbours,
+};
 use crate::problem::{Problem, Source};
 use crate::quantity::{Millis, Quantity, convert};
 use crate::series::{self, Expectation, ExpectedState, PackTest};
@@ -37,11 +43,17 @@ fn read(source: &Source, root: Table<'_>) -> Option<Pack> {
     let subject = subject(&root);
     let points = points(&root, subject.as_ref());
     let cycle = root.table("cycle", "a heat cycle").and_then(|table| cycle(table, &points));
-    let reader = RuleReader { points: &points, has_cycle: cycle.is_some() };
+    let neighbours = neighbours(&root);
+    let all = with_neighbours(&points, &neighbours);
+    let modules = module::read(&root, &all, cycle.is_some());
+    let reader = RuleReader { points: &all, modules: &modules, has_cycle: cycle.is_some() };
     let rules: Vec<_> =
         root.tables("rule", "a rule").into_iter().filter_map(|table| reader.rule(table)).collect();
-    let tests: Vec<_> =
-        root.tables("test", "a test").into_iter().filter_map(|table| test(table, &points, &rules)).collect();
+    let tests: Vec<_> = root
+        .tables("test", "a test")
+        .into_iter()
+        .filter_map(|table| test(table, subject.as_ref(), &all, &rules))
+        .collect();
     let file = root.file();
     if !root.has("rule") {
         file.error(0..0, "a pack without rules", Some("write at least one [[rule]]".into()));
@@ -59,7 +71,9 @@ fn read(source: &Source, root: Table<'_>) -> Option<Pack> {
         title: title?.value,
         subject: subject?,
         points,
+        neighbours,
         cycle,
+        modules,
         rules: rules.into_iter().map(|(rule, _)| rule).collect(),
         tests,
     })
@@ -84,7 +98,7 @@ fn is_identifier(name: &str) -> bool {
         && !Function::ALL.iter().any(|function| function.name() == name)
 }
 
-fn check_identifier(file: &File<'_>, name: &At<String>) {
+pub(crate) fn check_identifier(file: &File<'_>, name: &At<String>) {
     if !is_identifier(&name.value) {
         file.error(
             name.span.clone(),
@@ -97,14 +111,30 @@ fn check_identifier(file: &File<'_>, name: &At<String>) {
 /// `device`: `"*"`, one kind, or a list of kinds.
 fn subject(root: &Table<'_>) -> Option<PackSubject> {
     let kinds = root.need::<OneOrMore>("device")?;
-    match &kinds.value.0[..] {
-        [] => {
-            root.file().error(kinds.span, "expected at least one kind of device", None);
-            None
-        }
-        [all] if all == "*" => Some(PackSubject::Everything),
-        _ => Some(PackSubject::Kinds(kinds.value.0)),
+    if kinds.value.0.is_empty() {
+        root.file().error(kinds.span, "expected at least one kind of device", None);
+        return None;
     }
+    let everything = kinds.value.0.iter().any(|kind| kind == "*");
+    let kinds = kinds.value.0.into_iter().filter(|kind| kind != "*").collect();
+    Some(PackSubject { kinds, everything })
+}
+
+/// `[neighbour.NAME]`: `device` and its points.
+fn neighbours(root: &Table<'_>) -> BTreeMap<String, PackNeighbour> {
+    let Some(table) = root.table("neighbour", "the neighbours") else { return BTreeMap::new() };
+    let mut neighbours = BTreeMap::new();
+    for (name, entry) in table.entries::<Table<'_>>() {
+        check_identifier(table.file(), &name);
+        let entry = entry.value.called("a neighbour");
+        let device = entry.need::<String>("device");
+        let points = points(&entry, None);
+        entry.finish();
+        if let Some(device) = device {
+            neighbours.insert(name.value, PackNeighbour { device: device.value, points });
+        }
+    }
+    neighbours
 }
 
 struct OneOrMore(Vec<String>);
@@ -127,8 +157,8 @@ fn points(root: &Table<'_>, subject: Option<&PackSubject>) -> BTreeMap<String, P
         let entry = entry.value.called("a point");
         let unit = entry.need::<Unit>("unit");
         let kind = entry.get::<String>("device");
-        if let (Some(kind), Some(PackSubject::Kinds(kinds))) = (&kind, subject)
-            && !kinds.contains(&kind.value)
+        if let (Some(kind), Some(subject)) = (&kind, subject)
+            && !subject.kinds.contains(&kind.value)
         {
             entry.file().error(
                 kind.span.clone(),
@@ -181,9 +211,12 @@ fn cycle(table: Table<'_>, points: &BTreeMap<String, PackPoint>) -> Option<PackM
     };
     let temperature = table.need::<String>("temperature").and_then(|name| known(name, Unit::Celsius));
     let door = table.get::<String>("door").and_then(|name| known(name, Unit::Truth));
+    let pressure = table.get::<String>("pressure").and_then(|name| known(name, Unit::Kilopascal));
+    let probes = table.get::<Vec<At<String>>>("probes").map_or_else(Vec::new, |probes| probes.value);
+    let probes = probes.into_iter().filter_map(|name| known(name, Unit::Celsius)).collect();
     let programs = table.tables("program", "a program").into_iter().filter_map(program).collect();
     table.finish();
-    Some(PackModule { temperature: temperature?, door, programs })
+    Some(PackModule { temperature: temperature?, door, probes, pressure, programs })
 }
 
 fn program(table: Table<'_>) -> Option<PackProgram> {
@@ -197,6 +230,7 @@ fn program(table: Table<'_>) -> Option<PackProgram> {
     let (hold_ms, dip_ms, end_ms, unseen_ms) =
         (millis("hold"), millis("dip"), millis("end_for"), millis("unseen"));
     let norm = table.need::<Text>("norm");
+    let criteria = criteria(&table);
     let mark = mark(&table);
     if let (Some(end), Some(start), Some(set)) = (end_c, start_c, set_c)
         && !(end <= start && start < set)
@@ -215,9 +249,23 @@ fn program(table: Table<'_>) -> Option<PackProgram> {
         end_ms: end_ms?,
         dry_c: dry_c?,
         unseen_ms: unseen_ms?,
-        criteria: None,
+        criteria,
     };
     Some(PackProgram { program, norm: norm?.value, mark: mark? })
+}
+
+/// `f0`, `a0`, `spread`, `saturation`: what else a cycle must show.
+fn criteria(table: &Table<'_>) -> Option<HeatCriteria> {
+    let span = |key, unit_ms: f64| table.get::<Millis>(key).map(|span| span.value.0 as f64 / unit_ms);
+    let kelvin =
+        |key| table.get::<Quantity>(key).and_then(|kelvin| in_unit(table.file(), &kelvin, Unit::Celsius));
+    let criteria = HeatCriteria {
+        f0_min: span("f0", 60_000.0),
+        a0_s: span("a0", 1000.0),
+        spread_k: kelvin("spread"),
+        saturation_k: kelvin("saturation"),
+    };
+    (criteria != HeatCriteria::default()).then_some(criteria)
 }
 
 fn in_unit(file: &File<'_>, quantity: &At<Quantity>, unit: Unit) -> Option<f64> {
@@ -229,7 +277,9 @@ fn in_unit(file: &File<'_>, quantity: &At<Quantity>, unit: Unit) -> Option<f64> 
 }
 
 struct RuleReader<'p> {
+    /// The pack's own, and those of neighbours with a dot.
     points: &'p BTreeMap<String, PackPoint>,
+    modules: &'p [PackNamed],
     has_cycle: bool,
 }
 
@@ -255,6 +305,7 @@ impl RuleReader<'_> {
             ],
         );
         let self_fix = table.get::<Millis>("self_fix").map(|millis| millis.value);
+        let opt_in = table.get::<bool>("opt_in").is_some_and(|opt_in| opt_in.value);
         let latching = table.get::<bool>("latching").is_some_and(|latching| latching.value);
         let text = |key| table.need::<Text>(key).map(|text| checked_text(table.file(), text));
         let (title, sentence, action, norm) = (text("title"), text("sentence"), text("action"), text("norm"));
@@ -271,6 +322,7 @@ impl RuleReader<'_> {
             priority: priority?,
             first: first?,
             self_fix,
+            opt_in,
             latching,
             text: RuleText { title: title?, sentence: sentence?, action: action?, norm: norm?, mark: mark? },
             verify: verify?,
@@ -304,6 +356,7 @@ impl RuleReader<'_> {
         let clear_for = table.get::<Millis>("clear_for").map(|millis| millis.value);
         let deadband = table.get::<Quantity>("deadband");
         let settle_within = table.get::<Millis>("settle_within").map(|millis| millis.value);
+        let lapses = table.get::<Millis>("lapses").map(|millis| millis.value);
         let file = table.file();
         let kinds = ["when", "absent", "event", "unevaluable"];
         let given: Vec<_> = kinds.into_iter().filter(|key| table.has(key)).collect();
@@ -340,9 +393,23 @@ impl RuleReader<'_> {
             "event" => {
                 let event = event?;
                 if event.value != "cycle-failed" || !self.has_cycle {
-                    let hint = "the only event is `cycle-failed`, and it needs a [cycle]".to_owned();
-                    file.error(event.span, format!("there is no event `{}` here", event.value), Some(hint));
-                    return None;
+                    if event.value == "cycle-unmeasured" && self.has_cycle {
+                        if lapses.is_none() {
+                            file.error(table.key_span(kind), "`lapses` is missing in this rule", None);
+                        }
+                        let event = gateway_model::ModuleEvent::CycleUnmeasured;
+                        return Some(Watch::Event {
+                            module: module::CYCLE.to_owned(),
+                            event,
+                            lapses: lapses?,
+                        });
+                    }
+                    let (module, event) =
+                        module::event(file, self.modules, &event.value, event.span.clone())?;
+                    if lapses.is_none() {
+                        file.error(table.key_span(kind), "`lapses` is missing in this rule", None);
+                    }
+                    return Some(Watch::Event { module, event, lapses: lapses? });
                 }
                 if settle_within.is_none() {
                     file.error(table.key_span(kind), "`settle_within` is missing in this rule", None);
@@ -354,8 +421,9 @@ impl RuleReader<'_> {
                 match what.value.as_str() {
                     "device" => Some(Watch::DeviceUnevaluable { after: after()? }),
                     "bus" => Some(Watch::BusUnevaluable { after: after()? }),
+                    "clock" => Some(Watch::ClockUnevaluable { after: after()? }),
                     _ => {
-                        file.error(what.span, "expected `device` or `bus`", None);
+                        file.error(what.span, "expected `device`, `bus` or `clock`", None);
                         None
                     }
                 }
@@ -403,15 +471,29 @@ impl RuleReader<'_> {
         let points = self.points.iter().zip(0..).map(|((name, point), slot)| {
             (name.clone(), Symbol::Point { point: PointIx(slot), unit: point.unit })
         });
+        let unit_of = |name: &str| self.points.get(name).map(|point| point.unit);
+        let outputs = self.modules.iter().zip(0..).flat_map(|(module, slot)| {
+            module.what.outputs(unit_of).into_iter().map(move |(name, output, unit)| {
+                let symbol = Symbol::Output { module: ModuleIx(slot), output, unit };
+                (format!("{}.{name}", module.name), symbol)
+            })
+        });
         let constants =
             parameters.iter().map(|(name, parameter)| (name.clone(), Symbol::Constant(parameter.default)));
-        points.chain(constants).collect()
+        points.chain(outputs).chain(constants).collect()
     }
 
     fn one_kind(&self, file: &File<'_>, text: &At<String>, expression: &Expression) {
         let used = expression.names();
-        let mut kinds: Vec<_> =
-            used.iter().filter_map(|(name, _)| self.points.get(*name)?.kind.as_deref()).collect();
+        let module = |name: &str| {
+            let head = name.split('.').next().unwrap_or(name);
+            self.modules.iter().find(|module| module.name == head)
+        };
+        let kind = |name: &str| match self.points.get(name) {
+            Some(point) => point.kind.as_deref(),
+            None => module(name)?.device.as_deref(),
+        };
+        let mut kinds: Vec<_> = used.iter().filter_map(|(name, _)| kind(name)).collect();
         kinds.sort_unstable();
         kinds.dedup();
         if kinds.len() > 1 {
@@ -531,6 +613,7 @@ fn checked_text(file: &File<'_>, text: At<Text>) -> Text {
 
 fn test(
     table: Table<'_>,
+    subject: Option<&PackSubject>,
     points: &BTreeMap<String, PackPoint>,
     rules: &[(PackRule, Range<usize>)],
 ) -> Option<PackTest> {
@@ -548,7 +631,8 @@ fn test(
     for (point, text) in
         table.table("points", "points").map_or_else(Vec::new, |table| table.entries::<String>())
     {
-        if !points.contains_key(&point.value) {
+        // A pack for everything is tested on devices that the test makes up.
+        if !points.contains_key(&point.value) && !subject.is_some_and(|subject| subject.everything) {
             file.error(point.span.clone(), format!("there is no point `{}`", point.value), None);
         }
         match series::parse(&text.value) {
@@ -566,6 +650,9 @@ fn test(
         .into_iter()
         .filter_map(|table| exactly(table, rules))
         .collect();
+    let facts = facts::read(&table);
+    let start = facts::start(&table);
+    let hours = table.table("hours", "the hours").map(|hours| read_hours(hours, facts::TEST_OFFSET_MIN));
     let span = table.span();
     table.finish();
     Some(PackTest {
@@ -574,6 +661,9 @@ fn test(
         parameters,
         program,
         points: samples,
+        facts,
+        start,
+        hours,
         expect,
         exactly,
         span,

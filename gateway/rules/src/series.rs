@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use gateway_model::{CalendarPlan, CivilTime, FactBody};
+
 use crate::quantity::Millis;
 
 /// One test of a pack.
@@ -21,6 +23,12 @@ pub struct PackTest {
     pub program: Option<String>,
     /// Samples per point name.
     pub points: Vec<(String, Vec<Sample>)>,
+    /// Facts, and when.
+    pub facts: Vec<(Millis, FactBody)>,
+    /// Local time (UTC+8) of the first sample; without it civil time is not known.
+    pub start: Option<CivilTime>,
+    /// When the institution is open; without it nobody has said.
+    pub hours: Option<CalendarPlan>,
     /// What is expected.
     pub expect: Vec<Expectation>,
     /// Exactly these rules are raised then, and no other of the pack.

@@ -5,6 +5,7 @@
 //! `deploy/example/` by example; a key that is not known is a problem.
 
 mod blocks;
+mod calibration;
 mod checks;
 mod devices;
 mod head;

@@ -325,6 +325,12 @@ pub enum Feed {
     Bag,
     /// `{"v":1,"at":…,"labels":[…],"kg":…,"to":…}` → `FactBody::HandOver`.
     HandOver,
+    /// `{"v":1,"at":…,"labels":[…],"kg":…,"place":…}` → `FactBody::BagsStored`.
+    Stored,
+    /// `{"v":1,"at":…,"labels":[…],"kg":…,"by":…}` → `FactBody::WasteReceived`.
+    Received,
+    /// `{"v":1,"at":…,"duty":"bowie-dick","passed":true}` → `FactBody::DutyDone`.
+    Duty,
 }
 
 /// Where MQTT comes from.

@@ -178,7 +178,8 @@ fn a_ratio_speaks_about_whole_days_once_it_has_seen_them() {
 
 #[test]
 fn the_ledger_says_how_old_the_oldest_bag_is_and_what_does_not_add_up() {
-    let waste = WastePlan { scale: None, feed: DeviceIx(2), tolerance_g: 500, tolerance_permille: 30 };
+    let waste =
+        WastePlan { feed: DeviceIx(2), tolerance_g: 500, tolerance_permille: 30, ..WastePlan::default() };
     let mut plan = output(ModulePlan::Waste(waste), WastePlan::OLDEST_MS, 1_000_000.0);
     for (n, event) in
         (1..).zip([ModuleEvent::WeightDiffers, ModuleEvent::DuplicateLabel, ModuleEvent::UnknownLabel])

@@ -295,7 +295,8 @@ fn nothing_is_provable_without_a_valid_calibration_and_a_known_date() {
     let until = CivilTime(100_000);
     let provable = Some(ProvablePlan { when: above(8.3), until });
     let mut plan = site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling { provable, ..Handling::default() })]);
-    plan.points[0].calibration = Some(Calibration { certificate: "c".into(), uncertainty: 0.3, until });
+    plan.points[0].calibration =
+        Some(Calibration { certificate: "c".into(), uncertainty: 0.3, until, ..Calibration::default() });
     check(
         &plan,
         "

@@ -116,10 +116,25 @@ fn judged(plan: &mut Plan) {
             at_least: 1.0,
         }),
         ModulePlan::Waste(WastePlan {
-            scale: None,
             feed: DeviceIx(2),
             tolerance_g: 10,
-            tolerance_permille: 0,
+            great_g: Some(20),
+            net: Some(U),
+            ..WastePlan::default()
+        }),
+        ModulePlan::Ratio(RatioPlan {
+            device: DeviceIx(1),
+            of: Counted::OnMinutes(ModuleIx(1)),
+            to: Counted::OpenDays,
+            days: 1,
+            at_least: 1.0,
+        }),
+        ModulePlan::Ratio(RatioPlan {
+            device: DeviceIx(1),
+            of: Counted::Readings(U),
+            to: Counted::Visits,
+            days: 1,
+            at_least: 1.0,
         }),
     ]);
     let condition = |ops: &[Op]| {
@@ -155,6 +170,10 @@ fn judged(plan: &mut Plan) {
         condition(&[output(2, DutyPlan::OVERDUE_MS), Op::Number(0.0), Op::Greater]),
         condition(&[output(3, RatioPlan::RATIO), Op::Number(1.0), Op::Less]),
         condition(&[output(4, WastePlan::OLDEST_MS), Op::Number(300_000.0), Op::Greater]),
+        condition(&[output(4, WastePlan::UNREMOVED_MS), Op::Number(200_000.0), Op::Greater]),
+        condition(&[output(4, WastePlan::AT_SOURCE_MS), Op::Number(100_000.0), Op::Greater]),
+        condition(&[output(5, RatioPlan::RATIO), Op::Number(1.0), Op::Less]),
+        condition(&[output(6, RatioPlan::RATIO), Op::Number(1.0), Op::Less]),
         rule(RuleKind::Event { module: ModuleIx(4), event: ModuleEvent::DuplicateLabel, lapses_ms: 90_000 }),
         rule(RuleKind::ClockUnevaluable { after_ms: 30_000 }),
     ];
@@ -209,7 +228,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Wait),
         3 => (0..8_usize, 0..7_u8, -5_000..120_000_i64)
             .prop_map(|(which, what, for_ms)| Act::Ask { which, what, for_ms }),
-        2 => (0..7_u8).prop_map(Act::Fact),
+        2 => (0..9_u8).prop_map(Act::Fact),
         1 => (-200_000..200_000_i64, prop::bool::weighted(0.8))
             .prop_map(|(offset_ms, known)| Act::Clock { offset_ms, known }),
         1 => prop::option::of(0_i64..200_000).prop_map(|downtime_ms| Act::Start { downtime_ms }),
@@ -316,6 +335,8 @@ fn fact(what: u8) -> FactBody {
             department: "d".into(),
             grams: 5,
         },
+        6 => FactBody::BagsStored { labels: vec!["l".into()], grams: 30, place: "s".into() },
+        7 => FactBody::WasteReceived { labels: vec!["l".into()], grams: 5, by: "x".into() },
         _ => FactBody::HandOver { labels: vec!["l".into()], grams: 5, to: "x".into() },
     }
 }

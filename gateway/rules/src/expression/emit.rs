@@ -448,9 +448,21 @@ impl<'s> Emitter<'s> {
 
     /// `value` is a bare point, a window or an output, and `limit` a constant: what is shown.
     fn limit_of(&self, value: &Expression, limit: &Expression) -> Option<Shown> {
-        let computed = |op, unit, point| {
-            let limit = self.constant(limit, unit)?;
-            Some((point, Some(limit), Some((Program(vec![op]), unit))))
+        let computed = |op, unit: Unit, point| {
+            // People read a span in the unit of its limit.
+            let shown = match (unit, &limit.kind) {
+                (Unit::Millisecond, Kind::Name(name)) => match self.symbol(name) {
+                    Symbol::Constant(quantity) if quantity.unit.dimension() == unit.dimension() => {
+                        quantity.unit
+                    }
+                    Symbol::Constant(_) | Symbol::Point { .. } | Symbol::Output { .. } => unit,
+                },
+                _ => unit,
+            };
+            let limit = self.constant(limit, shown)?;
+            let mut value = vec![op];
+            in_unit(unit, shown, &mut value);
+            Some((point, Some(limit), Some((Program(value), shown))))
         };
         match &value.kind {
             Kind::Name(name) => match self.symbol(name) {

@@ -208,6 +208,11 @@ impl Function {
         }
     }
 
+    /// Is it a question to the institution's calendar?
+    pub fn asks_hours(self) -> bool {
+        matches!(self, Self::Open | Self::DeclaredClosed | Self::ExpectedOff)
+    }
+
     /// How many arguments it takes.
     pub fn arguments(self) -> usize {
         match self {
@@ -236,6 +241,17 @@ impl Expression {
             }
         });
         names
+    }
+
+    /// Every function in it, as often as it is called.
+    pub fn functions(&self) -> impl Iterator<Item = Function> {
+        let mut functions = Vec::new();
+        self.visit(&mut |expression| {
+            if let Kind::Call(function, _) = &expression.kind {
+                functions.push(*function);
+            }
+        });
+        functions.into_iter()
     }
 
     fn visit<'e>(&'e self, see: &mut impl FnMut(&'e Self)) {
