@@ -13,7 +13,7 @@ use toml::de::DeValue;
 use crate::document::{At, File, FromToml};
 use crate::expression::{Compiled, Expression, Function, Scope, Symbol, compile};
 use crate::handling::{adopt, calibrations};
-use crate::module::{Binding, PackNamed};
+use crate::module::{Binding, CYCLE, PackNamed};
 use crate::pack::{Pack, PackRule, Watch, is_truth};
 use crate::quantity::{Millis, Quantity, convert};
 use crate::read::say;
@@ -218,6 +218,7 @@ impl<'p> Made<'p> {
         let mut made = Self { plans: Vec::new(), cycle: None, slots: BTreeMap::new(), named: Vec::new() };
         if let Some(cycle) = heat_cycle(pack, subject) {
             made.cycle = Some(first);
+            made.slots.insert(CYCLE.to_owned(), first);
             made.plans.push(ModulePlan::HeatCycle(cycle));
         }
         for module in &pack.modules {
@@ -244,6 +245,7 @@ impl<'p> Made<'p> {
     fn has(&self, pack: &Pack, name: &str, subject: &Subject<'_>) -> bool {
         match pack.module_of(name) {
             Some(module) => self.slots.contains_key(&module.name),
+            None if name == CYCLE => self.cycle.is_some(),
             None => subject.point(name).is_some(),
         }
     }

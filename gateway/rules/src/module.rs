@@ -117,6 +117,8 @@ pub enum PackCounts {
     Readings(String),
 }
 
+/// The pack's own heat cycle, among the modules that say something.
+pub(crate) const CYCLE: &str = "cycle";
 /// Readings further apart than this leave time unseen unless the pack says otherwise.
 const GAP: Millis = Millis(300_000);
 /// Days of a ratio, at most.
@@ -132,6 +134,9 @@ pub(crate) fn read(
     let mut modules: Vec<PackNamed> = Vec::new();
     for (name, entry) in table.entries::<Table<'_>>() {
         crate::read::check_identifier(table.file(), &name);
+        if name.value == CYCLE {
+            table.file().error(name.span.clone(), "`cycle` is the heat cycle of [cycle]", None);
+        }
         let reader =
             ModuleReader { table: entry.value.called("a module"), points, has_cycle, above: &modules };
         let device = reader.table.get::<String>("device").map(|device| device.value);
@@ -498,7 +503,10 @@ pub(crate) fn event(
     };
     let found = known().find(|(name, ..)| name == text);
     if found.is_none() {
-        let names: Vec<String> = known().map(|(name, ..)| name).chain(["cycle-failed".to_owned()]).collect();
+        let names: Vec<String> = known()
+            .map(|(name, ..)| name)
+            .chain(["cycle-failed".to_owned(), "cycle-unmeasured".to_owned()])
+            .collect();
         let hint = did_you_mean(text, names.iter().map(String::as_str)).map_or_else(
             || format!("events: {}", names.join(", ")),
             |near| format!("did you mean `{near}`?"),
