@@ -48,8 +48,13 @@ pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
     }
     for (point, samples) in &test.points {
         if point == CLOCK {
-            let known = |sample: &Sample| matches!(sample, Sample::Value(_));
-            inputs.extend((0..).zip(samples).map(|(n, sample)| (n * every, clock(n * every, known(sample)))));
+            for (n, sample) in (0..).zip(samples) {
+                match sample {
+                    Sample::Value(_) => inputs.push((n * every, clock(n * every, true))),
+                    Sample::Bad | Sample::Stale => inputs.push((n * every, clock(n * every, false))),
+                    Sample::Missing => (),
+                }
+            }
             continue;
         }
         // A point that is not in the plan was said when the pack was read.

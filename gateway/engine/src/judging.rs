@@ -12,7 +12,7 @@ use crate::wiring::listed;
 /// A closure is at most this long, ms.
 const CLOSURE_MAX_MS: i64 = 366 * 86_400_000;
 /// Looks at an age while it doubles; but at most one a second.
-const LOOKS: i64 = 32;
+const LOOKS: i64 = 1_024;
 const LOOK_MIN_MS: i64 = 1_000;
 
 impl Engine {
@@ -51,11 +51,11 @@ impl Engine {
     }
 
     /// When to look again at how long ago something was: the next of a row of moments that lie further apart
-    /// the longer ago it is, at most a 32nd of it. So it is known to 3 %, a jump in time costs a few hundred
+    /// the longer ago it is, at most a 1,024th of it. So it is known to 0.1 %, a jump in time costs some thousand
     /// looks and not one per second of it, and the moments do not depend on when somebody asks for them.
     pub(crate) fn look_again(&self, since: EngineTime, least_ms: i64) -> EngineTime {
         let age_ms = self.now.since(since).max(0);
-        // Bands begin where a step of a 32nd is no shorter than the least; before them every step is the least. A row ends
+        // Bands begin where a step of a 1,024th is no shorter than the least; before them every step is the least. A row ends
         // with its band: otherwise what comes next would depend on whether somebody asked before or behind that end.
         let first_ms = least_ms.max(1).saturating_mul(LOOKS);
         let (step_ms, end_ms) = if age_ms < first_ms {
