@@ -40,6 +40,7 @@ struct World {
     fail: Option<(usize, Fault)>,
     room: Option<Room>,
     read_only: bool,
+    forget_syncs: bool,
 }
 
 /// How much the disk holds.
@@ -91,6 +92,11 @@ impl Faulty {
     /// Mounted read-only, as Linux does after an error of the disk.
     pub fn read_only(&self, read_only: bool) {
         self.world().read_only = read_only;
+    }
+
+    /// From now on a sync says that it is done and does nothing: a disk that lies. What no journal survives; for controls.
+    pub fn forget_syncs(&self, forget: bool) {
+        self.world().forget_syncs = forget;
     }
 
     /// Changes so far: creations, writes, cuts, syncs, renames, removals.
@@ -319,8 +325,10 @@ impl Handle for Open {
     fn sync(&self) -> io::Result<()> {
         let mut world = self.storage.world();
         world.plainly()?;
-        let content = &mut world.files[self.file];
-        content.durable = content.seen.clone();
+        if !world.forget_syncs {
+            let content = &mut world.files[self.file];
+            content.durable = content.seen.clone();
+        }
         Ok(())
     }
 }
