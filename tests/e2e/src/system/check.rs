@@ -7,12 +7,16 @@ use anyhow::{Context as _, bail, ensure};
 use center::store::AlertRow;
 use gateway_evidence::chain::{self, Hole, Link};
 use gateway_evidence::{Verdict, recompute};
-use gateway_model::{Change, ConclusionBody};
+use gateway_model::{Change, ConclusionBody, Cursor};
 use gateway_wire::{Body, Record, hash, hex};
 
-use super::Report;
+use super::{BEGIN, Report};
 use super::edge::Outcome;
 use crate::records::{Found, at_center};
+
+/// Records shown before one that does not follow, and letters of each.
+const SHOWN: usize = 8;
+const SAYS_MAX: usize = 240;
 
 /// Checks every gateway and fills the report.
 pub(super) fn all(
@@ -80,8 +84,10 @@ fn one(outcome: &Outcome, there: &[Found], report: &mut Report) -> anyhow::Resul
         ensure!(here.get(&(*epoch, *seq)) == Some(hash), "{epoch}/{seq} is in the journal and not here");
     }
     // I6: every conclusion follows from the inputs.
-    let again = recompute(opened);
-    ensure!(again.first_difference.is_none(), "does not follow: {:#?}", again.first_difference);
+    let again = recompute(opened.iter().cloned());
+    if let Some(difference) = &again.first_difference {
+        bail!("does not follow: {difference:?}, after\n{}", before(&opened, difference.at));
+    }
     let whole = chain.holes.is_empty() && outcome.happened.full == 0;
     ensure!(!whole || again.verdict() == Verdict::Valid, "nothing is missing, but: {:?}", again.incomplete);
     ensure!(again.pending.is_empty(), "concluded and not recorded: {:#?}", again.pending);
@@ -89,6 +95,18 @@ fn one(outcome: &Outcome, there: &[Found], report: &mut Report) -> anyhow::Resul
     report.gone += chain.holes.iter().map(|hole| hole.last.0 - hole.first.0 + 1).sum::<u64>();
     report.recomputed += again.conclusions_checked;
     Ok(())
+}
+
+/// The records before a place, in short: what a person wants to see first.
+fn before(records: &[Record], at: Cursor) -> String {
+    let end = records.partition_point(|record| record.header.cursor() <= at);
+    let shown = records[..end].iter().rev().take(SHOWN).rev().map(|record| {
+        let says = format!("{:?}", record.body);
+        let tail: String = says.chars().rev().take(SAYS_MAX / 2).collect::<Vec<_>>().into_iter().rev().collect();
+        let head: String = says.chars().take(SAYS_MAX).collect();
+        format!("{} t {} {head} … {tail}\n", record.header.cursor(), record.header.t1.0 - BEGIN.0)
+    });
+    shown.collect()
 }
 
 fn named(holes: &[Hole], epoch: u64, seq: u64) -> bool {

@@ -108,7 +108,6 @@ pub(super) struct Edge {
     step_ms: Arc<AtomicI64>,
     dice: Dice,
     signals: Signals,
-    plant: Option<Plant>,
     looked: Position,
     told: BTreeMap<u64, u64>,
     kept: BTreeMap<(u64, u64), Kept>,
@@ -157,13 +156,13 @@ impl Edge {
         let wire = Wire::new(Arc::clone(house), Dice::new(seed, 100 + n), (begin, BEGIN), plant);
         let client = Client::new(enrolled, key.clone())?.over(Arc::new(wire.clone()));
         let site = signals::site(&name, POLL_S);
-        let ring_bytes = [96 << 10, 256 << 10, 2 << 20][dice.below(3) as usize];
+        let ring_bytes = [32 << 10, 64 << 10, 2 << 20][dice.below(3) as usize];
         let step_ms = Arc::new(AtomicI64::new(0));
         let disk = Faulty::new();
         disk.forget_syncs(plant == Some(Plant::LyingDisk));
         Ok(Self {
             signals: Signals::new(&site, dice.next()),
-            limits: Limits { ring_bytes, keep_bytes: KEEP_BYTES, segment_bytes: 16 << 10 },
+            limits: Limits { ring_bytes, keep_bytes: KEEP_BYTES, segment_bytes: 8 << 10 },
             wall: Wall::stepped(BEGIN, step_ms.clone()),
             looked: Position::default(),
             told: BTreeMap::new(),
@@ -178,7 +177,6 @@ impl Edge {
             disk,
             step_ms,
             dice,
-            plant,
         })
     }
 
