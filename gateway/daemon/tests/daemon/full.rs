@@ -352,8 +352,8 @@ fn killed_or_powered_off_at_any_write_it_comes_back_and_nothing_told_is_lost() {
     };
     let total = day(None).0.disk.changes();
     assert!(total > 150, "{total}");
-    for fault in [Fault::Dead, Fault::Partly(100)] {
-        for n in (0..total).step_by(if fault == Fault::Dead { 1 } else { 3 }) {
+    for (fault, step) in [(Fault::Dead, 1), (Fault::Partly(100), 3), (Fault::Dropped, 4)] {
+        for n in (0..total).step_by(step) {
             let (mut rig, told) = day(Some((n, fault)));
             rig.disk.power_cut(n % 2 == 0, |_, durable, seen| {
                 // Of what was not synced every other block of 512 bytes is there.

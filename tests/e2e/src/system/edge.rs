@@ -232,8 +232,9 @@ impl Edge {
                 Incident::Full { spare: dice.below(40_000) as usize, for_s: dice.spread(300, 3 * 3600) }
             }
             80..88 => {
-                let fault = match dice.below(3) {
+                let fault = match dice.below(4) {
                     0 => Fault::Refused,
+                    2 => Fault::Dropped,
                     1 => Fault::Partly(dice.below(600) as usize),
                     _ => Fault::Dead,
                 };

@@ -153,7 +153,7 @@ impl Wire {
     /// The planted bug: a receipt for records that the center never saw.
     fn lie(&self, request: &reqwest::Request) -> Option<Answer> {
         let sent = request.body().and_then(|body| body.as_bytes())?;
-        if self.plant != Some(Plant::EarlyReceipt) || sent.is_empty() || !self.state().dice.percent(3) {
+        if self.plant != Some(Plant::EarlyReceipt) || sent.is_empty() || !self.state().dice.percent(20) {
             return None;
         }
         let mut epochs: Vec<EpochReceipt> = Vec::new();
