@@ -26,6 +26,9 @@ const MEMORY_MIB: u64 = 1024;
 /// In CI all targets share this.
 const CI: Duration = Duration::from_secs(90);
 
+/// Each target, in `long`.
+const LONG: Duration = Duration::from_mins(1);
+
 /// What to fuzz.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -62,6 +65,12 @@ pub(crate) fn ci(ground: &Ground) -> Result<()> {
     build(ground)?;
     let each = CI / u32::try_from(targets.len()).context("few targets")?;
     targets.iter().try_for_each(|target| fuzz(ground, target, each))
+}
+
+/// A minute for each.
+pub(crate) fn long(ground: &Ground) -> Result<()> {
+    build(ground)?;
+    targets(ground)?.iter().try_for_each(|target| fuzz(ground, target, LONG))
 }
 
 fn targets(ground: &Ground) -> Result<Vec<Target>> {

@@ -20,6 +20,8 @@ pub(crate) enum Options {
     },
     /// 1,000 site-days of the whole system under seeded faults.
     Sim,
+    /// A minute for each fuzz target.
+    Fuzz,
 }
 
 /// Does it.
@@ -27,6 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let ground = Ground::find()?;
     match options {
         Options::Sim => crate::sim::long(&ground)?,
+        Options::Fuzz => crate::fuzz::long(&ground)?,
         Options::Kills { count, seed } => {
             let mut command = Command::new(cargo());
             command.args(["test", "--workspace", "--test", "main", "--", "--nocapture"]);
