@@ -17,6 +17,7 @@ pub mod records;
 pub mod relay;
 pub mod sim;
 pub mod sse;
+pub mod system;
 pub mod wait;
 
 pub use api::Api;

@@ -15,5 +15,6 @@ mod rerun;
 mod sim;
 mod sim_peers;
 mod sites;
+mod system;
 mod tls;
 mod workspace;

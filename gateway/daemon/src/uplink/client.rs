@@ -1,15 +1,17 @@
 //! The center's door as seen from a gateway: one HTTP/2 connection, every call with a limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use gateway_model::{CivilTime, GatewayId};
 use gateway_wire::{
     BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, Order, Receipt, RecordError,
     SigningKey, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::tls::{self, Trust};
 use crate::state::Enrolled;
@@ -84,9 +86,25 @@ pub fn http(url: &str, trust: Trust) -> anyhow::Result<reqwest::Client> {
     Ok(builder.build()?)
 }
 
+/// What carries a request to the center and its answer back.
+pub trait Line: Send + Sync {
+    /// Sends it, within the limits of time it names.
+    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>>;
+}
+
+/// The network.
+struct Network;
+
+impl Line for Network {
+    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>> {
+        Box::pin(request.send())
+    }
+}
+
 /// An enrolled gateway's calls.
 #[derive(Clone)]
 pub struct Client {
+    line: Arc<dyn Line>,
     http: reqwest::Client,
     enrolled: Enrolled,
     key: SigningKey,
@@ -99,7 +117,13 @@ impl Client {
         let statement = Enrolment::open(&enrolled.center, &enrolled.statement)
             .context("the center's statement in the data directory; enrol again")?;
         let http = http(&enrolled.url, Trust::Keys(statement.tls_keys))?;
-        Ok(Self { http, gateway: key.gateway_id(), enrolled, key })
+        Ok(Self { line: Arc::new(Network), http, gateway: key.gateway_id(), enrolled, key })
+    }
+
+    /// Over another line: for tests in virtual time, which have no network.
+    #[must_use]
+    pub fn over(self, line: Arc<dyn Line>) -> Self {
+        Self { line, ..self }
     }
 
     /// Sends records as they lie in the journal; none at all asks what the center has.
@@ -111,7 +135,7 @@ impl Client {
             .header(CONTENT_TYPE, BATCH_TYPE)
             .timeout(POST_TIMEOUT)
             .body(pack(records));
-        let bytes = answer(request.send().await.map_err(CallError::Unreachable)?).await?;
+        let bytes = answer(self.line.send(request).await.map_err(CallError::Unreachable)?).await?;
         Receipt::decode(&bytes).map_err(CallError::Answer)
     }
 
@@ -127,7 +151,7 @@ impl Client {
             .get(format!("{}/gateway/v1/orders?after={}/{}", self.enrolled.url, after.0, after.1))
             .header(AUTHORIZATION, self.token(civil))
             .timeout(ORDERS_TIMEOUT);
-        let bytes = answer(request.send().await.map_err(CallError::Unreachable)?).await?;
+        let bytes = answer(self.line.send(request).await.map_err(CallError::Unreachable)?).await?;
         let sealed =
             if bytes.is_empty() { Vec::new() } else { unpack_orders(&bytes).map_err(CallError::Answer)? };
         let mut orders: Vec<Order> = sealed

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::metrics::Metrics;
-use crate::pause::Backoff;
+use crate::pause::{Backoff, Jitter};
 use crate::recorder::{Asks, Doors, Event, Refused, URGENT_MAX, Urgent};
 use crate::state::PositionFile;
 use client::{CallError, Client};
@@ -119,6 +119,8 @@ pub struct Sender {
     batch_bytes: usize,
     refused: BTreeMap<Position, u32>,
     asked_at: Option<std::time::Instant>,
+    ask_every: Duration,
+    jitter: Jitter,
     wants: Vec<Position>,
 }
 
@@ -171,12 +173,20 @@ pub fn new(
         batch_bytes: BATCH_BYTES,
         refused: BTreeMap::new(),
         asked_at: None,
+        ask_every: ASK_EVERY,
+        jitter: Jitter::Random,
         wants: Vec::new(),
     };
     (sender, orders, status)
 }
 
 impl Sender {
+    /// With this jitter of its pauses, and asking this often what the center has: for tests in virtual time.
+    #[must_use]
+    pub fn paced(self, jitter: Jitter, ask_every: Duration) -> Self {
+        Self { jitter, ask_every, ..self }
+    }
+
     /// Sends until told to stop.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
@@ -187,12 +197,12 @@ impl Sender {
     }
 
     async fn send(&mut self) -> Result<(), Refused> {
-        let mut pause = Backoff::new(RETRY_FIRST, RETRY_LAST);
+        let mut pause = Backoff::new(RETRY_FIRST, RETRY_LAST).jittered(self.jitter);
         // The first question is what the center has: only then is it known what to send.
         let mut first = true;
         loop {
             let batch = if first { Vec::new() } else { self.gather().await? };
-            let due = self.asked_at.is_none_or(|at| at.elapsed() >= ASK_EVERY);
+            let due = self.asked_at.is_none_or(|at| clock::since(at) >= self.ask_every);
             if batch.is_empty() && !first && !due {
                 self.wait().await?;
                 continue;
@@ -205,7 +215,7 @@ impl Sender {
                     if self.status.0.failures.swap(0, Ordering::Relaxed) > 0 {
                         tracing::info!("the center answers again");
                     }
-                    let error_ms = asked.elapsed().as_millis() as i64 / 2;
+                    let error_ms = clock::since(asked).as_millis() as i64 / 2;
                     self.asked_at = Some(clock::instant());
                     pause.reset();
                     let stuck = self.learn(receipt, &positions, error_ms).await?;
@@ -259,12 +269,13 @@ impl Sender {
     /// Waits for something new to send, at most until the next question is due.
     async fn wait(&mut self) -> Result<(), Refused> {
         tokio::select! {
+            biased;
             changed = self.doors.newest.changed() => changed.map_err(|_| Refused::Stopped),
             Some(urgent) = self.urgent.recv() => {
                 self.remember(urgent);
                 Ok(())
             }
-            () = tokio::time::sleep(ASK_EVERY) => Ok(()),
+            () = tokio::time::sleep(self.ask_every) => Ok(()),
         }
     }
 
@@ -486,7 +497,7 @@ impl Orders {
                     for order in orders {
                         self.take(order).await?;
                     }
-                    if none && asked.elapsed() < POLL_MIN {
+                    if none && clock::since(asked) < POLL_MIN {
                         tokio::time::sleep(POLL_MIN).await;
                     }
                 }

@@ -53,7 +53,7 @@ pub(crate) struct CenterLoad {
 }
 
 /// An empty folder for what a measurement writes.
-fn fresh_folder(ground: &Ground) -> Result<PathBuf> {
+pub(super) fn fresh_folder(ground: &Ground) -> Result<PathBuf> {
     let folder = ground.target.join("bench");
     // Of an earlier run; the numbers of this one must not depend on it.
     if folder.exists() {
@@ -154,7 +154,7 @@ pub(crate) fn gateways(options: &CenterLoad) -> Result<()> {
     Ok(())
 }
 
-fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
+pub(super) fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     let mut command = Command::new(cargo());
     command.args(["build", "--release", "--bins"]).current_dir(&ground.root);
     for package in packages {
@@ -165,7 +165,7 @@ fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn program(ground: &Ground, name: &str) -> PathBuf {
+pub(super) fn program(ground: &Ground, name: &str) -> PathBuf {
     ground.target.join("release").join(name)
 }
 
@@ -178,7 +178,7 @@ fn json_of(command: &mut Command) -> Result<Value> {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the data this command is for")]
-fn table(rows: &[(&str, String)]) {
+pub(super) fn table(rows: &[(&str, String)]) {
     for (what, figure) in rows {
         println!("{what:<36} {figure:>14}");
     }
@@ -196,6 +196,6 @@ fn us(value: &Value) -> String {
     value.as_f64().map_or_else(|| "?".to_owned(), |us| format!("{:.2} ms", us / 1000.0))
 }
 
-fn mib(kib: Option<u64>) -> String {
+pub(super) fn mib(kib: Option<u64>) -> String {
     kib.map_or_else(|| "?".to_owned(), |kib| format!("{} MiB", kib.div_ceil(1024)))
 }
