@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::keys;
+use crate::link::Sessions;
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::plans::Plans;
@@ -39,6 +40,8 @@ pub struct App {
     pub tls_keys: Vec<Fingerprint>,
     /// Takes records in.
     pub ingest: Ingest,
+    /// Sessions of the gateways that send them.
+    pub sessions: Sessions,
     /// Plans of config records, decoded once.
     pub plans: Plans,
     /// Counters.
@@ -70,8 +73,13 @@ impl App {
         };
         let indexed = store.segment_end().await?;
         let segments = data.join("segments");
-        let writer = crate::segments::Writer::open(&segments, indexed)?;
+        let writers = crate::ingest::Writers {
+            chain: crate::segments::Writer::open(&segments, indexed)?,
+            aside: crate::segments::Writer::open(&data.join("aside"), store.aside_end().await?)?,
+        };
         let (ingest, requests) = Ingest::new();
+        // Real time in µs: above every number that a start before this one gave out.
+        let sessions = Sessions::new(clock.real().unsigned_abs() * 1_000);
         let app = Arc::new(Self {
             plans: Plans::new(segments),
             store,
@@ -82,13 +90,14 @@ impl App {
             tls,
             tls_keys,
             ingest,
+            sessions,
             metrics: Metrics::default(),
             ordered: Notify::new(),
             arrived: Notify::new(),
             order_epoch,
             setup_code: Mutex::new(setup_code),
         });
-        crate::ingest::spawn(&app, writer, requests);
+        crate::ingest::spawn(&app, writers, requests);
         crate::verifier::spawn(&app);
         crate::watch::spawn(&app);
         Ok(app)

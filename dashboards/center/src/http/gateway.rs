@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolRequest, Enrolment, Identity, Token, TokenError, VerifyingKey, hex, pack_orders,
+    EnrolAnswer, EnrolRequest, Enrolment, Identity, SurveyRequest, Token, TokenError, VerifyingKey, hex,
+    pack_orders,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -19,10 +20,11 @@ use crate::app::{App, AppState};
 use crate::attachments;
 use crate::enrolment;
 use crate::error::{ApiError, words};
-use crate::ingest;
+use crate::ingest::{self, Manner};
 use crate::keys::hashed;
 use crate::metrics::Metrics;
 use crate::project::{Changes, sign_of_life};
+use crate::receipt;
 use crate::store::gateways::{self, Enrolled};
 use crate::store::{accounts, audit};
 
@@ -149,10 +151,31 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
     Ok(cbor(CBOR, answer.encode()))
 }
 
+/// The beginning of a session: what is here, epoch by epoch, in pages.
+pub(super) async fn session(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let asked = SurveyRequest::decode(&body).map_err(|error| {
+        ApiError::Malformed(
+            "malformed",
+            words("请求无法解析。", &format!("The question cannot be read: {error}.")),
+        )
+    })?;
+    let session = match asked.session {
+        None => app.sessions.begin(&gateway.id),
+        Some(session) if app.sessions.holds(&gateway.id, session) => session,
+        Some(_) => return Err(ingest::ended(&app)),
+    };
+    Ok(cbor(CBOR, receipt::survey(&app, &gateway.id, &asked, session).await?.encode()))
+}
+
 /// Records in, receipt out.
 pub(super) async fn records(
     State(app): State<AppState>,
     Known(gateway): Known,
+    Query(manner): Query<Manner>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -164,7 +187,7 @@ pub(super) async fn records(
             "Send application/cbor-seq.",
         ));
     }
-    let receipt = ingest::take(&app, gateway, body).await?;
+    let receipt = ingest::take(&app, gateway, manner, body).await?;
     Ok(cbor(CBOR, receipt.encode()))
 }
 
