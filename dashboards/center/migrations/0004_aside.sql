@@ -6,3 +6,7 @@ CREATE TABLE aside (
     PRIMARY KEY (gateway, epoch, seq, hash)
 );
 CREATE INDEX aside_segment ON aside (segment, start);
+
+-- Bytes of this month on a metered line and what may go over it, as the gateway counts them; NULL = not metered.
+ALTER TABLE gateways ADD COLUMN line_used BIGINT;
+ALTER TABLE gateways ADD COLUMN line_budget BIGINT;

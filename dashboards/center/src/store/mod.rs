@@ -91,6 +91,19 @@ impl Store {
         row.map(|row| row.try_get(0)).transpose()
     }
 
+    /// Sets a value of the center itself.
+    pub async fn set_meta(&self, key: &str, value: &str) -> sqlx::Result<()> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
     /// Counts one more of something the center itself numbers, from 1.
     pub async fn count_up(&self, key: &str) -> sqlx::Result<i64> {
         let mut tx = self.write().await?;
