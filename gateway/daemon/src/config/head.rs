@@ -40,7 +40,7 @@ const SEAL_MAX: Millis = Millis(300_000);
 /// An answer takes at most this long on any bus.
 const TIMEOUT_MAX: Millis = Millis(30_000);
 /// Sizes of the journal: a ring below this holds less than an hour of a small site.
-/// A month of a metered line, at least: signs of life alone take 20 MB.
+/// A month of a metered line, at least: signs of life alone are estimated at 30 MB.
 const MONTH_MIN: u64 = 30_000_000;
 const RING_MIN: u64 = 1 << 20;
 const RING_DEFAULT: u64 = 1 << 30;

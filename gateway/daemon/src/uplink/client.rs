@@ -30,7 +30,7 @@ const ORDERS_WAIT_METERED: Duration = Duration::from_secs(60);
 /// Longer than that nothing is on the way.
 const ORDERS_GRACE: Duration = Duration::from_secs(15);
 /// A token is shown again for so long: the same head costs a few bytes, a new one 300.
-const TOKEN_MS: i64 = 60_000;
+const TOKEN_MS: i64 = 150_000;
 /// The line is tested when nothing was heard for so long, …
 const PING_AFTER: Duration = Duration::from_secs(5);
 /// … and given up when the test is not answered: together at most 15 s on a line that swallows everything.
@@ -204,13 +204,14 @@ impl Client {
 
     /// Sends it and counts it, whatever comes of it.
     async fn call(&self, civil: CivilTime, request: RequestBuilder, up: usize) -> Result<Vec<u8>, CallError> {
+        let known = Some(civil).filter(|civil| civil.0 > KNOWN_SINCE);
+        self.meter.out(known, up as u64);
         let sent = request.header(AUTHORIZATION, self.token(civil)).send().await;
         let outcome = match sent {
             Ok(response) => answer(response).await,
             Err(error) => Err(CallError::Unreachable(error)),
         };
-        let down = outcome.as_ref().map_or(0, Vec::len);
-        self.meter.count(Some(civil).filter(|civil| civil.0 > KNOWN_SINCE), up as u64, down as u64);
+        self.meter.back(known, outcome.as_ref().map_or(0, Vec::len) as u64);
         if matches!(outcome, Err(CallError::Unauthorized { .. })) {
             *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }

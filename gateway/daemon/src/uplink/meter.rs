@@ -26,12 +26,16 @@ const BUNDLE_SHORT: Duration = Duration::from_mins(30);
 const BUNDLE_PART: u64 = 800;
 /// What is counted reaches the disk at least every so many bytes.
 const STORE_EVERY: u64 = 64 * 1024;
-/// Heads of request and answer, their frames, TLS records, acknowledgements: per call, estimated.
-const CALL: u64 = 400;
+/// Heads of request and answer with a fresh token, their frames, TLS records, acknowledgements: per call, estimated.
+const CALL: u64 = 700;
 
-/// Bytes of a call with bodies of so many bytes: 400 for heads and framing, and a sixteenth for TLS, TCP and IP.
+/// Bytes of a call with bodies of so many bytes: 700 for heads and framing, and a sixteenth for TLS, TCP and IP.
 pub fn on_the_wire(up: u64, down: u64) -> u64 {
-    up + down + (up + down) / 16 + CALL
+    body(up + down) + CALL
+}
+
+fn body(bytes: u64) -> u64 {
+    bytes + bytes / 16
 }
 
 /// How much of the budget is used.
@@ -133,15 +137,24 @@ impl Meter {
         Level::of(self.used(), self.budget)
     }
 
-    /// A call went over the line. A new month begins at zero; without a known date the old one goes on.
-    pub fn count(&self, now: Option<CivilTime>, up: u64, down: u64) {
+    /// A call goes out: whatever becomes of it, it uses the line. A new month begins at zero; without a known date the
+    /// old one goes on.
+    pub fn out(&self, now: Option<CivilTime>, up: u64) {
+        self.count(now, body(up) + CALL);
+    }
+
+    /// An answer came.
+    pub fn back(&self, now: Option<CivilTime>, down: u64) {
+        self.count(now, body(down));
+    }
+
+    fn count(&self, now: Option<CivilTime>, bytes: u64) {
         let mut book = self.book.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(month) = now.and_then(month).filter(|month| *month != book.month) {
             book.month = month;
             book.stored = 0;
             self.used.store(0, Ordering::Relaxed);
         }
-        let bytes = on_the_wire(up, down);
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used - book.stored >= STORE_EVERY || book.stored == 0 {
             book.stored = used;
@@ -199,15 +212,16 @@ mod tests {
         let file = || crate::state::DataDir::open(dir.path()).unwrap().position("line");
         let (june, july) = (CivilTime(1_782_777_600_000), CivilTime(1_782_864_000_000));
         let meter = Meter::new(Some(1_000_000), file());
-        meter.count(Some(june), 16_000, 0);
-        assert_eq!(meter.used(), 17_400);
-        meter.count(None, 0, 900_000);
-        assert_eq!((meter.used(), meter.level()), (974_050, Level::Short));
+        meter.out(Some(june), 16_000);
+        assert_eq!(meter.used(), 17_700);
+        meter.back(None, 900_000);
+        assert_eq!((meter.used(), meter.level()), (973_950, Level::Short));
+        assert_eq!(meter.used(), on_the_wire(16_000, 900_000));
         let meter = Meter::new(Some(1_000_000), file());
-        assert_eq!(meter.used(), 974_050);
-        meter.count(Some(june), 100_000, 0);
+        assert_eq!(meter.used(), 973_950);
+        meter.out(Some(june), 100_000);
         assert_eq!(meter.level(), Level::Spent);
-        meter.count(Some(july), 0, 0);
+        meter.out(Some(july), 0);
         assert_eq!((meter.used(), meter.level()), (CALL, Level::Enough));
     }
 }

@@ -70,6 +70,8 @@ struct Shared {
     receipted: std::sync::Mutex<Option<Position>>,
     failures: AtomicU64,
     meter: std::sync::OnceLock<Arc<Meter>>,
+    /// The first call is over, well or badly.
+    tried: tokio_util::sync::CancellationToken,
 }
 
 /// What went over the line this month, heads and framing estimated.
@@ -102,11 +104,13 @@ impl Status {
 
     /// One more failure; how many there were before.
     fn failed(&self) -> u64 {
+        self.0.tried.cancel();
         self.0.failures.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The link works; how many failures there were before.
     fn answered(&self) -> u64 {
+        self.0.tried.cancel();
         self.0.failures.swap(0, Ordering::Relaxed)
     }
 
@@ -180,6 +184,7 @@ pub fn new(
         last: known.max(beginning.last_order).unwrap_or((0, 0)),
         time: time.clone(),
         metrics: metrics.clone(),
+        tried: status.0.tried.clone(),
     };
     let sender = Sender {
         client,

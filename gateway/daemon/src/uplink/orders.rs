@@ -24,6 +24,8 @@ pub struct Orders {
     pub(super) last: (u64, u64),
     pub(super) time: TokenTime,
     pub(super) metrics: Metrics,
+    /// Records have been tried first: their connection is there to be shared.
+    pub(super) tried: CancellationToken,
 }
 
 impl Orders {
@@ -36,6 +38,7 @@ impl Orders {
     }
 
     async fn listen(&mut self) -> Result<(), Refused> {
+        self.tried.cancelled().await;
         let mut pause = backoff();
         let mut said = false;
         loop {

@@ -30,7 +30,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         // A slow line must not choke on the first batch; a fast one grows in a few.
-        Self { bytes: 32 * 1024, window: RECORDS_MAX, records: RECORDS_MAX }
+        Self { bytes: 8 * 1024, window: RECORDS_MAX, records: RECORDS_MAX }
     }
 }
 

@@ -378,6 +378,13 @@ async fn an_order_is_carried_out_once_and_a_wrong_clock_is_forgiven() {
             order(1, i64::MAX).seal(&books.key),
             order(2, 0).seal(&books.key),
             order(3, i64::MAX).seal(&SigningKey::from_bytes(&[1; 32])),
+            Order {
+                gateway: SigningKey::from_bytes(&[1; 32]).verifying_key().gateway_id(),
+                ..order(4, i64::MAX)
+            }
+            .seal(&books.key),
+            order(5, i64::MAX).seal(&books.key)[..90].to_vec(),
+            b"acknowledge everything".to_vec(),
         ]
     };
     center.0.lock().unwrap().orders = order;
@@ -389,6 +396,17 @@ async fn an_order_is_carried_out_once_and_a_wrong_clock_is_forgiven() {
             let asked = center.0.lock().unwrap().ordered_after.contains("after=1/2&wait=30");
             let status = running.status().await;
             (asked && status["through"] == status["last"]).then_some(())
+        })
+        .await;
+        // Named, one by one: another key, another gateway, cut off, no order at all; and older ones are known again.
+        eventually("each is named", async || {
+            let page = running.up.page.clone().unwrap();
+            let metrics = plain().get(format!("{page}/metrics")).send().await.unwrap().text().await.unwrap();
+            let count = |outcome: &str| {
+                let line = metrics.lines().find(|line| line.contains(&format!("outcome=\"{outcome}\"")));
+                line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            };
+            (count("order_refused") >= 4 && count("order_known") >= 2).then_some(())
         })
         .await;
         running.stop().await;
@@ -405,5 +423,7 @@ async fn an_order_is_carried_out_once_and_a_wrong_clock_is_forgiven() {
     let ends = |what: &str| told.iter().map(|list| list.matches(what).count()).sum::<usize>();
     assert_eq!(ends("order: (1, 1), outcome: Refused("), 1, "{told:?}");
     assert_eq!(ends("order: (1, 2), outcome: Expired"), 1, "{told:?}");
-    assert_eq!(ends("order: (1, 3)"), 0, "not signed by this center");
+    for refused in 3..6 {
+        assert_eq!(ends(&format!("order: (1, {refused})")), 0, "not an order for this gateway");
+    }
 }

@@ -221,3 +221,34 @@ fn keys_of_low_order_are_no_keys() {
     assert_eq!(unhex(&hex(&secret)), Some(secret));
     assert_eq!(unhex::<2>("0g00"), None);
 }
+
+#[test]
+fn an_order_cut_or_changed_anywhere_is_none() {
+    let gateway = key().verifying_key().gateway_id();
+    let order = Order {
+        center_epoch: 1,
+        seq: 9,
+        gateway,
+        issued: CivilTime(1_000),
+        expires: CivilTime(2_000),
+        author: "p-17".into(),
+        body: CommandBody::Acknowledge { alert: AlertId { epoch: Epoch(3), n: 1 }, event: 2 },
+    };
+    let sealed = order.seal(&center());
+    let open = |bytes: &[u8]| Order::open(&center().verifying_key(), gateway, bytes);
+    assert_eq!(open(&sealed).as_ref(), Ok(&order));
+    for at in 0..sealed.len() {
+        assert!(open(&sealed[..at]).is_err(), "cut at {at}");
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        assert!(open(&changed).is_err(), "changed at {at}");
+    }
+    let answer = pack_orders(&[&sealed[..], &sealed]);
+    for at in 0..answer.len() {
+        assert!(unpack_orders(&answer[..at]).is_err(), "cut at {at}");
+    }
+    assert!(matches!(Order::open(&key().verifying_key(), gateway, &sealed), Err(RecordError::KeyId { .. })));
+    let other = center().verifying_key().gateway_id();
+    let foreign = Order::open(&center().verifying_key(), other, &sealed);
+    assert!(matches!(foreign, Err(RecordError::Gateway { .. })), "{foreign:?}");
+}
