@@ -516,7 +516,7 @@ pub async fn center_alert(
     let n = count_up(tx, "alerts").await?;
     let number = count_up(tx, "center_alerts").await?;
     let now = app.clock.civil().0;
-    let epoch = Epoch(app.order_epoch as u64);
+    let epoch = Epoch(app.order_epoch() as u64);
     let alert = AlertId { epoch, n: number as u32 };
     let row = AlertRow {
         n,

@@ -21,6 +21,7 @@ struct Inner {
     uplink: Family<Vec<(&'static str, String)>, Counter>,
     readings: Counter,
     gauges: Family<Vec<(&'static str, String)>, Gauge>,
+    line: Family<Vec<(&'static str, String)>, Gauge>,
     alerts: Gauge,
 }
 
@@ -32,6 +33,7 @@ impl Default for Metrics {
         let records: Family<_, Counter> = Family::default();
         let uplink: Family<_, Counter> = Family::default();
         let gauges: Family<_, Gauge> = Family::default();
+        let line: Family<_, Gauge> = Family::default();
         let readings = Counter::default();
         let alerts = Gauge::default();
         registry.register("bus_requests", "Modbus requests by outcome", bus.clone());
@@ -41,7 +43,10 @@ impl Default for Metrics {
         registry.register("readings", "Answers offered to intake", readings.clone());
         registry.register("alerts_open", "Open alerts", alerts.clone());
         registry.register("journal", "Journal: bytes per set, position, receipted position", gauges.clone());
-        Self(Arc::new(Inner { registry, bus, mqtt, records, uplink, readings, gauges, alerts }))
+        let help =
+            "Line to the center: bytes this month, heads and framing estimated; 0 allowed = not metered";
+        registry.register("line", help, line.clone());
+        Self(Arc::new(Inner { registry, bus, mqtt, records, uplink, readings, gauges, line, alerts }))
     }
 }
 
@@ -79,6 +84,12 @@ impl Metrics {
     pub fn journal(&self, what: &str, value: u64) {
         let labels: Labels<1> = [("of", what.to_owned())];
         self.0.gauges.get_or_create(&labels.to_vec()).set(value as i64);
+    }
+
+    /// Sets what went over the line to the center.
+    pub fn line(&self, what: &str, value: u64) {
+        let labels: Labels<1> = [("of", what.to_owned())];
+        self.0.line.get_or_create(&labels.to_vec()).set(value as i64);
     }
 
     /// Sets how many alerts are open.

@@ -10,6 +10,7 @@ pub mod center;
 pub mod clock;
 pub mod gateway;
 pub mod ground;
+pub mod line;
 pub mod modbus;
 pub mod mqtt;
 pub mod process;

@@ -8,6 +8,7 @@ mod copies;
 mod evidence;
 mod journey;
 mod kills;
+mod link;
 mod locks;
 mod mqtt;
 mod outage;

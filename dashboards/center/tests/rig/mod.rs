@@ -179,10 +179,36 @@ impl Rig {
         Receipt::decode(&answer.bytes).unwrap()
     }
 
+    /// Begins a session, or asks for another page of it.
+    pub async fn survey(&self, gateway: &Gateway, asked: &SurveyRequest) -> Answer {
+        let request = Request::post("/gateway/v1/session")
+            .header(header::AUTHORIZATION, self.authorization(gateway))
+            .body(HttpBody::from(asked.encode()))
+            .unwrap();
+        send(&self.router, request).await
+    }
+
+    /// A gateway's question for orders.
+    pub async fn orders(&self, gateway: &Gateway, query: &str) -> Answer {
+        let request = Request::get(format!("/gateway/v1/orders?{query}"))
+            .header(header::AUTHORIZATION, self.authorization(gateway))
+            .body(HttpBody::empty())
+            .unwrap();
+        send(&self.router, request).await
+    }
+
+    fn authorization(&self, gateway: &Gateway) -> String {
+        format!("Nonsite {}", Token::make(&gateway.key, self.app.clock.civil(), &gateway.audience))
+    }
+
     pub fn push_request(&self, gateway: &Gateway, body: Vec<u8>) -> Request<HttpBody> {
-        let token = Token::make(&gateway.key, self.app.clock.civil(), &gateway.audience);
-        Request::post("/gateway/v1/records")
-            .header(header::AUTHORIZATION, format!("Nonsite {token}"))
+        self.push_as(gateway, "", body)
+    }
+
+    /// With `?session=…`.
+    pub fn push_as(&self, gateway: &Gateway, query: &str, body: Vec<u8>) -> Request<HttpBody> {
+        Request::post(format!("/gateway/v1/records{query}"))
+            .header(header::AUTHORIZATION, self.authorization(gateway))
             .header(header::CONTENT_TYPE, "application/cbor-seq")
             .body(HttpBody::from(body))
             .unwrap()

@@ -327,7 +327,8 @@ impl Overrides {
                 .clone_from(address);
         }
         if let Some(url) = &self.center {
-            site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned() });
+            let month_bytes = site.center.as_ref().and_then(|center| center.month_bytes);
+            site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned(), month_bytes });
         }
         if let Some(listen) = self.mqtt_listen {
             site.broker = Broker::Embedded { listen };

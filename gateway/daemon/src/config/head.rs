@@ -10,6 +10,7 @@ use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_
 use super::checks;
 use super::devices::Devices;
 use super::site::{Broker, BusPlan, CenterPlan, JournalPlan, PagePlan, Site, Transport};
+use crate::uplink::meter::BUDGET;
 
 /// Everything but the devices.
 pub(super) struct Head {
@@ -43,6 +44,8 @@ const SEAL_MAX: Millis = Millis(300_000);
 /// An answer takes at most this long on any bus.
 const TIMEOUT_MAX: Millis = Millis(30_000);
 /// Sizes of the journal: a ring below this holds less than an hour of a small site.
+/// A month of a metered line, at least: signs of life alone are estimated at 30 MB.
+const MONTH_MIN: u64 = 30_000_000;
 const RING_MIN: u64 = 1 << 20;
 const RING_DEFAULT: u64 = 1 << 30;
 const KEEP_DEFAULT: u64 = 256 << 20;
@@ -163,6 +166,12 @@ fn center(table: Table<'_>) -> Option<CenterPlan> {
     let file = table.file();
     let url = table.need::<String>("url");
     let plain_allowed = allowed(&table, "allow_plain_http");
+    let metered = allowed(&table, "metered");
+    let month_bytes = bytes(&table, "month_bytes", MONTH_MIN, BUDGET);
+    if table.has("month_bytes") && !metered {
+        let hint = "write metered = true, or leave month_bytes out".to_owned();
+        file.error(table.key_span("month_bytes"), "a budget is for a metered line", Some(hint));
+    }
     table.finish();
     let url = url?;
     let Some(parsed) =
@@ -174,7 +183,8 @@ fn center(table: Table<'_>) -> Option<CenterPlan> {
     if parsed.scheme == "http" && !checks::is_loopback_host(&parsed.host) && !plain_allowed {
         refuse_plain(file, &url, "records and tokens", "allow_plain_http");
     }
-    Some(CenterPlan { url: url.value.trim_end_matches('/').to_owned() })
+    let url = url.value.trim_end_matches('/').to_owned();
+    Some(CenterPlan { url, month_bytes: metered.then_some(month_bytes) })
 }
 
 fn page(table: Table<'_>) -> Option<PagePlan> {

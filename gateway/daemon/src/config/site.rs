@@ -357,6 +357,8 @@ pub enum Broker {
 pub struct CenterPlan {
     /// `https://…`, or `http://…` on loopback or where the file says so in as many words. Without a slash at the end.
     pub url: String,
+    /// Bytes a month that the line to it may carry; `None` = it is not metered.
+    pub month_bytes: Option<u64>,
 }
 
 /// The journal's place and limits.

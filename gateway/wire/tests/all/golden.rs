@@ -16,7 +16,7 @@ use gateway_model::{
 };
 use gateway_wire::{
     Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
-    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Token, open, seal,
+    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token, open, seal,
 };
 
 use crate::key;
@@ -528,11 +528,29 @@ fn released_messages_are_understood_for_ever() {
     let receipt = Receipt {
         server_time: CivilTime(T.0),
         window: 64,
-        epochs: vec![EpochReceipt { epoch: Epoch(3), through: Some(Seq(7)), have: vec![(Seq(9), Seq(12))] }],
+        epochs: vec![EpochReceipt {
+            epoch: Epoch(3),
+            through: Some(Seq(7)),
+            have: vec![(Seq(9), Seq(12))],
+            ends: None,
+        }],
         refused: vec![Refused { epoch: Epoch(3), seq: Seq(8), code: "signature".into() }],
         wants: vec![(Epoch(3), Seq(13), Seq(19))],
     };
     check("receipt-v1", &receipt.encode());
+    let mut receipt = receipt;
+    receipt.epochs[0].ends = Some(vec![(Seq(7), Fingerprint([7; 32])), (Seq(12), Fingerprint([12; 32]))]);
+    check("receipt-hashes-v1", &receipt.encode());
+    let asked = SurveyRequest {
+        session: Some(17),
+        from: Epoch(2),
+        to: Some(Epoch(3)),
+        last: vec![(Epoch(2), Seq(9)), (Epoch(3), Seq(14))],
+    };
+    check("survey-request-v1", &asked.encode());
+    let epochs = receipt.epochs;
+    let survey = Survey { server_time: CivilTime(T.0), session: 17, epochs, next: Some(Epoch(4)) };
+    check("survey-v1", &survey.encode());
     let body = CommandBody::Acknowledge { alert: AlertId { epoch: Epoch(3), n: 1 }, event: 2 };
     let (issued, expires) = (CivilTime(T.0), CivilTime(T.0 + 600_000));
     let order = Order { center_epoch: 1, seq: 9, gateway, issued, expires, author: "p-17".into(), body };

@@ -18,7 +18,8 @@ use gateway::recorder::{self, Answers, Civil, Event, URGENT_MAX};
 use gateway::run::resume_at;
 use gateway::state::DataDir;
 use gateway::uplink::client::Client;
-use gateway::uplink::{self, Status};
+use gateway::uplink::meter::Meter;
+use gateway::uplink::{self, Beginning, Cursors, Status};
 use gateway_journal::faulty::{Fault, Faulty};
 use gateway_journal::{Class, Journal, Limits, Position};
 use gateway_model::{CivilTime, Epoch};
@@ -154,7 +155,8 @@ impl Edge {
         let key = SigningKey::from_bytes(&secret);
         let enrolled = house.enrol(&key, &name, &name, BEGIN)?;
         let wire = Wire::new(Arc::clone(house), Dice::new(seed, 100 + n), (begin, BEGIN), plant);
-        let client = Client::new(enrolled, key.clone())?.over(Arc::new(wire.clone()));
+        let meter = Meter::new(None, DataDir::open(&data)?.position("line"));
+        let client = Client::new(enrolled, key.clone(), meter)?.over(Arc::new(wire.clone()));
         let site = signals::site(&name, POLL_S);
         let ring_bytes = [32 << 10, 64 << 10, 2 << 20][dice.below(3) as usize];
         let step_ms = Arc::new(AtomicI64::new(0));
@@ -361,14 +363,20 @@ impl Edge {
         };
         let (core, found) = start_on(Arc::new(self.disk.clone()), setup)?;
         let clock = Clock::start(self.wall.clone(), resume_at(&core, &self.wall, &civil));
-        let cursors = (data.position("uplink"), data.position("orders"));
+        let cursors = Cursors {
+            sent: data.position("uplink"),
+            aside: data.position("aside"),
+            orders: data.position("orders"),
+        };
+        let beginning =
+            Beginning { last_order: found.last_order, epoch: core.epoch().0, rise_after: Duration::ZERO };
         let (sender, _orders, status) = uplink::new(
             self.client.clone(),
             &doors,
             &clock,
             urgent,
             cursors,
-            found.last_order,
+            &beginning,
             &metrics,
         );
         let sender = sender.paced(Jitter::None, ASK_EVERY);

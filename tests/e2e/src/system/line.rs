@@ -165,6 +165,7 @@ impl Wire {
                     epoch: header.epoch,
                     through: Some(Seq(header.seq.0)),
                     have: Vec::new(),
+                    ends: None,
                 }),
             }
         }
