@@ -254,6 +254,7 @@ impl Sender {
 
     /// Waits for something new to send, at most until the next question is due.
     async fn wait(&mut self) -> Result<(), Refused> {
+        let wake_every = self.wake_every();
         tokio::select! {
             biased;
             changed = self.doors.newest.changed() => changed.map_err(|_| Refused::Stopped),
@@ -261,7 +262,7 @@ impl Sender {
                 self.remember(urgent);
                 Ok(())
             }
-            () = tokio::time::sleep(self.wake_every()) => Ok(()),
+            () = tokio::time::sleep(wake_every) => Ok(()),
         }
     }
 
