@@ -295,13 +295,7 @@ impl Edge {
         Ok(())
     }
 
-    fn mend(
-        &mut self,
-        mend: Mend,
-        life: &mut Option<Life>,
-        mends: &mut Vec<(Instant, Mend)>,
-        now: Instant,
-    ) {
+    fn mend(&mut self, mend: Mend, life: &mut Option<Life>, mends: &mut Vec<(Instant, Mend)>, now: Instant) {
         match mend {
             Mend::Weather => self.wire.weather(Weather::Fair),
             Mend::Room => self.disk.unlimited(),
@@ -362,15 +356,8 @@ impl Edge {
         let (core, found) = start_on(Arc::new(self.disk.clone()), setup)?;
         let clock = Clock::start(self.wall.clone(), resume_at(&core, &self.wall, &civil));
         let cursors = (data.position("uplink"), data.position("orders"));
-        let (sender, _orders, status) = uplink::new(
-            self.client.clone(),
-            &doors,
-            &clock,
-            urgent,
-            cursors,
-            found.last_order,
-            &metrics,
-        );
+        let (sender, _orders, status) =
+            uplink::new(self.client.clone(), &doors, &clock, urgent, cursors, found.last_order, &metrics);
         let sender = sender.paced(Jitter::None, ASK_EVERY);
         let seal = CancellationToken::new();
         let mut recording = JoinSet::new();

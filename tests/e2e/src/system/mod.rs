@@ -115,7 +115,8 @@ impl Run {
     /// Simulates it and checks everything at the end. An error says what does not hold.
     pub fn go(self) -> anyhow::Result<Report> {
         let place = Place::new(&format!("system-{}", self.seed));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         // Its futures are large; they are made once.
         runtime.block_on(Box::pin(self.simulate(place.path())))
     }
@@ -134,7 +135,8 @@ impl Run {
             edges.spawn(async move { (n, edge.live(begin, end, gap_s).await) });
         }
         let backups = self.restores.then(|| folder.to_owned());
-        let keeping = edge::keep_house(Arc::clone(&house), Dice::new(self.seed, 999), end, gap_s * 2, backups);
+        let keeping =
+            edge::keep_house(Arc::clone(&house), Dice::new(self.seed, 999), end, gap_s * 2, backups);
         let keeping = tokio::spawn(keeping);
         let mut outcomes = Vec::new();
         while let Some(ended) = edges.join_next().await {
