@@ -14,6 +14,8 @@ mod check;
 mod dice;
 mod edge;
 mod house;
+mod incident;
+mod keeper;
 mod line;
 mod signals;
 
@@ -135,8 +137,7 @@ impl Run {
             edges.spawn(async move { (n, edge.live(begin, end, gap_s).await) });
         }
         let backups = self.restores.then(|| folder.to_owned());
-        let keeping =
-            edge::keep_house(Arc::clone(&house), Dice::new(self.seed, 999), end, gap_s * 2, backups);
+        let keeping = keeper::keep(Arc::clone(&house), Dice::new(self.seed, 999), end, gap_s * 2, backups);
         let keeping = tokio::spawn(keeping);
         let mut outcomes = Vec::new();
         while let Some(ended) = edges.join_next().await {
@@ -145,7 +146,8 @@ impl Run {
         }
         let (center_kills, center_restored) = keeping.await??;
         outcomes.sort_by_key(|(n, _)| *n);
-        house.set_clock(edge::civil(begin.elapsed()));
+        let passed = begin.elapsed().as_millis() as i64;
+        house.set_clock(CivilTime(BEGIN.0 + passed));
         let alerts = house.alerts()?;
         house.kill(None)?;
         let mut report = Report {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench verify`: a month of one site through `gateway verify`; and what a day of each demo site costs, for
 //! `cargo xtask bench journal`. All by the programs themselves.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -148,8 +149,11 @@ pub(crate) fn verify(options: &Verify) -> Result<()> {
     let bytes = std::fs::read(&bundle).with_context(|| format!("read {}", bundle.display()))?;
     let policy = folder.join("trust.toml");
     let key = file(&bytes, "gateway.key").context("a bundle holds the gateway's key")?;
-    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::fs::write(&policy, format!("accept_simulated = true\n[[gateway]]\nkey = \"{key}\"\n"))
+    let mut hex = String::new();
+    for byte in key {
+        write!(hex, "{byte:02x}")?;
+    }
+    std::fs::write(&policy, format!("accept_simulated = true\n[[gateway]]\nkey = \"{hex}\"\n"))
         .with_context(|| format!("write {}", policy.display()))?;
 
     let begun = Instant::now();
