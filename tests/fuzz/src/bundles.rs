@@ -40,7 +40,8 @@ fn read(bytes: &[u8]) -> Vec<File> {
     let mut at = 0;
     while let Some(header) = bytes.get(at..at + BLOCK) {
         let name = header[..100].split(|byte| *byte == 0).next().unwrap_or_default();
-        let size = std::str::from_utf8(&header[124..135]).ok().and_then(|size| usize::from_str_radix(size, 8).ok());
+        let size =
+            std::str::from_utf8(&header[124..135]).ok().and_then(|size| usize::from_str_radix(size, 8).ok());
         let Some(size) = size else { break };
         let Some(content) = bytes.get(at + BLOCK..(at + BLOCK).saturating_add(size)) else { break };
         files.push(File { name: String::from_utf8_lossy(name).into_owned(), bytes: content.to_vec() });
@@ -123,7 +124,8 @@ pub fn change_bundle(data: &mut [u8], size: usize, max_size: usize, seed: u32) -
         Some(records) if seed % 2 == 1 => records,
         Some(_) | None => seed as usize / 8 % files.len(),
     };
-    let signed = (Some(ix) == records && seed % 4 == 1).then(|| change_record(&files[ix].bytes, seed)).flatten();
+    let signed =
+        (Some(ix) == records && seed % 4 == 1).then(|| change_record(&files[ix].bytes, seed)).flatten();
     files[ix].bytes = signed.unwrap_or_else(|| change(&files[ix].bytes, 64));
     if ix > 0 && list(&mut files).is_none() {
         return libfuzzer_sys::fuzzer_mutate(data, size, max_size);

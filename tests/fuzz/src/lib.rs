@@ -7,7 +7,9 @@ mod bundles;
 mod sign;
 
 use gateway_model::GatewayId;
-use gateway_wire::{Opened, Order, Receipt, SigningKey, open, pack_orders, peek, reread, seal, unpack_orders};
+use gateway_wire::{
+    Opened, Order, Receipt, SigningKey, open, pack_orders, peek, reread, seal, unpack_orders,
+};
 
 pub use bundles::{bundle, change_bundle};
 
@@ -27,7 +29,10 @@ pub fn record(bytes: &[u8]) {
     }
     // Without its key nobody's signature is good; with it what is read is what stands there.
     if let Ok(opened) = open(&known, bytes) {
-        assert_eq!(format!("{opened:?}"), format!("{:?}", read.as_ref().expect("open says more than reread")));
+        assert_eq!(
+            format!("{opened:?}"),
+            format!("{:?}", read.as_ref().expect("open says more than reread"))
+        );
     }
     let Ok(Opened { header, body: Ok(body) }) = read else { return };
     let once = seal(&gateway, &header, &body);
@@ -68,14 +73,19 @@ pub fn order(bytes: &[u8]) {
     let gateway = SigningKey::from_bytes(&GATEWAY).gateway_id();
     let stranger = SigningKey::from_bytes(&[1; 32]);
     assert!(Order::open(&stranger.verifying_key(), gateway, bytes).is_err(), "nobody signed with this key");
-    let Some(signed) = sign::anew(sign::GOLDEN_ORDER, &center, Some(sign::payload(bytes).as_deref().unwrap_or(bytes)))
+    let Some(signed) =
+        sign::anew(sign::GOLDEN_ORDER, &center, Some(sign::payload(bytes).as_deref().unwrap_or(bytes)))
     else {
         return;
     };
     let Ok(order) = Order::open(&center.verifying_key(), gateway, &signed) else { return };
     let sealed = order.seal(&center);
     assert!(sealed.len() <= signed.len(), "written longer than it was read");
-    let again = Order::open(&center.verifying_key(), gateway, &sealed).expect("an order can be written again");
+    let again =
+        Order::open(&center.verifying_key(), gateway, &sealed).expect("an order can be written again");
     assert_eq!(again, order);
-    assert!(Order::open(&center.verifying_key(), GatewayId([0; 16]), &sealed).is_err(), "for another gateway");
+    assert!(
+        Order::open(&center.verifying_key(), GatewayId([0; 16]), &sealed).is_err(),
+        "for another gateway"
+    );
 }

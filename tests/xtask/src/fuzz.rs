@@ -81,9 +81,11 @@ fn targets(ground: &Ground) -> Result<Vec<Target>> {
     let target = |bin: &toml::Value| {
         let name = bin["name"].as_str().context("a [[bin]] has a name")?;
         let settings = manifest["package"]["metadata"]["fuzz"].get(name);
-        let settings = settings.with_context(|| format!("[package.metadata.fuzz] says nothing of `{name}`"))?;
+        let settings =
+            settings.with_context(|| format!("[package.metadata.fuzz] says nothing of `{name}`"))?;
         let seeds = settings["seeds"].as_array().context("`seeds` is a list")?;
-        let seeds = seeds.iter().filter_map(|seed| seed.as_str()).map(|seed| ground.root.join(seed)).collect();
+        let seeds =
+            seeds.iter().filter_map(|seed| seed.as_str()).map(|seed| ground.root.join(seed)).collect();
         let max_len = settings["max_len"].as_integer().context("`max_len` is a number")?;
         Ok(Target { name: name.to_owned(), seeds, max_len: u64::try_from(max_len)? })
     };
@@ -125,7 +127,8 @@ fn fuzz(ground: &Ground, target: &Target, lasting: Duration) -> Result<()> {
     ]);
     let output = command.output().with_context(|| format!("run the target `{name}`"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    let stat = |what: &str| said.lines().find_map(|line| line.strip_prefix(what)).unwrap_or("?").trim().to_owned();
+    let stat =
+        |what: &str| said.lines().find_map(|line| line.strip_prefix(what)).unwrap_or("?").trim().to_owned();
     eprintln!(
         "{name}: {begun} inputs replayed, {} runs in {} s, {} new inputs, {} MiB at most",
         stat("stat::number_of_executed_units:"),

@@ -44,8 +44,7 @@ struct Batch {
 
 impl Batch {
     fn arguments(&self) -> Vec<String> {
-        let numbers =
-            [("seed", self.seed), ("runs", self.runs), ("days", self.days), ("sites", self.sites)];
+        let numbers = [("seed", self.seed), ("runs", self.runs), ("days", self.days), ("sites", self.sites)];
         numbers.iter().flat_map(|(name, number)| [format!("--{name}"), number.to_string()]).collect()
     }
 }

@@ -79,8 +79,8 @@ impl Replayer {
                 self.settle()?;
                 // But for the one behind evicted or damaged records, or behind a gap of what was judged and not recorded.
                 if let (true, Some(plan)) = (self.engine.is_none() || self.holed, &self.plan) {
-                    let (last_order, last) = (self.last_order, self.last);
-                    *self = Self { last_order, last, ..Self::at_checkpoint(plan.clone(), *state)? };
+                    let (last, last_order) = (self.last, self.last_order);
+                    *self = Self { last, last_order, ..Self::at_checkpoint(plan.clone(), *state)? };
                 }
             }
             Body::Inputs(inputs) => {

@@ -488,7 +488,11 @@ fn a_lost_hint_after_an_eviction_costs_nothing() {
     rig.limits = Limits { ring_bytes: 32 << 10, keep_bytes: 4 << 20, segment_bytes: 8 << 10 };
     let mut life = rig.start();
     // A load every half hour, until the readings of the first ones have been evicted.
-    rig.poll(&mut life, 1_500, |after| if after / (15 * MINUTE) % 2 == 0 { 30.0 + noise(after) } else { 110.0 });
+    rig.poll(
+        &mut life,
+        1_500,
+        |after| if after / (15 * MINUTE) % 2 == 0 { 30.0 + noise(after) } else { 110.0 },
+    );
     let alerts = life.core.snapshot().alerts;
     drop(life);
     assert!(!rig.gaps(GapCause::Evicted).is_empty());

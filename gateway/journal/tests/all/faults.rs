@@ -139,7 +139,10 @@ fn after_a_failed_sync_the_disk_that_says_all_is_well_is_not_believed() {
         check_prefix(&open(&storage).0, &acknowledged);
         failures
     };
-    assert!((0..60).map(run).sum::<u32>() >= 40, "most changes of an append are writes and syncs that matter");
+    assert!(
+        (0..60).map(run).sum::<u32>() >= 40,
+        "most changes of an append are writes and syncs that matter"
+    );
 }
 
 #[test]

@@ -142,7 +142,9 @@ fn known() -> Vec<Run> {
     };
     text.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| run(line).unwrap_or_else(|| panic!("{SEEDS}: `{line}` is not `seed days sites restores`")))
+        .map(|line| {
+            run(line).unwrap_or_else(|| panic!("{SEEDS}: `{line}` is not `seed days sites restores`"))
+        })
         .collect()
 }
 

@@ -10,8 +10,8 @@ use gateway_evidence::{Verdict, recompute};
 use gateway_model::{Change, ConclusionBody, Cursor};
 use gateway_wire::{Body, Record, hash, hex};
 
-use super::{BEGIN, Report};
 use super::edge::Outcome;
+use super::{BEGIN, Report};
 use crate::records::{Found, at_center};
 
 /// Records shown before one that does not follow, and letters of each.
@@ -57,16 +57,16 @@ fn one(outcome: &Outcome, there: &[Found], report: &mut Report) -> anyhow::Resul
             Record { header, body }
         })
         .collect();
-    let links = there.iter().zip(&opened).map(|(found, record)| {
-        Link::new(record.header, &found.bytes, Some(&record.body))
-    });
+    let links = there
+        .iter()
+        .zip(&opened)
+        .map(|(found, record)| Link::new(record.header, &found.bytes, Some(&record.body)));
     let chain = chain::check(links);
     ensure!(chain.faults_total == 0, "the chain of records: {:?}", chain.faults);
     let untold: Vec<_> = chain.holes.iter().filter(|hole| !hole.told).collect();
     ensure!(untold.is_empty(), "lost without a word: {untold:?}");
     // I1, I2: what the gateway was told is durable is here, or a stored gap record names it.
-    let here: BTreeMap<_, _> =
-        there.iter().map(|found| ((found.epoch, found.seq), found.hash)).collect();
+    let here: BTreeMap<_, _> = there.iter().map(|found| ((found.epoch, found.seq), found.hash)).collect();
     for (epoch, last) in &outcome.told {
         for seq in 0..=*last {
             let known = here.contains_key(&(*epoch, seq)) || named(&chain.holes, *epoch, seq);
@@ -102,7 +102,8 @@ fn before(records: &[Record], at: Cursor) -> String {
     let end = records.partition_point(|record| record.header.cursor() <= at);
     let shown = records[..end].iter().rev().take(SHOWN).rev().map(|record| {
         let says = format!("{:?}", record.body);
-        let tail: String = says.chars().rev().take(SAYS_MAX / 2).collect::<Vec<_>>().into_iter().rev().collect();
+        let tail: String =
+            says.chars().rev().take(SAYS_MAX / 2).collect::<Vec<_>>().into_iter().rev().collect();
         let head: String = says.chars().take(SAYS_MAX).collect();
         format!("{} t {} {head} … {tail}\n", record.header.cursor(), record.header.t1.0 - BEGIN.0)
     });

@@ -1,7 +1,7 @@
 //! One gateway through a whole simulated time: the daemon's own recorder, journal and uplink on a disk in memory that tears
 //! and fills up, killed and started again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,9 +20,9 @@ use gateway::state::DataDir;
 use gateway::uplink::client::Client;
 use gateway::uplink::meter::Meter;
 use gateway::uplink::{self, Beginning, Cursors, Status};
-use gateway_journal::faulty::{Fault, Faulty};
+use gateway_journal::faulty::Faulty;
 use gateway_journal::{Class, Journal, Limits, Position};
-use gateway_model::{CivilTime, Epoch};
+use gateway_model::Epoch;
 use gateway_wire::{Kind, SigningKey, hash, hex, peek};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
 use super::house::House;
+use super::incident::Incident;
 use super::line::{Fates, Weather, Wire};
 use super::signals::{self, Signals};
 use super::{BEGIN, Plant};
@@ -51,19 +52,6 @@ const KEEP_BYTES: u64 = 32 << 20;
 const BESIDE_BYTES: usize = 4 << 20;
 /// Any number above every file's.
 const FILES: usize = usize::MAX;
-
-/// Something that happens to a gateway.
-#[derive(Debug, Clone, Copy)]
-enum Incident {
-    Rough { percent: u64, for_s: i64 },
-    Cut { for_s: i64 },
-    Kill { away_s: i64 },
-    Restart,
-    Full { spare: usize, for_s: i64 },
-    DiskFails { after: usize, fault: Fault },
-    Step { ms: i64 },
-    HintsLost,
-}
 
 /// What happened to one, for the summary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -209,7 +197,7 @@ impl Edge {
                 }
             } else if now == next {
                 next = now + self.gap(gap_s);
-                let incident = self.incident();
+                let incident = Incident::any(&mut self.dice);
                 self.happen(incident, &mut life, &mut mends, now).await?;
             } else {
                 self.poll(life.as_ref(), minute).await;
@@ -221,33 +209,6 @@ impl Edge {
 
     fn gap(&mut self, mean_s: i64) -> Duration {
         Duration::from_millis(self.dice.between(mean_s * 100, mean_s * 1_900) as u64)
-    }
-
-    fn incident(&mut self) -> Incident {
-        let dice = &mut self.dice;
-        match dice.below(100) {
-            0..30 => Incident::Rough { percent: 10 + dice.below(60), for_s: dice.spread(300, 4 * 3600) },
-            30..42 => Incident::Cut { for_s: dice.spread(30, 40 * 3600) },
-            42..66 => Incident::Kill { away_s: dice.spread(1, 4 * 3600) },
-            66..72 => Incident::Restart,
-            72..80 => {
-                Incident::Full { spare: dice.below(40_000) as usize, for_s: dice.spread(300, 3 * 3600) }
-            }
-            80..88 => {
-                let fault = match dice.below(4) {
-                    0 => Fault::Refused,
-                    2 => Fault::Dropped,
-                    1 => Fault::Partly(dice.below(600) as usize),
-                    _ => Fault::Dead,
-                };
-                Incident::DiskFails { after: dice.below(30) as usize, fault }
-            }
-            88..94 => {
-                let steps = [-3_600_000, -5_000, 0, 1_500, 600_000, 10 * 365 * 86_400_000, -BEGIN.0];
-                Incident::Step { ms: steps[dice.below(7) as usize] }
-            }
-            _ => Incident::HintsLost,
-        }
     }
 
     async fn happen(
@@ -297,13 +258,7 @@ impl Edge {
         Ok(())
     }
 
-    fn mend(
-        &mut self,
-        mend: Mend,
-        life: &mut Option<Life>,
-        mends: &mut Vec<(Instant, Mend)>,
-        now: Instant,
-    ) {
+    fn mend(&mut self, mend: Mend, life: &mut Option<Life>, mends: &mut Vec<(Instant, Mend)>, now: Instant) {
         match mend {
             Mend::Weather => self.wire.weather(Weather::Fair),
             Mend::Room => self.disk.unlimited(),
@@ -524,50 +479,4 @@ impl Life {
     fn has_failed(&self) -> bool {
         self.inputs.is_closed()
     }
-}
-
-/// When the center dies and comes back, until `end`; it is up when this returns.
-pub(super) async fn keep_house(
-    house: Arc<House>,
-    mut dice: Dice,
-    end: Instant,
-    gap_s: i64,
-    restores: Option<PathBuf>,
-) -> anyhow::Result<(u64, u64)> {
-    let (mut kills, mut restored) = (0, 0);
-    let mut backups: VecDeque<PathBuf> = VecDeque::new();
-    loop {
-        let next = Instant::now() + Duration::from_millis(dice.between(gap_s * 200, gap_s * 3_800) as u64);
-        sleep_until(next.min(end)).await;
-        if Instant::now() >= end {
-            break;
-        }
-        let torn: Vec<u8> = (0..dice.below(400)).map(|_| dice.next() as u8).collect();
-        let back = restores.is_some() && !backups.is_empty() && dice.percent(30);
-        // A copy of a closed database and of whole segments is what a backup is.
-        house.kill(Some(&torn[..]).filter(|torn| !torn.is_empty() && !back))?;
-        kills += 1;
-        if let Some(folder) = &restores {
-            if back && let Some(backup) = backups.pop_front() {
-                house.restore(&backup)?;
-                restored += 1;
-            } else if backups.is_empty() {
-                let backup = folder.join(format!("backup-{kills}"));
-                house.copy_to(&backup)?;
-                backups.push_back(backup);
-            }
-        }
-        let away = Duration::from_secs(dice.spread(1, 2 * 3600) as u64);
-        sleep_until((Instant::now() + away).min(end)).await;
-        house.start()?;
-    }
-    if !house.is_up() {
-        house.start()?;
-    }
-    Ok((kills, restored))
-}
-
-/// Civil time `after` the beginning.
-pub(super) fn civil(after: Duration) -> CivilTime {
-    CivilTime(BEGIN.0 + after.as_millis() as i64)
 }

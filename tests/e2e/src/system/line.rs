@@ -164,8 +164,7 @@ impl Wire {
                 None => epochs.push(EpochReceipt {
                     epoch: header.epoch,
                     through: Some(Seq(header.seq.0)),
-                    have: Vec::new(),
-                    ends: None,
+                    ..EpochReceipt::default()
                 }),
             }
         }

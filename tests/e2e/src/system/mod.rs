@@ -14,6 +14,8 @@ mod check;
 mod dice;
 mod edge;
 mod house;
+mod incident;
+mod keeper;
 mod line;
 mod signals;
 
@@ -115,7 +117,8 @@ impl Run {
     /// Simulates it and checks everything at the end. An error says what does not hold.
     pub fn go(self) -> anyhow::Result<Report> {
         let place = Place::new(&format!("system-{}", self.seed));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         // Its futures are large; they are made once.
         runtime.block_on(Box::pin(self.simulate(place.path())))
     }
@@ -134,7 +137,7 @@ impl Run {
             edges.spawn(async move { (n, edge.live(begin, end, gap_s).await) });
         }
         let backups = self.restores.then(|| folder.to_owned());
-        let keeping = edge::keep_house(Arc::clone(&house), Dice::new(self.seed, 999), end, gap_s * 2, backups);
+        let keeping = keeper::keep(Arc::clone(&house), Dice::new(self.seed, 999), end, gap_s * 2, backups);
         let keeping = tokio::spawn(keeping);
         let mut outcomes = Vec::new();
         while let Some(ended) = edges.join_next().await {
@@ -143,7 +146,8 @@ impl Run {
         }
         let (center_kills, center_restored) = keeping.await??;
         outcomes.sort_by_key(|(n, _)| *n);
-        house.set_clock(edge::civil(begin.elapsed()));
+        let passed = begin.elapsed().as_millis() as i64;
+        house.set_clock(CivilTime(BEGIN.0 + passed));
         let alerts = house.alerts()?;
         house.kill(None)?;
         let mut report = Report {

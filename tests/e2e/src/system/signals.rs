@@ -103,7 +103,9 @@ impl Signals {
         let requests = vec![
             (0..CHANNELS).map(fridge).collect(),
             (CHANNELS..FRIDGES).map(fridge).collect(),
-            (0..CABINETS).map(|n| (point(format!("cabinet-{n}/temperature")), Instrument::Chamber(n))).collect(),
+            (0..CABINETS)
+                .map(|n| (point(format!("cabinet-{n}/temperature")), Instrument::Chamber(n)))
+                .collect(),
             (0..CABINETS).map(|n| (point(format!("cabinet-{n}/door")), Instrument::Door(n))).collect(),
         ];
         Self { seed, day: -1, fridges: Vec::new(), cabinets: Vec::new(), requests }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench verify`: a month of one site through `gateway verify`; and what a day of each demo site costs, for
-//! `cargo xtask bench journal`. All by the programs themselves, in release.
+//! `cargo xtask bench journal`. All by the programs themselves.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::programs::{build, fresh_folder, mib, program, table};
+use super::programs::{fresh_folder, mib, table};
 use crate::demo::child::{self, Child};
 use crate::demo::clock::DemoClock;
 use crate::demo::site::Site;
-use crate::ground::Ground;
+use crate::ground::{Ground, cargo};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// A month of a site may take so long to be lived, seconds aside.
@@ -29,6 +30,30 @@ pub(crate) struct Verify {
     /// Days of it, polled every 10 s.
     #[arg(long, default_value_t = 30)]
     days: u32,
+    /// Compile with full optimisation: what a release would do.
+    #[arg(long)]
+    release: bool,
+}
+
+/// The programs that are measured.
+pub(super) struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// Builds them.
+    pub(super) fn build(ground: &Ground, release: bool) -> Result<Self> {
+        let mut command = Command::new(cargo());
+        command.args(["build", "--bins", "-p", "firmware-sim", "-p", "gateway"]).current_dir(&ground.root);
+        command.args(release.then_some("--release"));
+        let status = command.status().context("run cargo build")?;
+        ensure!(status.success(), "cargo build: {status}");
+        Ok(Self { folder: ground.target.join(if release { "release" } else { "debug" }) })
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
 }
 
 /// A demo site's gateway that has lived some days.
@@ -38,7 +63,7 @@ struct Lived {
 }
 
 /// Lets the gateway live through days of the site's scenario, in virtual time.
-fn live(ground: &Ground, folder: &Path, name: &str, days: u32) -> Result<Lived> {
+fn live(ground: &Ground, programs: &Programs, folder: &Path, name: &str, days: u32) -> Result<Lived> {
     let sites = Site::all(&ground.root)?;
     let site = sites.iter().find(|site| site.name == name);
     let site = site.with_context(|| format!("there is no demo site `{name}`"))?;
@@ -48,7 +73,7 @@ fn live(ground: &Ground, folder: &Path, name: &str, days: u32) -> Result<Lived> 
     let key = clock.write(&folder)?;
     let to = clock.civil_now()?;
     let recording = folder.join("history.jsonl");
-    let status = Command::new(program(ground, "firmware-sim"))
+    let status = Command::new(programs.program("firmware-sim"))
         .args(["history", name, "--from", &(to - i64::from(days) * DAY_MS).to_string()])
         .args(["--to", &to.to_string(), "--every", "10s", "--out"])
         .arg(&recording)
@@ -64,7 +89,8 @@ fn live(ground: &Ground, folder: &Path, name: &str, days: u32) -> Result<Lived> 
     arguments.extend(["--history".to_owned(), text(&recording)]);
     arguments.extend(["--page-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"].map(str::to_owned));
     let begun = Instant::now();
-    let mut gateway = Child::start(&format!("{name}-gateway"), &program(ground, "gateway"), &arguments, &folder)?;
+    let mut gateway =
+        Child::start(&format!("{name}-gateway"), &programs.program("gateway"), &arguments, &folder)?;
     gateway.up_within(LIVED_WITHIN)?;
     let seconds = begun.elapsed().as_secs_f64();
     child::stop(vec![gateway]);
@@ -72,26 +98,25 @@ fn live(ground: &Ground, folder: &Path, name: &str, days: u32) -> Result<Lived> 
 }
 
 /// What `gateway journal stat` says: (bytes on disk, bytes of records, records).
-fn stat(ground: &Ground, data: &Path) -> Result<(u64, u64, u64)> {
-    let output = Command::new(program(ground, "gateway"))
+fn stat(programs: &Programs, data: &Path) -> Result<(u64, u64, u64)> {
+    let output = Command::new(programs.program("gateway"))
         .args(["journal", "stat", "--json"])
         .arg(data)
         .stderr(Stdio::inherit())
         .output()
         .context("run gateway journal stat")?;
-    let said: Value = serde_json::from_slice(&output.stdout).context("read what gateway journal stat says")?;
-    let sum = |what: &str| {
-        ["ring", "keep"].iter().filter_map(|set| said[set][what].as_u64()).sum::<u64>()
-    };
+    let said: Value =
+        serde_json::from_slice(&output.stdout).context("read what gateway journal stat says")?;
+    let sum = |what: &str| ["ring", "keep"].iter().filter_map(|set| said[set][what].as_u64()).sum::<u64>();
     Ok((sum("disk_bytes"), sum("record_bytes"), sum("records")))
 }
 
 /// Bytes of one day of each demo site, on disk and on the wire.
-pub(crate) fn demo_days(ground: &Ground, folder: &Path) -> Result<()> {
-    build(ground, &["firmware-sim", "gateway"])?;
+pub(super) fn demo_days(ground: &Ground, folder: &Path, release: bool) -> Result<()> {
+    let programs = &Programs::build(ground, release)?;
     for name in ["hotel", "clinic", "hospital"] {
-        let lived = live(ground, folder, name, 1)?;
-        let (disk, wire, records) = stat(ground, &lived.data)?;
+        let lived = live(ground, programs, folder, name, 1)?;
+        let (disk, wire, records) = stat(programs, &lived.data)?;
         table(&[
             (&format!("{name}, a day: records"), records.to_string()),
             (&format!("{name}, a day: bytes on disk"), disk.to_string()),
@@ -105,11 +130,11 @@ pub(crate) fn demo_days(ground: &Ground, folder: &Path) -> Result<()> {
 pub(crate) fn verify(options: &Verify) -> Result<()> {
     let ground = &Ground::find()?;
     let folder = &fresh_folder(ground)?;
-    build(ground, &["firmware-sim", "gateway"])?;
-    let lived = live(ground, folder, &options.site, options.days)?;
+    let programs = &Programs::build(ground, options.release)?;
+    let lived = live(ground, programs, folder, &options.site, options.days)?;
     let bundle = folder.join("month.tar");
     let begun = Instant::now();
-    let status = Command::new(program(ground, "gateway"))
+    let status = Command::new(programs.program("gateway"))
         .args(["journal", "export"])
         .arg(&lived.data)
         .arg("--output")
@@ -124,13 +149,16 @@ pub(crate) fn verify(options: &Verify) -> Result<()> {
     let bytes = std::fs::read(&bundle).with_context(|| format!("read {}", bundle.display()))?;
     let policy = folder.join("trust.toml");
     let key = file(&bytes, "gateway.key").context("a bundle holds the gateway's key")?;
-    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::fs::write(&policy, format!("accept_simulated = true\n[[gateway]]\nkey = \"{key}\"\n"))
+    let mut hex = String::new();
+    for byte in key {
+        write!(hex, "{byte:02x}")?;
+    }
+    std::fs::write(&policy, format!("accept_simulated = true\n[[gateway]]\nkey = \"{hex}\"\n"))
         .with_context(|| format!("write {}", policy.display()))?;
 
     let begun = Instant::now();
     let out = folder.join("verdict.json");
-    let mut verifier = Command::new(program(ground, "gateway"))
+    let mut verifier = Command::new(programs.program("gateway"))
         .arg("verify")
         .arg(&bundle)
         .arg("--policy")
@@ -145,7 +173,8 @@ pub(crate) fn verify(options: &Verify) -> Result<()> {
         std::thread::sleep(LOOK_EVERY);
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let said: Value = serde_json::from_slice(&std::fs::read(&out)?).context("read what gateway verify says")?;
+    let said: Value =
+        serde_json::from_slice(&std::fs::read(&out)?).context("read what gateway verify says")?;
     let fact = |line: &str, fact: &str| {
         let lines = said["lines"].as_array().into_iter().flatten();
         let line = lines.into_iter().find(|found| found["line"] == line);

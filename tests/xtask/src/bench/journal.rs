@@ -31,14 +31,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let status = command.arg("--").arg(&dir).current_dir(&ground.root).status().context("run cargo")?;
     ensure!(status.success(), "the measurement ended with {status}");
-    if !options.release {
-        eprintln!("with --release also: bytes of a day of each demo site");
-        return Ok(());
-    }
     let days = dir.join("demo-days");
     // Of an earlier run.
     if days.exists() {
         std::fs::remove_dir_all(&days).with_context(|| format!("empty {}", days.display()))?;
     }
-    super::evidence::demo_days(&ground, &days)
+    super::evidence::demo_days(&ground, &days, options.release)
 }

@@ -154,7 +154,7 @@ pub(crate) fn gateways(options: &CenterLoad) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
+fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     let mut command = Command::new(cargo());
     command.args(["build", "--release", "--bins"]).current_dir(&ground.root);
     for package in packages {
@@ -165,7 +165,7 @@ pub(super) fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn program(ground: &Ground, name: &str) -> PathBuf {
+fn program(ground: &Ground, name: &str) -> PathBuf {
     ground.target.join("release").join(name)
 }
 
