@@ -191,6 +191,7 @@ pub fn new(
         doors: doors.clone(),
         urgent,
         waiting: VecDeque::new(),
+        heard: BTreeMap::new(),
         ledger: Ledger::default(),
         cursor: cursors.sent,
         stored,

@@ -14,6 +14,8 @@ pub(crate) enum Options {
     Sim(programs::Sim),
     /// A center under very many gateways.
     Gateways(programs::CenterLoad),
+    /// One gateway that drains a backlog while alerts are raised.
+    Uplink(programs::Uplink),
 }
 
 /// Measures.
@@ -22,5 +24,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Options::Journal(options) => journal::run(options),
         Options::Sim(options) => programs::sim(options),
         Options::Gateways(options) => programs::gateways(options),
+        Options::Uplink(options) => programs::uplink(options),
     }
 }
