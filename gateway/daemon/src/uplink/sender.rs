@@ -77,6 +77,8 @@ pub struct Sender {
     pub(super) refused: BTreeMap<Position, u32>,
     pub(super) asked_at: Option<std::time::Instant>,
     pub(super) wants: Vec<Position>,
+    /// The last batch was for conclusions alone.
+    pub(super) was_alone: bool,
     /// The epoch being written.
     pub(super) written: u64,
     /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
@@ -321,9 +323,11 @@ impl Sender {
         let (bytes, records) = self.pace.next();
         let bytes =
             if allowed == 0 { bytes } else { bytes.min(usize::try_from(allowed).unwrap_or(usize::MAX)) };
-        let credit = Credit { bytes, records, readings: allowed > 0 };
+        let alone = !std::mem::replace(&mut self.was_alone, false);
+        let credit = Credit { bytes, records, readings: allowed > 0, alone };
         let wants = std::mem::take(&mut self.wants);
         let load = gather(&self.doors.asks, &self.ledger, &self.waiting, &wants, credit).await?;
+        self.was_alone = alone && !(self.waiting.is_empty() && wants.is_empty());
         if load.records.is_empty() && credit.readings {
             // Nothing is left: what comes now waits for the next bundle.
             self.bundles.sent(0);
