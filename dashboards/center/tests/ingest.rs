@@ -4,6 +4,7 @@
 mod rig;
 
 use axum::http::StatusCode;
+use center::store::Scope;
 use gateway_model::{Change, ClearCause, Epoch, Gap, GapCause, Seq};
 use gateway_wire::{
     Body, Fingerprint, Order, Receipt, SigningKey, Survey, SurveyRequest, hash, pack, unpack_orders,
@@ -343,4 +344,36 @@ async fn what_a_metered_line_has_used_is_known_at_the_center() {
     assert_eq!((&row["line_used"], &row["line_budget"]), (&json!(81_000_000), &json!(100_000_000)));
     rig.orders(&gateway, "wait=0").await;
     assert!(rig.get("/api/v1/gateways").await["gateways"][0]["line_used"].is_null());
+}
+
+#[tokio::test]
+async fn ninety_seconds_without_a_sign_of_life_are_a_delay_and_five_minutes_an_alert() {
+    let rig = Rig::new().await;
+    let gateway = rig.gateway(1).await;
+    rig.orders(&gateway, "wait=0").await;
+    let heard = rig.app.clock.real();
+    let state = async |after: i64| {
+        let rows = rig.app.store.gateways(&Scope::All, heard + after).await.unwrap();
+        rows[0].state.clone()
+    };
+    assert_eq!(state(85_000).await, "live");
+    assert_eq!(state(91_000).await, "delayed");
+    assert_eq!(state(301_000).await, "silent");
+    let silences = async || {
+        let alerts = rig.get("/api/v1/alerts").await;
+        alerts["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|alert| alert["rule"] == "center/gateway-silent")
+            .count()
+    };
+    center::watch::turn(&rig.app, heard + 295_000).await.unwrap();
+    assert_eq!(silences().await, 0);
+    for _ in 0..2 {
+        center::watch::turn(&rig.app, heard + 301_000).await.unwrap();
+        assert_eq!(silences().await, 1, "said once");
+    }
+    rig.orders(&gateway, "wait=0").await;
+    assert_eq!(silences().await, 0, "a sign of life ends it");
 }

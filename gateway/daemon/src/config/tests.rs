@@ -283,3 +283,22 @@ fn a_site_may_bring_its_own_pack_and_profile() {
     assert!(explain(&problems, false).contains("did you mean `red`?"));
     assert!(load(&dir.path().join("none.toml")).unwrap_err()[0].message.starts_with("cannot be read"));
 }
+
+#[test]
+fn a_metered_line_has_a_budget_and_a_budget_needs_a_metered_line() {
+    let budget = |line: &str| {
+        let text = format!("{SMALL}[center]\nurl = \"http://127.0.0.1:8800\"\n{line}\n");
+        load_str("site.toml", &text).map(|site| site.center.unwrap().month_bytes)
+    };
+    assert_eq!(budget("").unwrap(), None);
+    assert_eq!(budget("metered = true").unwrap(), Some(100_000_000));
+    assert_eq!(budget("metered = true\nmonth_bytes = \"250 MiB\"").unwrap(), Some(250 << 20));
+    for (line, words) in [
+        ("month_bytes = \"250 MiB\"", "a budget is for a metered line"),
+        ("metered = true\nmonth_bytes = \"1 MiB\"", "at least"),
+        ("metered = true\nmonth_bytes = \"much\"", "not a size"),
+    ] {
+        let problems = budget(line).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.to_string().contains(words)), "{line}: {problems:?}");
+    }
+}

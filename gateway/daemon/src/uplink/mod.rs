@@ -3,7 +3,7 @@
 //! Promises: a session begins with a comparison of what both ends hold, by hash, and nothing is believed that was not said
 //! in it ([`ledger`]); conclusions go first, each with the inputs that led to it and the config they name; then, while a
 //! backlog drains oldest first, at most half of each batch is the newest readings ([`gather`]); a batch is what the line
-//! carries in 2 s ([`pace`]); on a metered line readings go in bundles ([`meter`]). A record is done only when a receipt
+//! carries in a quarter of a second ([`pace`]); on a metered line readings go in bundles ([`meter`]). A record is done only when a receipt
 //! says so, and every failure has one cure: send again. A link that swallows everything is noticed within 15 s (on a
 //! metered line: at the next call). The recorder is only ever asked, never held up.
 //!
@@ -192,6 +192,7 @@ pub fn new(
         doors: doors.clone(),
         urgent,
         waiting: VecDeque::new(),
+        heard: BTreeMap::new(),
         ledger: Ledger::default(),
         cursor: cursors.sent,
         stored,
@@ -208,6 +209,7 @@ pub fn new(
         ask_every,
         jitter: Jitter::Wide,
         wants: Vec::new(),
+        was_alone: false,
         written: beginning.epoch,
         rise_after: beginning.rise_after,
     };

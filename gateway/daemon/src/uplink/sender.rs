@@ -60,6 +60,8 @@ pub struct Sender {
     pub(super) doors: Doors,
     pub(super) urgent: mpsc::Receiver<Urgent>,
     pub(super) waiting: VecDeque<Urgent>,
+    /// When each was heard of, real time.
+    pub(super) heard: BTreeMap<Position, std::time::Instant>,
     pub(super) ledger: Ledger,
     pub(super) cursor: PositionFile,
     pub(super) stored: Option<Position>,
@@ -77,6 +79,8 @@ pub struct Sender {
     pub(super) ask_every: Duration,
     pub(super) jitter: Jitter,
     pub(super) wants: Vec<Position>,
+    /// The last batch was for conclusions alone.
+    pub(super) was_alone: bool,
     /// The epoch being written.
     pub(super) written: u64,
     /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
@@ -185,7 +189,7 @@ impl Sender {
             let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
             let size: usize = records.iter().map(Vec::len).sum();
             let asked = clock::instant();
-            match self.client.records(self.time.now(), self.session, load.aside, &records).await {
+            match self.post(load.aside, &records).await {
                 Ok(receipt) => {
                     self.metrics.uplink("ok");
                     pause.reset();
@@ -208,6 +212,20 @@ impl Sender {
                     return Ok(());
                 }
                 Err(error) => self.failed(&error, pause).await,
+            }
+        }
+    }
+
+    /// Sends a batch; what is concluded meanwhile is heard of, so that its waiting is counted.
+    async fn post(&mut self, aside: bool, records: &[Vec<u8>]) -> Result<Receipt, CallError> {
+        let client = self.client.clone();
+        let call = client.records(self.time.now(), self.session, aside, records);
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer,
+                Some(urgent) = self.urgent.recv() => self.remember(urgent),
             }
         }
     }
@@ -274,6 +292,7 @@ impl Sender {
     fn remember(&mut self, urgent: Urgent) {
         // Beyond the limit they travel with the backlog, in order.
         if self.waiting.len() < URGENT_MAX && !self.ledger.has(urgent.conclusions) {
+            self.heard.entry(urgent.conclusions).or_insert_with(clock::instant);
             self.waiting.push_back(urgent);
         }
     }
@@ -307,17 +326,25 @@ impl Sender {
         while let Ok(urgent) = self.urgent.try_recv() {
             self.remember(urgent);
         }
-        let ledger = &self.ledger;
-        self.waiting
-            .retain(|urgent| !ledger.has(urgent.conclusions) && !ledger.is_branch(urgent.conclusions.epoch));
+        let (ledger, heard, metrics) = (&self.ledger, &mut self.heard, &self.metrics);
+        self.waiting.retain(|urgent| {
+            let place = urgent.conclusions;
+            let done = ledger.has(place) || ledger.is_branch(place.epoch);
+            if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
+                metrics.receipt_after(since.elapsed());
+            }
+            !done
+        });
         let meter = self.client.meter();
         let allowed = self.bundles.allowance(clock::since(self.began), meter.used(), meter.budget);
         let (bytes, records) = self.pace.next();
         let bytes =
             if allowed == 0 { bytes } else { bytes.min(usize::try_from(allowed).unwrap_or(usize::MAX)) };
-        let credit = Credit { bytes, records, readings: allowed > 0 };
+        let alone = !std::mem::replace(&mut self.was_alone, false);
+        let credit = Credit { bytes, records, readings: allowed > 0, alone };
         let wants = std::mem::take(&mut self.wants);
         let load = gather(&self.doors.asks, &self.ledger, &self.waiting, &wants, credit).await?;
+        self.was_alone = alone && !(self.waiting.is_empty() && wants.is_empty());
         if load.records.is_empty() && credit.readings {
             // Nothing is left: what comes now waits for the next bundle.
             self.bundles.sent(0);

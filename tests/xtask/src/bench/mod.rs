@@ -17,6 +17,8 @@ pub(crate) enum Options {
     Sim(programs::Sim),
     /// A center under very many gateways.
     Gateways(programs::CenterLoad),
+    /// One gateway that drains a backlog while alerts are raised.
+    Uplink(programs::Uplink),
 }
 
 /// Measures.
@@ -26,5 +28,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Options::Verify(options) => evidence::verify(options),
         Options::Sim(options) => programs::sim(options),
         Options::Gateways(options) => programs::gateways(options),
+        Options::Uplink(options) => programs::uplink(options),
     }
 }

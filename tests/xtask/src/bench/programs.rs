@@ -1,4 +1,4 @@
-//! `cargo xtask bench sim|gateways`: measurements of whole programs in release, each printed as a table.
+//! `cargo xtask bench sim|gateways|uplink`: measurements of whole programs in release, each printed as a table.
 //!
 //! What is measured runs beside what measures it, on the same machine: figures are for comparing one day with another, and
 //! the table says what the load itself achieved. Nothing here fails because something was slow.
@@ -50,6 +50,13 @@ pub(crate) struct CenterLoad {
     /// How long.
     #[arg(long = "for", default_value = "30s")]
     lasting: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Uplink {
+    /// Readings of the backlog.
+    #[arg(long, default_value_t = 10_000_000)]
+    readings: u64,
 }
 
 /// An empty folder for what a measurement writes.
@@ -111,18 +118,9 @@ pub(crate) fn gateways(options: &CenterLoad) -> Result<()> {
     let ground = &Ground::find()?;
     let folder = &fresh_folder(ground)?;
     build(ground, &["center", "bench"])?;
-    let data = folder.join("center");
-    let arguments =
-        ["run", "--data", &data.to_string_lossy(), "--listen", "127.0.0.1:0", "--json"].map(String::from);
-    let mut center = Child::start("center", &program(ground, "center"), &arguments, folder)?;
-    let up = center.up()?;
-    let console = up["console"].as_str().context("the center says where its console is")?;
-    let mut kept = Kept::default();
-    setup::center(&mut kept, folder, &up, &[])?;
-    let token = folder.join("token");
-    write_private(&token, kept.token.context("the administrator has a token")?.as_bytes())?;
+    let (mut center, console, token) = empty_center(ground, folder)?;
     let mut load = Command::new(program(ground, "bench-gateways"));
-    load.args(["--center", console.trim_end_matches('/')]).arg("--token-file").arg(&token).args([
+    load.args(["--center", &console]).arg("--token-file").arg(&token).args([
         format!("--gateways={}", options.gateways),
         format!("--points={}", options.points),
         format!("--every={}", options.every),
@@ -152,6 +150,59 @@ pub(crate) fn gateways(options: &CenterLoad) -> Result<()> {
         ("center: memory at most", mib(center.resident_max_kib())),
     ]);
     Ok(())
+}
+
+/// A gateway with a backlog, and alerts meanwhile.
+pub(crate) fn uplink(options: &Uplink) -> Result<()> {
+    let ground = &Ground::find()?;
+    let folder = &fresh_folder(ground)?;
+    build(ground, &["center", "bench"])?;
+    let (mut center, console, token) = empty_center(ground, folder)?;
+    let mut load = Command::new(program(ground, "bench-uplink"));
+    load.args(["--center", &console])
+        .arg("--token-file")
+        .arg(&token)
+        .arg("--data")
+        .arg(folder.join("gateway"))
+        .arg(format!("--readings={}", options.readings));
+    let before = center.cpu_s()?;
+    let told = json_of(&mut load)?;
+    let spent = center.cpu_s()? - before;
+    center.check()?;
+    table(&[
+        ("readings of the backlog", whole(&told["readings"])),
+        ("recorded a second", decimals(&told["recorded_per_s"])),
+        ("drained a second", decimals(&told["drained_per_s"])),
+        ("drained within", format!("{} s", decimals(&told["seconds"]))),
+        ("bytes a reading in the journal", hundredths(&told["journal_bytes_per_reading"])),
+        ("bytes a reading on the wire", hundredths(&told["wire_bytes_per_reading"])),
+        ("changes of the alert meanwhile", whole(&told["alert_changes"])),
+        ("raised to receipted, median", us(&told["p50_us"])),
+        ("raised to receipted, 99 %", us(&told["p99_us"])),
+        ("raised to receipted, at most", us(&told["max_us"])),
+        ("center: CPU s", format!("{spent:.1}")),
+        ("center: memory at most", mib(center.resident_max_kib())),
+    ]);
+    Ok(())
+}
+
+/// A center with an administrator, its address, and the file with the administrator's token.
+fn empty_center(ground: &Ground, folder: &std::path::Path) -> Result<(Child, String, PathBuf)> {
+    let data = folder.join("center");
+    let arguments =
+        ["run", "--data", &data.to_string_lossy(), "--listen", "127.0.0.1:0", "--json"].map(String::from);
+    let mut center = Child::start("center", &program(ground, "center"), &arguments, folder)?;
+    let up = center.up()?;
+    let console = up["console"].as_str().context("the center says where its console is")?;
+    let mut kept = Kept::default();
+    setup::center(&mut kept, folder, &up, &[])?;
+    let token = folder.join("token");
+    write_private(&token, kept.token.context("the administrator has a token")?.as_bytes())?;
+    Ok((center, console.trim_end_matches('/').to_owned(), token))
+}
+
+fn hundredths(value: &Value) -> String {
+    value.as_f64().map_or_else(|| "?".to_owned(), |number| format!("{number:.2}"))
 }
 
 fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
