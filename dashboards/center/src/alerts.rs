@@ -128,14 +128,18 @@ pub async fn changed(
     }
     if new || change.event > alert.row.event {
         regions(&mut alert, with, change);
+        priority_code(center_casebook::priority(rule, change.detail)).clone_into(&mut alert.row.priority);
     }
     rows::keep(tx, &alert).await?;
     changes.alerts.insert(alert.row.n);
     if new {
         Metrics::count(&with.app.metrics.alerts_raised);
     }
-    if is_raise && alert.row.case.is_none() {
-        let case = cases::raise(tx, with.app, &alert, rule.priority, changes).await?;
+    let urgent = center_casebook::priority(rule, change.detail);
+    // What is handled below is shown and counted, but opens no case before its window ends (design §7).
+    let opens = is_raise || alert.row.state == "open";
+    if opens && alert.row.case.is_none() && center_casebook::is_item(rule, change.detail) {
+        let case = cases::raise(tx, with.app, &alert, urgent, changes).await?;
         alert.row.case = Some(case);
         rows::keep(tx, &alert).await?;
     }
