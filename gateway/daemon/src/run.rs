@@ -27,8 +27,10 @@ use crate::page::{Facts, Page};
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
+use crate::sinks::reader::Source;
+use crate::sinks::{Home, Sink};
 use crate::state::{DataDir, Enrolled};
-use crate::{history, mqtt, uplink};
+use crate::{history, mqtt, sinks, uplink};
 
 /// How long parts may take to end after they were told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -145,6 +147,19 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
+    let mut sinks = Vec::new();
+    for plan in &site.sinks {
+        let home = Home { data: data.root(), site: &site.plan.site.0, gateway: key.gateway_id() };
+        let sink = Sink::open(plan, &home, Source::Live(doors.clone()), &metrics)
+            .with_context(|| format!("open the sink `{}`", plan.name))?;
+        sinks.push(sink.status());
+        parts.spawn("a sink", sink.run(parts.stop.clone()));
+    }
+    for name in sinks::store::names(data.root()) {
+        if !site.sinks.iter().any(|sink| sink.name == name) {
+            tracing::info!(sink = name, "parked: not in the site file any more; see `gateway sink list`");
+        }
+    }
     if let Some(plan) = &site.page {
         let listener =
             TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;
@@ -156,6 +171,7 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
             simulated: wall.simulated(),
             doors: doors.clone(),
             uplink: status,
+            sinks,
             metrics: metrics.clone(),
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
