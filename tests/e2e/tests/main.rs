@@ -14,6 +14,7 @@ mod outage;
 mod rerun;
 mod sim;
 mod sim_peers;
+mod sinks;
 mod sites;
 mod tls;
 mod workspace;
