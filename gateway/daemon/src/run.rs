@@ -27,8 +27,7 @@ use crate::page::{Facts, Page};
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
-use crate::sinks::reader::Source;
-use crate::sinks::{Home, Sink};
+use crate::sinks::Home;
 use crate::state::{DataDir, Enrolled};
 use crate::{history, mqtt, sinks, uplink};
 
@@ -147,13 +146,15 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
-    let mut sinks = Vec::new();
+    let mut shown_sinks = Vec::new();
     for plan in &site.sinks {
-        let home = Home { data: data.root(), site: &site.plan.site.0, gateway: key.gateway_id() };
-        let sink = Sink::open(plan, &home, Source::Live(doors.clone()), &metrics)
-            .with_context(|| format!("open the sink `{}`", plan.name))?;
-        sinks.push(sink.status());
-        parts.spawn("a sink", sink.run(parts.stop.clone()));
+        let status = sinks::status::Status::new(&plan.name, plan.target.kind());
+        let home =
+            Home { data: data.root().to_owned(), site: site.plan.site.0.clone(), gateway: key.gateway_id() };
+        shown_sinks.push(status.clone());
+        let work =
+            sinks::work(plan.clone(), home, doors.clone(), metrics.clone(), status, parts.stop.clone());
+        parts.spawn("a sink", work);
     }
     for name in sinks::store::names(data.root()) {
         if !site.sinks.iter().any(|sink| sink.name == name) {
@@ -171,7 +172,7 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
             simulated: wall.simulated(),
             doors: doors.clone(),
             uplink: status,
-            sinks,
+            sinks: shown_sinks,
             metrics: metrics.clone(),
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));

@@ -124,11 +124,11 @@ every = "1s"
     );
     let (mut clinic, _) = prepared_clinic(&place, &more).await;
     clinic.run().await;
-    let begun = sink(&clinic, "victoria").await.unwrap();
+    let begun = position(&clinic.status().await.unwrap()["last"]).unwrap();
     eventually("both sinks have what was there when the gateway began", WITHIN, async || {
         for name in ["victoria", "influx-1"] {
             let shown = sink(&clinic, name).await?;
-            if position(&shown["cursor"]) < position(&begun["newest"]) || shown["state"] != "works" {
+            if position(&shown["cursor"]) < Some(begun) || shown["state"] != "works" {
                 return Err(shown.to_string());
             }
         }
@@ -142,7 +142,7 @@ every = "1s"
     drained(&clinic, "influx-1");
 
     let held = held(clinic.data());
-    assert!(held.readings.len() > 5_000 && held.alerts > 10, "{} {}", held.readings.len(), held.alerts);
+    assert!(held.readings.len() > 5_000 && held.alerts > 5, "{} {}", held.readings.len(), held.alerts);
     eventually("VictoriaMetrics gives back every reading", WITHIN, async || {
         let found = (samples(&victoria, "reading_quality").await, samples(&victoria, "reading_value").await);
         let wanted = (held.readings.len(), held.numbers.len());
@@ -196,7 +196,7 @@ async fn everything_reaches_a_broker_that_is_stopped_and_started_in_between() {
     );
     let (mut clinic, _) = prepared_clinic(&place, &more).await;
     clinic.run().await;
-    let begun = sink(&clinic, "district").await.unwrap();
+    let begun = position(&clinic.status().await.unwrap()["last"]).unwrap();
     let delivered = async |clinic: &Gateway| {
         clinic.metrics().await.sum("nonsite_gateway_sink_total", &["district", "delivered"])
     };
@@ -208,7 +208,7 @@ async fn everything_reaches_a_broker_that_is_stopped_and_started_in_between() {
     let broker = broker.restart().await;
     eventually("everything that was there has gone out", WITHIN, async || {
         let shown = sink(&clinic, "district").await?;
-        let through = position(&shown["cursor"]) >= position(&begun["newest"]) && shown["state"] == "works";
+        let through = position(&shown["cursor"]) >= Some(begun) && shown["state"] == "works";
         if through { Ok(()) } else { Err(shown.to_string()) }
     })
     .await;
@@ -253,7 +253,8 @@ async fn a_strict_receiver_believes_every_webhook() {
     let port = receiver.line().await;
     let more = format!(
         "\n[[sink]]\nname = \"platform\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/alerts\"\n\
-         secret_files = [\"hook.secret\"]\nbegin = \"oldest\"\n"
+         secret_files = [\"hook.secret\"]\nbegin = \"oldest\"\n\
+         \n[[sink]]\nname = \"from-now\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n"
     );
     let (mut clinic, _) = prepared_clinic(&place, &more).await;
     clinic.run().await;
@@ -269,6 +270,10 @@ async fn a_strict_receiver_believes_every_webhook() {
     assert_eq!(events[0]["event"], events[1]["event"], "the same message again");
     let ids: BTreeSet<String> = events[1..].iter().map(|told| told["id"].to_string()).collect();
     assert_eq!(ids.len(), 9, "after that each once");
+    // A new webhook tells nobody of what was before it: nothing had to be sent to where nobody is.
+    let shown = sink(&clinic, "from-now").await.unwrap();
+    assert_eq!((&shown["state"], &shown["waiting"]), (&json!("works"), &json!(0)), "{shown}");
+    assert!(position(&shown["cursor"]).is_some(), "{shown}");
     clinic.stop();
     // Not in the site file any more: parked, listed, and not touched.
     let text = std::fs::read_to_string(clinic.site()).unwrap();

@@ -147,7 +147,7 @@ fn drain(dir: &Path, name: &str) -> Ended {
     let gateway = journal::key(dir)?.gateway_id();
     let site = crate::sinks::reader::site_of(&opened)
         .context("the journal holds no config record that can be read: run the gateway once")?;
-    let home = Home { data: dir, site: &site, gateway };
+    let home = Home { data: dir.to_owned(), site, gateway };
     let source = Source::Offline(Arc::new(Mutex::new(opened)));
     let metrics = Metrics::default();
     let mut sink = Sink::open(&plan, &home, source, &metrics)?;

@@ -14,6 +14,7 @@ pub mod http;
 pub mod influx;
 pub mod line;
 pub mod mqtt;
+pub mod parcel;
 pub mod reader;
 pub mod scene;
 pub mod sign;
@@ -22,7 +23,7 @@ pub mod store;
 pub mod template;
 pub mod webhook;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gateway_journal::Position;
@@ -39,7 +40,7 @@ use self::webhook::Webhook;
 use crate::clock;
 use crate::config::{Begin, SinkPlan, TargetPlan};
 use crate::metrics::Metrics;
-use crate::recorder::Refused;
+use crate::recorder::{Doors, Refused};
 
 /// The cursor is saved at most this often while much goes on.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -116,19 +117,57 @@ pub enum Ended {
 }
 
 /// What a sink belongs to.
-pub struct Home<'h> {
+#[derive(Debug, Clone)]
+pub struct Home {
     /// The data directory.
-    pub data: &'h Path,
+    pub data: PathBuf,
     /// The site's id, for topics.
-    pub site: &'h str,
+    pub site: String,
     /// The gateway's.
     pub gateway: GatewayId,
 }
 
+/// Works a sink until told to stop, whatever happens to it: a folder that cannot be opened or written now (somebody drains
+/// it, the disk is full) is tried again.
+pub async fn work(
+    plan: SinkPlan,
+    home: Home,
+    mut doors: Doors,
+    metrics: Metrics,
+    status: Status,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut said = false;
+    // Where a new sink begins is known once the recorder has said which record is the newest.
+    let known = async { doors.newest.wait_for(Option::is_some).await.map(drop) };
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        // If the recorder has gone, whoever ended it says why.
+        known = known => if known.is_err() { return Ok(()) },
+    }
+    loop {
+        let opened = Sink::open(&plan, &home, Source::Live(doors.clone()), &metrics);
+        let ended = match opened {
+            Ok(sink) => sink.shown_as(status.clone()).run(stop.clone()).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = ended else { return Ok(()) };
+        let words = format!("{error:#}");
+        if !std::mem::replace(&mut said, true) {
+            tracing::error!(sink = plan.name, words, "cannot be worked; trying again, said once");
+        }
+        status.set(State::Broken, &words);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
 impl Sink {
     /// Opens its folder, nothing else; fails only where another process has it or the disk refuses.
-    pub fn open(plan: &SinkPlan, home: &Home<'_>, source: Source, metrics: &Metrics) -> anyhow::Result<Self> {
-        let mut store = Store::open(home.data, plan)?;
+    pub fn open(plan: &SinkPlan, home: &Home, source: Source, metrics: &Metrics) -> anyhow::Result<Self> {
+        let mut store = Store::open(&home.data, plan)?;
         let mut saved = store.saved();
         if saved.cursor.is_none() && plan.begin == Begin::Newest {
             let newest = source.newest();
@@ -136,7 +175,7 @@ impl Sink {
             saved = store.saved();
         }
         let cursor = saved.cursor.map(|(epoch, seq)| Position { epoch, seq });
-        let (target, limits, policy) = Target::new(plan, home.site, home.gateway);
+        let (target, limits, policy) = Target::new(plan, &home.site, home.gateway);
         let core = Core::new(limits, policy, cursor, store.late());
         let reader =
             Reader::new(source.clone(), &plan.target, home.gateway, cursor, saved.offset_ms, store.gaps());
@@ -162,29 +201,21 @@ impl Sink {
         self.status.clone()
     }
 
-    /// Delivers until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Shows itself there.
+    fn shown_as(mut self, status: Status) -> Self {
+        status.set(State::Works, "");
+        self.status = status;
+        self
+    }
+
+    /// Delivers until told to stop, or until its folder cannot be written.
+    async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            // The recorder has gone: whoever ended it says why.
             ended = self.forever() => ended,
         };
-        self.save()?;
         self.target.close().await;
-        match ended {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // Its own disk trouble is no reason to end the gateway.
-                tracing::error!(
-                    sink = self.name,
-                    error = format!("{error:#}"),
-                    "the sink has ended until the next start"
-                );
-                self.status.set(State::Broken, &format!("{error:#}"));
-                stop.cancelled().await;
-                Ok(())
-            }
-        }
+        ended.and_then(|()| self.save())
     }
 
     async fn forever(&mut self) -> anyhow::Result<()> {

@@ -84,7 +84,7 @@ impl Ground {
     fn sink(&self, plan: &SinkPlan) -> Sink {
         let (journal, _) = Journal::open_read_only(&self.path().join("journal")).unwrap();
         let gateway = DataDir::open(self.path()).unwrap().key().unwrap().gateway_id();
-        let home = Home { data: self.path(), site: "hotel-1", gateway };
+        let home = Home { data: self.path().to_owned(), site: "hotel-1".into(), gateway };
         let source = Source::Offline(Arc::new(Mutex::new(journal)));
         Sink::open(plan, &home, source, &Metrics::default()).unwrap()
     }
@@ -311,6 +311,21 @@ async fn a_webhook_keeps_its_schedule_and_its_ids_whatever_the_other_side_does()
 }
 
 #[tokio::test]
+async fn a_new_sink_may_begin_with_what_comes_from_now_on() {
+    let mut ground = Ground::new(8 << 20);
+    ground.live(60);
+    let fake = Fake::start(|_, _| STORED).await;
+    let sink = SinkPlan { begin: Begin::Newest, ..influx(&ground, "later", &fake.url, 100) };
+    ground.drain(&sink).await;
+    assert_eq!(fake.seen().len(), 0);
+    ground.live(9);
+    ground.drain(&sink).await;
+    let lines = lines_of(&fake.taken());
+    assert_eq!(lines.iter().filter(|line| line.starts_with("reading,")).count(), 9, "{lines:?}");
+    assert_eq!(store::look(ground.path(), "later").unwrap().gaps.0.len(), 0, "what was before is not missed");
+}
+
+#[tokio::test]
 async fn gone_means_gone_until_a_person_resumes() {
     let mut ground = Ground::new(8 << 20);
     ground.live(60);
@@ -399,6 +414,18 @@ async fn a_parked_sink_is_listed_drained_and_forgotten() {
     assert_eq!(ground.cli(&["drop", "old-history"]).0, Some(0));
     let (_, out, _) = ground.cli(&["list"]);
     assert_eq!(out, "");
+}
+
+#[test]
+fn the_sinks_of_the_example_are_ready_to_be_used() {
+    let text = HOTEL.replace("\n#: ", "\n").replace("\n#:\n", "\n\n");
+    let site = gateway::config::load_str("site.toml", &text).unwrap_or_else(|problems| {
+        panic!("{}", gateway::config::explain(&problems, false));
+    });
+    let kinds: Vec<_> = site.sinks.iter().map(|sink| sink.target.kind()).collect();
+    assert_eq!(kinds, ["influxdb", "mqtt", "webhook"]);
+    // The files with the secrets are not there: worth a word, not a refusal.
+    assert_eq!(site.warnings.len(), 4, "{:?}", site.warnings);
 }
 
 #[test]
