@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::sites::prepared_clinic;
 
 /// Two days of a clinic on a busy machine.
-const WITHIN: Duration = Duration::from_secs(180);
+const WITHIN: Duration = Duration::from_mins(3);
 
 fn python() -> std::path::PathBuf {
     let python = target().join("venv/bin/python");
@@ -270,10 +270,10 @@ async fn a_strict_receiver_believes_every_webhook() {
     assert_eq!(events[0]["event"], events[1]["event"], "the same message again");
     let ids: BTreeSet<String> = events[1..].iter().map(|told| told["id"].to_string()).collect();
     assert_eq!(ids.len(), 9, "after that each once");
-    // A new webhook tells nobody of what was before it: nothing had to be sent to where nobody is.
+    // A new webhook tells nobody of what was before it: it does not wait with the first message for where nobody is.
     let shown = sink(&clinic, "from-now").await.unwrap();
-    assert_eq!((&shown["state"], &shown["waiting"]), (&json!("works"), &json!(0)), "{shown}");
-    assert!(position(&shown["cursor"]).is_some(), "{shown}");
+    let first: u64 = events[0]["id"].as_str().unwrap().split('-').nth(1).unwrap().parse().unwrap();
+    assert!(position(&shown["cursor"]).is_some_and(|(_, seq)| seq > first), "{first} {shown}");
     clinic.stop();
     // Not in the site file any more: parked, listed, and not touched.
     let text = std::fs::read_to_string(clinic.site()).unwrap();

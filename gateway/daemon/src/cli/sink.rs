@@ -87,7 +87,7 @@ pub(super) fn sink(command: &SinkCommand) -> Ended {
         }
         SinkCommand::Drop { dir, name } => {
             let plan = found_plan(dir, name)?;
-            store::forget(dir, Store::open(dir, &plan)?)?;
+            store::forget(dir, &Store::open(dir, &plan)?)?;
             eprintln!("forgotten");
             Ok(GOOD)
         }

@@ -162,7 +162,7 @@ impl SinkPlan {
             TargetPlan::Influx(influx) => match &mut influx.api {
                 InfluxApi::V2 { token_file, .. } => files.extend(token_file),
                 InfluxApi::V1 { login, .. } => {
-                    files.extend(login.as_mut().map(|login| &mut login.password_file))
+                    files.extend(login.as_mut().map(|login| &mut login.password_file));
                 }
             },
             TargetPlan::Mqtt(mqtt) => files.extend(mqtt.login.as_mut().map(|login| &mut login.password_file)),
@@ -357,7 +357,9 @@ impl Reader<'_, '_> {
         let plain_allowed = self.plain_allowed("allow_plain_http");
         let (url, url_file) = (self.table.get::<String>("url"), self.file("url_file"));
         let secrets = self.table.get::<Vec<At<String>>>("secret_files").map_or_else(Vec::new, |at| at.value);
-        secrets.iter().for_each(|name| self.is_there(name));
+        for name in &secrets {
+            self.is_there(name);
+        }
         let token_file = self.file("token_file");
         let body = self.table.get::<String>("body");
         if let Some(body) = &body {

@@ -310,13 +310,14 @@ impl Core {
                 self.retry_at = Some(now);
             }
             Trouble::Busy { after, .. } => effects.extend(self.failed(now, *after, trouble.words(), jitter)),
-            Trouble::Down { .. } => effects.extend(self.failed(now, None, trouble.words(), jitter)),
             Trouble::Refused { .. } if matches!(self.policy, Policy::Doubling { .. }) => {
                 let pause = doubled(REFUSED_FIRST, REFUSED_LAST, self.refused as usize);
                 self.refused = self.refused.saturating_add(1);
                 self.retry_at = Some(now + spread(pause, jitter));
             }
-            Trouble::Refused { .. } => effects.extend(self.failed(now, None, trouble.words(), jitter)),
+            Trouble::Down { .. } | Trouble::Refused { .. } => {
+                effects.extend(self.failed(now, None, trouble.words(), jitter));
+            }
             Trouble::Gone { words } => {
                 self.stopped = true;
                 effects.push(Effect::Stopped(words.clone()));
@@ -371,18 +372,14 @@ impl Core {
         let hopeless = matches!(trouble, Trouble::Poison { .. } | Trouble::TooLarge { .. });
         let attempts = self.late[ix].attempts + 1;
         self.streak.insert(self.late[ix].parcel.key());
-        match self.pause(attempts, asked, jitter).filter(|_| !hopeless) {
-            Some(pause) => {
-                let late = &mut self.late[ix];
-                (late.attempts, late.due, late.words) = (attempts, now + pause, trouble.words().to_owned());
-                vec![Effect::Late]
-            }
-            None => {
-                let late = self.late.remove(ix);
-                let words = format!("given up after the last attempt: {}", trouble.words());
-                vec![Effect::Aside(late.parcel, words), Effect::Late]
-            }
+        if let Some(pause) = self.pause(attempts, asked, jitter).filter(|_| !hopeless) {
+            let late = &mut self.late[ix];
+            (late.attempts, late.due, late.words) = (attempts, now + pause, trouble.words().to_owned());
+            return vec![Effect::Late];
         }
+        let late = self.late.remove(ix);
+        let words = format!("given up after the last attempt: {}", trouble.words());
+        vec![Effect::Aside(late.parcel, words), Effect::Late]
     }
 
     /// Pause before the next attempt; `None` = there is none.

@@ -166,12 +166,10 @@ impl Mqtt {
     }
 
     async fn acknowledged(&mut self, notice: PublishNotice) -> Result<(), Trouble> {
-        let answer = match tokio::time::timeout(self.sink.timeout, notice.wait_completion_async()).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.link = None;
-                return Err(Trouble::Down { words: "no acknowledgement in time".into() });
-            }
+        let waited = tokio::time::timeout(self.sink.timeout, notice.wait_completion_async()).await;
+        let Ok(answer) = waited else {
+            self.link = None;
+            return Err(Trouble::Down { words: "no acknowledgement in time".into() });
         };
         match answer {
             Ok(()) | Err(PublishNoticeError::V5PubAck(PubAckReason::NoMatchingSubscribers)) => Ok(()),
@@ -251,16 +249,17 @@ fn connect(options: MqttOptions) -> Link {
 /// Why there is no connection.
 fn failure(error: &ConnectionError) -> Trouble {
     let words = crate::chain(error);
-    match error {
+    let for_a_person = matches!(
+        error,
         ConnectionError::ConnectionRefused(
             ConnectReturnCode::BadUserNamePassword
-            | ConnectReturnCode::NotAuthorized
-            | ConnectReturnCode::Banned
-            | ConnectReturnCode::ClientIdentifierNotValid
-            | ConnectReturnCode::BadAuthenticationMethod,
-        ) => Trouble::Refused { words },
-        _ => Trouble::Down { words },
-    }
+                | ConnectReturnCode::NotAuthorized
+                | ConnectReturnCode::Banned
+                | ConnectReturnCode::ClientIdentifierNotValid
+                | ConnectReturnCode::BadAuthenticationMethod
+        )
+    );
+    if for_a_person { Trouble::Refused { words } } else { Trouble::Down { words } }
 }
 
 /// What a broker means by not taking a message.

@@ -221,13 +221,11 @@ impl Reader {
                 continue;
             }
             let offset = self.offset_ms.or_else(|| self.source.offset_ms());
-            match self.parcel(position, parcels.len() as u32, offset, happening) {
-                Ok(parcel) => parcels.extend(parcel),
-                Err(NoClock) => {
-                    self.offset_ms = before;
-                    return Ok(Err(NoClock));
-                }
-            }
+            let Ok(parcel) = self.parcel(position, parcels.len() as u32, offset, happening) else {
+                self.offset_ms = before;
+                return Ok(Err(NoClock));
+            };
+            parcels.extend(parcel);
         }
         Ok(Ok(Some(parcels)))
     }
@@ -309,9 +307,7 @@ impl Reader {
 pub fn site_of(journal: &Journal) -> Option<String> {
     journal.epochs().iter().rev().find_map(|(epoch, ..)| {
         let bytes = journal.read(Position { epoch: *epoch, seq: 1 }).ok().flatten()?;
-        match reread(&bytes).ok()?.body.ok()? {
-            Body::Config(config) => Some(config.plan.site.0),
-            _ => None,
-        }
+        let Body::Config(config) = reread(&bytes).ok()?.body.ok()? else { return None };
+        Some(config.plan.site.0)
     })
 }

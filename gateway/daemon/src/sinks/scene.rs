@@ -122,7 +122,9 @@ impl Scene {
         let point = shown.and_then(|point| self.plan.points.get(usize::from(point.0)));
         let (word, cause) = match change.change {
             Change::Cleared(cause) => ("cleared".to_owned(), Some(code(&cause))),
-            ref other => (code(other), None),
+            Change::Raised | Change::Acknowledged | Change::Quality | Change::Gap | Change::Recurred => {
+                (code(&change.change), None)
+            }
         };
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
@@ -162,7 +164,7 @@ impl Scene {
         let device = self.plan.devices.get(usize::from(module.device.0))?;
         let outcome = match cycle.outcome {
             CycleOutcome::Judged(verdict) => code(&verdict),
-            ref other => code(other),
+            CycleOutcome::Drying | CycleOutcome::NotMeasured => code(&cycle.outcome),
         };
         let mut fields = Map::new();
         fields.insert("time".into(), self.stamp(at).into());

@@ -229,7 +229,7 @@ pub fn resume(data: &Path, name: &str) -> anyhow::Result<bool> {
 }
 
 /// Forgets a sink: cursor, lists and all. Its lock is held by the caller.
-pub fn forget(data: &Path, store: Store) -> anyhow::Result<()> {
+pub fn forget(data: &Path, store: &Store) -> anyhow::Result<()> {
     let dir = store.dir.clone();
     anyhow::ensure!(dir.starts_with(root(data)), "{} is not a sink's folder", dir.display());
     fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))

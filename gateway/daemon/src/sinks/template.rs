@@ -107,7 +107,9 @@ fn rendered(part: &Part, fields: &Map<String, Value>) -> String {
                 written[1..written.len() - 1].to_owned()
             }
             // Numbers and truths need no escape; lists and objects are none of ours.
-            other => other.to_string().replace(['"', '\\'], ""),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                other.to_string().replace(['"', '\\'], "")
+            }
         },
     }
 }

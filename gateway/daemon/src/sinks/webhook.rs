@@ -6,7 +6,7 @@
 
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::core::{Limits, Millis, Parcel, Trouble};
 use super::http::{Answer, Http, secret};
@@ -170,7 +170,7 @@ fn event(id: &str, kind: &str, source: &str, data: Map<String, Value>) -> String
         event.insert("time".into(), time.clone());
     }
     event.insert("datacontenttype".into(), "application/json".into());
-    event.insert("data".into(), json!(data));
+    event.insert("data".into(), data.into());
     Value::from(event).to_string()
 }
 

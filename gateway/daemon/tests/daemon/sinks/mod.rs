@@ -92,7 +92,7 @@ impl Ground {
     /// Delivers everything there is.
     async fn drain(&self, plan: &SinkPlan) -> Ended {
         let mut sink = self.sink(plan);
-        let drained = tokio::time::timeout(Duration::from_secs(60), sink.drain(|_| {})).await;
+        let drained = tokio::time::timeout(Duration::from_mins(1), sink.drain(|_| {})).await;
         drained.unwrap_or_else(|_| panic!("not within a minute: {:?}", sink.status().shown())).unwrap()
     }
 
@@ -369,11 +369,9 @@ async fn a_sink_that_is_overtaken_knows_what_it_missed() {
         .scan(gateway_journal::Position::default())
         .filter_map(Result::ok)
         .filter_map(|stored| gateway_wire::reread(&stored.bytes).ok()?.body.ok())
-        .map(|body| match body {
-            gateway_wire::Body::Inputs(inputs) => {
-                inputs.items.iter().filter(|item| matches!(item, gateway_model::Input::Reading(_))).count()
-            }
-            _ => 0,
+        .map(|body| {
+            let gateway_wire::Body::Inputs(inputs) = body else { return 0 };
+            inputs.items.iter().filter(|item| matches!(item, gateway_model::Input::Reading(_))).count()
         })
         .sum();
     assert!(readings >= kept, "{readings} delivered, {kept} still there");

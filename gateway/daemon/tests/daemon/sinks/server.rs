@@ -85,7 +85,7 @@ impl Fake {
                 act
             };
             match act {
-                Act::Hang => tokio::time::sleep(Duration::from_secs(600)).await,
+                Act::Hang => tokio::time::sleep(Duration::from_mins(10)).await,
                 Act::Close => return,
                 Act::Say(status, headers, text) => {
                     let answer = format!(
