@@ -1,3 +1,5 @@
+//! The core on virtual time: every order of answers, restarts and lost answers, with nothing lost and nothing blocked.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
