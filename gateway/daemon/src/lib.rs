@@ -16,6 +16,7 @@ pub mod page;
 pub mod pause;
 pub mod recorder;
 pub mod run;
+pub mod sinks;
 pub mod state;
 pub mod uplink;
 

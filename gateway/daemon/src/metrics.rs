@@ -20,6 +20,8 @@ struct Inner {
     mqtt: Family<Vec<(&'static str, String)>, Counter>,
     records: Family<Vec<(&'static str, String)>, Counter>,
     uplink: Family<Vec<(&'static str, String)>, Counter>,
+    sinks: Family<Vec<(&'static str, String)>, Counter>,
+    sink_states: Family<Vec<(&'static str, String)>, Gauge>,
     readings: Counter,
     gauges: Family<Vec<(&'static str, String)>, Gauge>,
     line: Family<Vec<(&'static str, String)>, Gauge>,
@@ -34,6 +36,8 @@ impl Default for Metrics {
         let mqtt: Family<_, Counter> = Family::default();
         let records: Family<_, Counter> = Family::default();
         let uplink: Family<_, Counter> = Family::default();
+        let sinks: Family<_, Counter> = Family::default();
+        let sink_states: Family<_, Gauge> = Family::default();
         let gauges: Family<_, Gauge> = Family::default();
         let line: Family<_, Gauge> = Family::default();
         let readings = Counter::default();
@@ -42,6 +46,9 @@ impl Default for Metrics {
         registry.register("mqtt_payloads", "MQTT payloads by outcome", mqtt.clone());
         registry.register("records", "Sealed records by kind", records.clone());
         registry.register("uplink_posts", "Batches sent to the center by outcome", uplink.clone());
+        registry.register("sink", "What sinks did, by outcome: delivered, aside, busy, down", sinks.clone());
+        let help = "Sinks: parcels waiting, late messages, gaps, failures in a row";
+        registry.register("sink_state", help, sink_states.clone());
         registry.register("readings", "Answers offered to intake", readings.clone());
         registry.register("alerts_open", "Open alerts", alerts.clone());
         registry.register("journal", "Journal: bytes per set, position, receipted position", gauges.clone());
@@ -61,6 +68,8 @@ impl Default for Metrics {
             mqtt,
             records,
             uplink,
+            sinks,
+            sink_states,
             readings,
             gauges,
             line,
@@ -93,6 +102,18 @@ impl Metrics {
     pub fn uplink(&self, outcome: &str) {
         let labels: Labels<1> = [("outcome", outcome.to_owned())];
         self.0.uplink.get_or_create(&labels.to_vec()).inc();
+    }
+
+    /// A sink delivered parcels, set some aside, or met trouble.
+    pub fn sink(&self, sink: &str, outcome: &str, n: u64) {
+        let labels: Labels<2> = [("sink", sink.to_owned()), ("outcome", outcome.to_owned())];
+        self.0.sinks.get_or_create(&labels.to_vec()).inc_by(n);
+    }
+
+    /// How a sink stands.
+    pub fn sink_state(&self, sink: &str, of: &str, value: u64) {
+        let labels: Labels<2> = [("sink", sink.to_owned()), ("of", of.to_owned())];
+        self.0.sink_states.get_or_create(&labels.to_vec()).set(value as i64);
     }
 
     /// Answers were offered to intake.

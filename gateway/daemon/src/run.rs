@@ -28,8 +28,9 @@ use crate::pause::Backoff;
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
+use crate::sinks::Home;
 use crate::state::{DataDir, Enrolled};
-use crate::{history, mqtt, uplink};
+use crate::{history, mqtt, sinks, uplink};
 
 /// How long parts may take to end after they were told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -207,6 +208,21 @@ async fn life(
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
+    let mut shown_sinks = Vec::new();
+    for plan in &site.sinks {
+        let status = sinks::status::Status::new(&plan.name, plan.target.kind());
+        let home =
+            Home { data: data.root().to_owned(), site: site.plan.site.0.clone(), gateway: key.gateway_id() };
+        shown_sinks.push(status.clone());
+        let work =
+            sinks::work(plan.clone(), home, doors.clone(), metrics.clone(), status, parts.stop.clone());
+        parts.spawn("a sink", work);
+    }
+    for name in sinks::store::names(data.root()) {
+        if !site.sinks.iter().any(|sink| sink.name == name) {
+            tracing::info!(sink = name, "parked: not in the site file any more; see `gateway sink list`");
+        }
+    }
     if let Some(plan) = &site.page {
         let listener =
             TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;
@@ -218,6 +234,7 @@ async fn life(
             simulated: wall.simulated(),
             doors: doors.clone(),
             uplink: status,
+            sinks: shown_sinks,
             metrics: metrics.clone(),
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));

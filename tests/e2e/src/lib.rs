@@ -8,6 +8,7 @@ pub mod api;
 pub mod browser;
 pub mod center;
 pub mod clock;
+pub mod databases;
 pub mod gateway;
 pub mod ground;
 pub mod line;

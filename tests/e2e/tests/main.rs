@@ -15,6 +15,7 @@ mod outage;
 mod rerun;
 mod sim;
 mod sim_peers;
+mod sinks;
 mod sites;
 mod system;
 mod tls;

@@ -8,6 +8,7 @@ mod fsck;
 mod journal;
 mod rerun;
 mod rules;
+mod sink;
 mod table;
 mod verify;
 
@@ -104,6 +105,11 @@ enum Command {
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
+    },
+    /// Looks after the sinks: where records go besides the center.
+    Sink {
+        #[command(subcommand)]
+        command: sink::SinkCommand,
     },
     /// Adds up what became of every reading that was due on a day.
     Audit(audit::Audit),
@@ -222,6 +228,7 @@ pub fn main() -> ExitCode {
             run_site(&site, overrides, demo_clock.as_deref(), history)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
+        Command::Sink { command } => sink::sink(&command),
         Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
         Command::Verify { file, policy, json, .. } => {

@@ -98,6 +98,7 @@ impl Head {
             center: self.center,
             journal: self.journal,
             page: self.page,
+            sinks: Vec::new(),
             packs: devices.packs,
             left_out: devices.left_out,
             warnings: Vec::new(),
@@ -157,7 +158,7 @@ fn allowed(table: &Table<'_>, key: &'static str) -> bool {
     table.get::<bool>(key).is_some_and(|allowed| allowed.value)
 }
 
-fn refuse_plain(file: &File<'_>, at: &At<String>, what: &str, key: &str) {
+pub(super) fn refuse_plain(file: &File<'_>, at: &At<String>, what: &str, key: &str) {
     let hint = format!("use TLS, stay on 127.0.0.1, or write {key} = true");
     file.error(at.span.clone(), format!("{what} would leave this machine unencrypted"), Some(hint));
 }
@@ -280,7 +281,7 @@ fn journal(table: Option<Table<'_>>) -> JournalPlan {
     JournalPlan { dir, ring_bytes, keep_bytes, segment_bytes, seal_every }
 }
 
-fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
+pub(super) fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
     let Some(setting) = table.get::<Setting>(key) else { return default };
     let size = match &setting.value {
         Setting::Text(text) => checks::size(text),

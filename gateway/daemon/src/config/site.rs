@@ -10,6 +10,8 @@ use std::time::Duration;
 use gateway_model::{DeviceIx, Plan, PointIx, Text};
 use gateway_rules::{Problem, Source};
 
+use super::SinkPlan;
+
 /// A checked site: what runs, and nothing that could still be wrong in itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
@@ -31,6 +33,8 @@ pub struct Site {
     pub journal: JournalPlan,
     /// The status page; `None` = none.
     pub page: Option<PagePlan>,
+    /// Where records go besides the center.
+    pub sinks: Vec<SinkPlan>,
     /// The packs that took part, in the order of `plan.packs`; the bytes behind their hashes.
     pub packs: Vec<Source>,
     /// Rules that a device does not get because it lacks an optional point: (device id, rule id, point).

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::recorder::{Doors, Snapshot};
-use crate::uplink;
+use crate::{sinks, uplink};
 
 mod words;
 
@@ -47,6 +47,8 @@ pub struct Facts {
     pub doors: Doors,
     /// The uplink, if there is a center.
     pub uplink: Option<uplink::Status>,
+    /// Where records go besides the center.
+    pub sinks: Vec<sinks::status::Status>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -103,6 +105,7 @@ pub struct Status {
     keep_bytes: u64,
     alerts: Vec<AlertRow>,
     points: Vec<PointRow>,
+    sinks: Vec<sinks::status::Shown>,
 }
 
 #[derive(Debug, Serialize)]
@@ -213,6 +216,7 @@ impl Facts {
             keep_bytes,
             alerts: alerts.collect(),
             points: points.collect(),
+            sinks: self.sinks.iter().map(sinks::status::Status::shown).collect(),
         }
     }
 }

@@ -331,7 +331,7 @@ impl Sender {
             let place = urgent.conclusions;
             let done = ledger.has(place) || ledger.is_branch(place.epoch);
             if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
-                metrics.receipt_after(since.elapsed());
+                metrics.receipt_after(clock::since(since));
             }
             !done
         });
