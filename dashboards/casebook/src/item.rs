@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     fn rule(first: First, self_fix_ms: Option<i64>) -> RulePlan {
-        let worse = AggravatePlan { by: AggravatedBy::Visit, priority: Priority::Red };
+        let worse = AggravatePlan { by: AggravatedBy::Visit, priority: Priority::Red, after_ms: None };
         RulePlan {
             id: "sterilizer/cycle-failed".into(),
             pack: 0,

@@ -195,6 +195,7 @@ impl Fnv {
         }
         if let Some(aggravate) = handling.aggravate {
             self.number(aggravate.priority as u64);
+            self.signed(aggravate.after_ms.unwrap_or_default());
         }
         for program in handling.provable.iter().map(|provable| &provable.when).chain(&handling.suppressed) {
             self.program(plan, program);

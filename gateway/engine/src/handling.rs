@@ -7,7 +7,7 @@
 
 use gateway_model::{
     AckRegion, AggravatedBy, AlertDetail, AlertId, Change, ConclusionBody, EngineTime, EscalationCause,
-    Handling, PointIx, Suppression, SuppressionChange, SuppressionEvent,
+    Handling, OccurrenceState, PointIx, Suppression, SuppressionChange, SuppressionEvent,
 };
 
 use crate::alert::{Desk, Face, Life};
@@ -266,12 +266,16 @@ impl Life {
 
     /// What failed is being used: every open event gets worse, once.
     pub(crate) fn aggravate(&mut self, by: AggravatedBy, face: &Face<'_>, desk: &mut Desk<'_>) {
-        if face.handling.and_then(|handling| handling.aggravate).is_none_or(|plan| plan.by != by) {
-            return;
-        }
+        let plan = face.handling.and_then(|handling| handling.aggravate).filter(|plan| plan.by == by);
+        let Some(plan) = plan else { return };
         for event in 0..self.events.len() {
-            let Some(alert) = self.events.get(event).map(|event| event.occurrence.alert) else { continue };
-            if self.handling.aggravated.contains(&alert) {
+            let Some(OccurrenceState { alert, since, .. }) =
+                self.events.get(event).map(|event| event.occurrence)
+            else {
+                continue;
+            };
+            let fresh = plan.after_ms.is_some_and(|after_ms| desk.now.since(since) < after_ms);
+            if fresh || self.handling.aggravated.contains(&alert) {
                 continue;
             }
             remember(&mut self.handling.aggravated, alert);

@@ -84,7 +84,10 @@ impl Waste {
     }
 
     fn labelled(&mut self, now: EngineTime, mut bag: BagState) -> Vec<Noticed> {
-        if self.state.bags.iter().any(|known| known.label == bag.label) {
+        if let Some(known) = self.state.bags.iter_mut().find(|known| known.label == bag.label) {
+            if known.gone.is_none() {
+                known.again_g = known.again_g.saturating_add(bag.grams);
+            }
             return Vec::from([(ModuleEvent::DuplicateLabel, None, None)]);
         }
         let mut noticed = Vec::new();
@@ -152,12 +155,17 @@ impl Waste {
         pending: impl Fn(&BagState) -> bool,
         mut pass: impl FnMut(&mut BagState),
     ) -> Vec<Noticed> {
-        let (mut sum, mut unknown) = (0_i64, false);
-        for label in labels {
+        let (mut sum, mut again, mut unknown) = (0_i64, 0_i64, false);
+        for (n, label) in labels.iter().enumerate() {
+            // A label that was given twice is named twice: that was said when it was given.
+            if labels[..n].contains(label) {
+                continue;
+            }
             match self.state.bags.iter_mut().find(|bag| bag.label == *label && pending(bag)) {
                 Some(bag) => {
                     pass(bag);
                     sum = sum.saturating_add(bag.weighed_g.unwrap_or(bag.grams));
+                    again = again.saturating_add(bag.again_g);
                 }
                 None => unknown = true,
             }
@@ -166,7 +174,14 @@ impl Waste {
             // Their weight is not known, so nothing can be compared with the sum.
             return Vec::from([(ModuleEvent::UnknownLabel, None, None)]);
         }
-        if labels.is_empty() { Vec::new() } else { self.balance(sum, grams, permille).into_iter().collect() }
+        if labels.is_empty() {
+            return Vec::new();
+        }
+        // Two bags under one label weigh both; one bag entered twice weighs once.
+        let twice = sum.saturating_add(again);
+        let off = |sum: i64| grams.saturating_sub(sum).saturating_abs();
+        let expected = if off(twice) < off(sum) { twice } else { sum };
+        self.balance(expected, grams, permille).into_iter().collect()
     }
 
     /// Two links that say different weights of the same bags.
@@ -345,6 +360,23 @@ mod tests {
         waste.fact(EngineTime(32 * H), &received);
         waste.fact(EngineTime(40 * H), &hand_over(&["b"], 1_000));
         assert_eq!(at(&waste, 300, WastePlan::ON_THE_ROAD_MS), Some((260 * H) as f64));
+    }
+
+    #[test]
+    fn two_bags_under_one_label_leave_together_and_one_entered_twice_leaves_once() {
+        for (grams, agrees) in [(2_000, true), (5_000, true), (3_500, false)] {
+            let mut waste = ledger();
+            waste.fact(EngineTime(0), &bag("a", 2_000));
+            assert_eq!(
+                waste.fact(EngineTime(H), &bag("a", 3_000)),
+                [(ModuleEvent::DuplicateLabel, None, None)]
+            );
+            assert_eq!(
+                waste.fact(EngineTime(2 * H), &hand_over(&["a", "a"], grams)).is_empty(),
+                agrees,
+                "{grams}"
+            );
+        }
     }
 
     #[test]

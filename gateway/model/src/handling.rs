@@ -120,6 +120,9 @@ pub struct AggravatePlan {
     /// How urgent then.
     #[n(1)]
     pub priority: Priority,
+    /// Not before so long after the event began, ms: until then what is used comes from before it.
+    #[n(2)]
+    pub after_ms: Option<i64>,
 }
 
 /// What can make an open event worse.

@@ -294,6 +294,9 @@ pub struct BagState {
     /// Hand-overs that passed over it after the first that could have taken it.
     #[n(9)]
     pub passed_over: u8,
+    /// Weight of what its label was given to again, g: another bag, or the same one entered twice.
+    #[n(10)]
+    pub again_g: i64,
 }
 
 impl BagState {
@@ -310,6 +313,7 @@ impl BagState {
             stored: None,
             received: None,
             passed_over: 0,
+            again_g: 0,
         }
     }
 }

@@ -130,8 +130,9 @@ fn repeated(table: Table<'_>) -> Option<(u32, Millis)> {
 fn aggravated(table: Table<'_>) -> Option<AggravatePlan> {
     let by = one_of(&table, "by", &[("visit", AggravatedBy::Visit)]);
     let priority = priority(&table);
+    let after_ms = table.get::<Millis>("after").map(|after| after.value.0);
     table.finish();
-    Some(AggravatePlan { by: by?, priority: priority? })
+    Some(AggravatePlan { by: by?, priority: priority?, after_ms })
 }
 
 impl PackHandling {

@@ -190,7 +190,7 @@ fn windows_have_slots_and_the_unit_of_their_point() {
     assert_eq!(power.value.map(|(_, unit)| unit), Some(Unit::Kilowatt));
     let age = compile("age(temperature) > window");
     assert_eq!(age.when.0, [ask(0, 0, WindowFunction::Age), Op::Number(900_000.0), Op::Greater]);
-    assert_eq!((age.shown, age.limit), (Some(PointIx(0)), Some(900_000.0)));
+    assert_eq!((age.shown, age.limit), (Some(PointIx(0)), Some(15.0)));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn the_hospital_loads_and_a_scale_says_stable_when_the_bit_says_not_unstable() {
     assert!((kg + 158.89).abs() < 1e-9, "{kg}");
     let rules = rules(&site);
     assert!(rules.contains(&"scale-1 medical-waste/overload".to_owned()));
-    assert!(rules.contains(&"waste-1 medical-waste/no-handover".to_owned()));
+    assert!(rules.contains(&"waste-1 medical-waste/storage-ends-soon".to_owned()));
     assert!(!rules.contains(&"waste-1 medical-waste/overload".to_owned()));
 }
 

@@ -244,7 +244,7 @@ fn without_door() -> Plan {
 fn a_failed_load_that_is_used_is_worse_than_one_that_is_not() {
     let mut plan = without_door();
     let failed = RuleKind::CycleFailed { module: ModuleIx(0), settle_within_ms: 1_000_000 };
-    let aggravate = Some(AggravatePlan { by: AggravatedBy::Visit, priority: Priority::Red });
+    let aggravate = Some(AggravatePlan { by: AggravatedBy::Visit, priority: Priority::Red, after_ms: None });
     plan.rules = site(vec![with(rule(failed), Handling { aggravate, ..first_for(600, None) })]).rules;
     check(
         &plan,

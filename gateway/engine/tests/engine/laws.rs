@@ -83,7 +83,11 @@ fn handlings() -> Vec<Option<Handling>> {
         Some(Handling { sleeps: true, escalate: escalate(true), ..base.clone() }),
         None,
         Some(Handling {
-            aggravate: Some(AggravatePlan { by: AggravatedBy::Visit, priority: Priority::Red }),
+            aggravate: Some(AggravatePlan {
+                by: AggravatedBy::Visit,
+                priority: Priority::Red,
+                after_ms: None,
+            }),
             escalate: escalate(true),
             ..base.clone()
         }),
