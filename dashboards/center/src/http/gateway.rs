@@ -31,7 +31,7 @@ use crate::store::{accounts, audit};
 /// How long a poll for orders waits for one, real time, …
 const POLL: Duration = Duration::from_secs(30);
 /// … and at most where a gateway on a metered line asks for longer: well below what counts as delayed.
-const POLL_MAX: Duration = Duration::from_secs(60);
+const POLL_MAX: Duration = Duration::from_mins(1);
 /// Orders of one answer.
 const ORDERS_MAX: i64 = 64;
 const NO_ORDERS: &[Vec<u8>] = &[];
@@ -195,7 +195,7 @@ pub(super) async fn records(
 
 /// Where a gateway stands in its orders.
 #[derive(Debug, Deserialize)]
-pub(super) struct After {
+pub(super) struct Standing {
     after: Option<String>,
     /// Seconds to wait for an order.
     wait: Option<u64>,
@@ -203,7 +203,7 @@ pub(super) struct After {
     line: Option<String>,
 }
 
-impl After {
+impl Standing {
     /// `E/S`; nothing = from the beginning.
     fn parse(&self) -> Option<(i64, i64)> {
         let Some(text) = self.after.as_deref().filter(|text| !text.is_empty()) else { return Some((0, 0)) };
@@ -221,18 +221,18 @@ fn pair(text: &str) -> Option<(i64, i64)> {
 pub(super) async fn orders(
     State(app): State<AppState>,
     Known(gateway): Known,
-    Query(after): Query<After>,
+    Query(standing): Query<Standing>,
 ) -> Result<Response, ApiError> {
-    let (epoch, seq) = after
+    let (epoch, seq) = standing
         .parse()
         .ok_or_else(|| ApiError::invalid("after", "after 格式为 E/S。", "after is written E/S."))?;
     if !app.carried_out(epoch, seq).await? {
         let text = "after 超出本中心可能下达的指令。";
         return Err(ApiError::invalid("after", text, "after names an order that no center can have given."));
     }
-    let line = after.line.as_deref().and_then(pair);
-    alive(&app, &gateway, Some(line)).await?;
-    let wait = after.wait.map_or(POLL, |seconds| Duration::from_secs(seconds).min(POLL_MAX));
+    let line = standing.line.as_deref().and_then(pair);
+    alive(&app, &gateway, Said::Line(line)).await?;
+    let wait = standing.wait.map_or(POLL, |seconds| Duration::from_secs(seconds).min(POLL_MAX));
     let until = tokio::time::Instant::now() + wait;
     loop {
         let ordered = app.ordered.notified();
@@ -244,17 +244,23 @@ pub(super) async fn orders(
             return Ok(cbor(CBOR, pack_orders(&orders)));
         }
         if tokio::time::timeout_at(until, ordered).await.is_err() {
-            alive(&app, &gateway, None).await?;
+            alive(&app, &gateway, Said::Nothing).await?;
             return Ok(cbor(CBOR, pack_orders(NO_ORDERS)));
         }
     }
 }
 
-/// `line`: what the gateway says of its line, if it was asked.
-async fn alive(app: &App, gateway: &Enrolled, line: Option<Option<(i64, i64)>>) -> Result<(), ApiError> {
+/// What a gateway says of its line to the center.
+enum Said {
+    Nothing,
+    /// Bytes used and allowed this month; `None` = it is not metered.
+    Line(Option<(i64, i64)>),
+}
+
+async fn alive(app: &App, gateway: &Enrolled, said: Said) -> Result<(), ApiError> {
     let mut changes = Changes::default();
     let mut tx = app.store.write().await?;
-    if let Some(line) = line {
+    if let Said::Line(line) = said {
         gateways::set_line(&mut tx, &gateway.id, line).await?;
     }
     sign_of_life(&mut tx, app, &gateway.id, &mut changes).await?;

@@ -27,7 +27,7 @@ const POST_PER_KB: Duration = Duration::from_secs(1);
 /// still allows.
 const ORDERS_WAIT: Duration = Duration::from_secs(30);
 /// See [`ORDERS_WAIT`].
-const ORDERS_WAIT_METERED: Duration = Duration::from_secs(60);
+const ORDERS_WAIT_METERED: Duration = Duration::from_mins(1);
 /// Longer than that nothing is on the way.
 const ORDERS_GRACE: Duration = Duration::from_secs(15);
 /// A token is shown again for so long: the same head costs a few bytes, a new one 300.

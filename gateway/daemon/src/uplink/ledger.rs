@@ -341,8 +341,8 @@ mod tests {
             ranges in prop::collection::btree_set(0_u64..6, 0..3),
             last in 0_u64..12,
         ) {
-            let mine = |seq: u64| if seq < fork { 0 } else { 1 };
-            let theirs = |seq: u64| if seq < fork { 0 } else { 2 };
+            let mine = |seq: u64| u8::from(seq >= fork);
+            let theirs = |seq: u64| 2 * u8::from(seq >= fork);
             let epochs = [(1, 0, last), (2, 0, 0)];
             let hashes: BTreeMap<_, _> = (0..=last).map(|seq| (at(1, seq), hash(mine(seq), at(1, seq)))).collect();
             let start = through.map_or(0, |through| through + 2);
