@@ -39,19 +39,21 @@ address = "127.0.0.1:1"
             "[[device.read]]\nbus = \"probes\"\nunit = {unit}\nprofile = \"{profile}\"\nmap = {map}\nevery = \"{poll_s}s\"\n"
         )
     };
+    let device = |id: &str, kind: &str, program: &str| {
+        format!(
+            "[[device]]\nid = \"{id}\"\nkind = \"{kind}\"\n{program}name = {{ zh = \"{id}\", en = \"{id}\" }}\n"
+        )
+    };
     for n in 0..FRIDGES {
-        text += &format!(
-            "[[device]]\nid = \"fridge-{n}\"\nkind = \"fridge\"\nname = {{ zh = \"{n}号冰箱\", en = \"Fridge {n}\" }}\n"
-        );
+        text.push_str(&device(&format!("fridge-{n}"), "fridge", ""));
         let channel = format!("{{ temperature = \"channel-{}\" }}", n % CHANNELS + 1);
-        text += &read(1 + n / CHANNELS, "mb8art", &channel);
+        text.push_str(&read(1 + n / CHANNELS, "mb8art", &channel));
     }
     for n in 0..CABINETS {
-        text += &format!(
-            "[[device]]\nid = \"cabinet-{n}\"\nkind = \"disinfection-cabinet\"\nprogram = \"catering-100/10\"\nname = {{ zh = \"{n}号消毒柜\", en = \"Cabinet {n}\" }}\n"
-        );
-        text += &read(3, "mb8art", &format!("{{ temperature = \"channel-{}\" }}", n + 1));
-        text += &read(4, "waveshare-8di", &format!("{{ door = \"di-{}\" }}", n + 1));
+        let program = "program = \"catering-100/10\"\n";
+        text.push_str(&device(&format!("cabinet-{n}"), "disinfection-cabinet", program));
+        text.push_str(&read(3, "mb8art", &format!("{{ temperature = \"channel-{}\" }}", n + 1)));
+        text.push_str(&read(4, "waveshare-8di", &format!("{{ door = \"di-{}\" }}", n + 1)));
     }
     load_str(name, &text).unwrap_or_else(|problems| panic!("{}", explain(&problems, false)))
 }
