@@ -20,7 +20,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, 
 use super::core::{Limits, Parcel, Policy, Trouble};
 use super::http::{Answer, Http, secret};
 use super::line::Line;
-use super::scene::{Happening, Scene, code, priority};
+use super::scene::{Happening, Scene, code};
 use crate::config::{InfluxApi, InfluxPlan, SinkPlan};
 
 /// Pauses while the database is away.
@@ -163,16 +163,22 @@ fn reading_line(scene: &Scene, reading: &Reading) -> Option<Line> {
 
 fn alert_line(scene: &Scene, change: &AlertChange) -> Option<Line> {
     let fields = scene.alert(EngineTime(0), change)?;
-    let rule = scene.plan.rules.get(usize::from(change.rule.0))?;
     let text = |name: &str| fields.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let line = begin(scene, "alert").tag("device", text("device")).tag("rule", &rule.id);
-    let line = simulated(scene, line.tag("priority", &priority(rule.priority).to_string()));
+    let rank = fields
+        .get("priority")
+        .and_then(serde_json::Value::as_u64)
+        .map(|rank| rank.to_string())
+        .unwrap_or_default();
+    let line = begin(scene, "alert").tag("device", text("device")).tag("rule", text("rule"));
+    let line = simulated(scene, line.tag("priority", &rank));
     let line = line.text("change", text("change")).text("state", text("state")).text("alert", text("alert"));
     Some(line.integer("event", change.event.into()).float("value", change.value).float("limit", change.limit))
 }
 
 fn cycle_line(scene: &Scene, cycle: &gateway_model::Cycle) -> Option<Line> {
-    let ModulePlan::HeatCycle(module) = scene.plan.modules.get(usize::from(cycle.module.0))?;
+    let ModulePlan::HeatCycle(module) = scene.plan.modules.get(usize::from(cycle.module.0))? else {
+        return None;
+    };
     let device = scene.plan.devices.get(usize::from(module.device.0))?;
     let (_, told) = scene.cycle(EngineTime(0), cycle)?;
     let line = begin(scene, "cycle").tag("device", &device.id).tag("program", &module.program.id);

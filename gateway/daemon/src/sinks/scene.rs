@@ -3,7 +3,7 @@
 
 use gateway_model::{
     AlertChange, Change, ConclusionBody, Cycle, CycleOutcome, EngineTime, Gap, GatewayId, Input, ModulePlan,
-    Plan, Quality, Raw, Reading, RuleKind,
+    Plan, Quality, Raw, Reading, RuleKind, RulePlan,
 };
 use gateway_wire::Body;
 use serde_json::{Map, Value, json};
@@ -61,7 +61,10 @@ pub fn happenings(body: &Body) -> Vec<Happening<'_>> {
             .filter_map(|conclusion| match &conclusion.body {
                 ConclusionBody::Alert(change) => Some(Happening::Alert(conclusion.at, change)),
                 ConclusionBody::Cycle(cycle) => Some(Happening::Cycle(conclusion.at, cycle)),
-                ConclusionBody::Order { .. } | ConclusionBody::Storage(_) | ConclusionBody::Folded(_) => None,
+                ConclusionBody::Order { .. }
+                | ConclusionBody::Storage(_)
+                | ConclusionBody::Folded(_)
+                | ConclusionBody::Suppression(_) => None,
             })
             .collect(),
         Body::Gap(gap) => vec![Happening::Gap(gap)],
@@ -108,24 +111,19 @@ impl Scene {
         })
     }
 
-    /// A change of an alert, every field by name; `None` where the plan has no such rule.
+    /// A change of an alert, every field by name; `None` where the plan has no such rule. An alert whose rule has gone from
+    /// the plan is over: its end is told without what only the rule knew.
     pub fn alert(&self, at: EngineTime, change: &AlertChange) -> Option<Map<String, Value>> {
-        let rule = self.plan.rules.get(usize::from(change.rule.0))?;
-        let device = self.plan.devices.get(usize::from(rule.subject.0))?;
-        let shown = match &rule.kind {
-            RuleKind::Condition { shown, .. } => *shown,
-            RuleKind::Absence { point, .. } => Some(*point),
-            RuleKind::CycleFailed { .. }
-            | RuleKind::DeviceUnevaluable { .. }
-            | RuleKind::BusUnevaluable { .. } => None,
+        let rule = match change.rule {
+            Some(rule) => Some(self.plan.rules.get(usize::from(rule.0))?),
+            None => None,
         };
-        let point = shown.and_then(|point| self.plan.points.get(usize::from(point.0)));
         let (word, cause) = match change.change {
             Change::Cleared(cause) => ("cleared".to_owned(), Some(code(&cause))),
-            Change::Raised | Change::Acknowledged | Change::Quality | Change::Gap | Change::Recurred => {
-                (code(&change.change), None)
-            }
+            Change::Escalated(cause) => ("escalated".to_owned(), Some(code(&cause))),
+            told => (code(&told), None),
         };
+        let detail = change.detail.unwrap_or_default();
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
         put("time", self.stamp(at).into());
@@ -138,29 +136,53 @@ impl Scene {
         put("cause", cause.into());
         put("state", code(&change.regions.shown()).into());
         put("quality", code(&change.regions.quality).into());
-        put("rule", rule.id.clone().into());
-        put("priority", priority(rule.priority).into());
-        put("device", device.id.clone().into());
-        put("device_zh", device.name.zh.clone().into());
-        put("device_en", device.name.en.clone().into());
-        put("title_zh", rule.text.title.zh.clone().into());
-        put("title_en", rule.text.title.en.clone().into());
-        put("action_zh", rule.text.action.zh.clone().into());
-        put("action_en", rule.text.action.en.clone().into());
-        put("norm_zh", rule.text.norm.zh.clone().into());
-        put("norm_en", rule.text.norm.en.clone().into());
-        put("point", point.map(|point| point.id.clone()).into());
         put("value", change.value.into());
         put("limit", change.limit.into());
-        put("unit", point.map(|point| point.unit.symbol()).into());
         put("since", change.since.and_then(|since| self.stamp(since)).into());
+        put("provable", detail.provable.into());
+        put("trial", detail.trial.into());
+        put("escalated", detail.escalated.into());
+        self.rule(rule, &mut fields)?;
         self.mark(&mut fields);
         Some(fields)
     }
 
+    /// What the rule of an alert knows: all of it `null` without one.
+    fn rule(&self, rule: Option<&RulePlan>, fields: &mut Map<String, Value>) -> Option<()> {
+        let device = match rule {
+            Some(rule) => Some(self.plan.devices.get(usize::from(rule.subject.0))?),
+            None => None,
+        };
+        let shown = rule.and_then(|rule| match &rule.kind {
+            RuleKind::Condition { shown, .. } => *shown,
+            RuleKind::Absence { point, .. } => Some(*point),
+            RuleKind::CycleFailed { .. }
+            | RuleKind::DeviceUnevaluable { .. }
+            | RuleKind::BusUnevaluable { .. } => None,
+        });
+        let point = shown.and_then(|point| self.plan.points.get(usize::from(point.0)));
+        let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+        put("rule", rule.map(|rule| rule.id.clone()).into());
+        put("priority", rule.map(|rule| priority(rule.priority)).into());
+        put("device", device.map(|device| device.id.clone()).into());
+        put("device_zh", device.map(|device| device.name.zh.clone()).into());
+        put("device_en", device.map(|device| device.name.en.clone()).into());
+        put("title_zh", rule.map(|rule| rule.text.title.zh.clone()).into());
+        put("title_en", rule.map(|rule| rule.text.title.en.clone()).into());
+        put("action_zh", rule.map(|rule| rule.text.action.zh.clone()).into());
+        put("action_en", rule.map(|rule| rule.text.action.en.clone()).into());
+        put("norm_zh", rule.map(|rule| rule.text.norm.zh.clone()).into());
+        put("norm_en", rule.map(|rule| rule.text.norm.en.clone()).into());
+        put("point", point.map(|point| point.id.clone()).into());
+        put("unit", point.map(|point| point.unit.symbol()).into());
+        Some(())
+    }
+
     /// Device, outcome and figures of a cycle.
     pub fn cycle(&self, at: EngineTime, cycle: &Cycle) -> Option<(String, Value)> {
-        let ModulePlan::HeatCycle(module) = self.plan.modules.get(usize::from(cycle.module.0))?;
+        let ModulePlan::HeatCycle(module) = self.plan.modules.get(usize::from(cycle.module.0))? else {
+            return None;
+        };
         let device = self.plan.devices.get(usize::from(module.device.0))?;
         let outcome = match cycle.outcome {
             CycleOutcome::Judged(verdict) => code(&verdict),

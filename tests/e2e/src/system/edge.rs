@@ -325,15 +325,8 @@ impl Edge {
         };
         let beginning =
             Beginning { last_order: found.last_order, epoch: core.epoch().0, rise_after: Duration::ZERO };
-        let (sender, _orders, status) = uplink::new(
-            self.client.clone(),
-            &doors,
-            &clock,
-            urgent,
-            cursors,
-            &beginning,
-            &metrics,
-        );
+        let (sender, _orders, status) =
+            uplink::new(self.client.clone(), &doors, &clock, urgent, cursors, &beginning, &metrics);
         let sender = sender.paced(Jitter::None, ASK_EVERY);
         let seal = CancellationToken::new();
         let mut recording = JoinSet::new();
