@@ -37,7 +37,7 @@ pub(crate) struct Waste {
 pub(crate) type Noticed = (ModuleEvent, Option<f64>, Option<f64>);
 
 /// A bag that is still here.
-fn is_here(bag: &&BagState) -> bool {
+fn is_here(bag: &BagState) -> bool {
     bag.gone.is_none()
 }
 
@@ -197,12 +197,18 @@ impl Waste {
 
     /// When the oldest bag that is here was labelled.
     fn oldest(&self) -> Option<EngineTime> {
-        self.state.bags.iter().filter(is_here).map(|bag| bag.at).min()
+        self.state.bags.iter().filter(|bag| is_here(bag)).map(|bag| bag.at).min()
     }
 
     /// When the oldest bag that was never stored was labelled.
     fn at_source(&self) -> Option<EngineTime> {
-        self.state.bags.iter().filter(is_here).filter(|bag| bag.stored.is_none()).map(|bag| bag.at).min()
+        self.state
+            .bags
+            .iter()
+            .filter(|bag| is_here(bag))
+            .filter(|bag| bag.stored.is_none())
+            .map(|bag| bag.at)
+            .min()
     }
 
     /// When the bag that nobody has received for longest left.
@@ -223,7 +229,7 @@ impl Waste {
 
     /// By the output numbers of [`WastePlan`].
     pub(crate) fn output(&self, now: EngineTime, output: u8) -> Option<f64> {
-        let here = || self.state.bags.iter().filter(is_here);
+        let here = || self.state.bags.iter().filter(|bag| is_here(bag));
         let since = |at: Option<EngineTime>| at.map_or(0, |at| now.since(at)) as f64;
         match output {
             WastePlan::OLDEST_MS => Some(since(self.oldest())),

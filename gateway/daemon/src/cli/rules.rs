@@ -23,7 +23,7 @@ pub(super) fn test(path: &Path) -> anyhow::Result<u8> {
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         let source = Source { name: file.display().to_string(), text };
         worst = worst.max(match parse_pack(&source) {
-            Ok(pack) => one(&pack),
+            Ok(pack) => one(&pack)?,
             Err(problems) => {
                 explain(&problems, &source);
                 CONFIG
@@ -33,7 +33,7 @@ pub(super) fn test(path: &Path) -> anyhow::Result<u8> {
     Ok(worst)
 }
 
-fn one(pack: &Pack) -> u8 {
+fn one(pack: &Pack) -> anyhow::Result<u8> {
     let failed: Vec<String> = pack.tests.iter().flat_map(|test| run(pack, test)).collect();
     for fault in &failed {
         eprintln!("{fault}");
@@ -49,14 +49,14 @@ fn one(pack: &Pack) -> u8 {
         })
         .collect();
     explain(&untested, &pack.source);
-    println!(
+    super::say(&format_args!(
         "{}: {} tests, {} failed, {} rules with too few",
         pack.name,
         pack.tests.len(),
         failed.len(),
         untested.len()
-    );
-    if failed.is_empty() && untested.is_empty() { GOOD } else { WRONG }
+    ))?;
+    Ok(if failed.is_empty() && untested.is_empty() { GOOD } else { WRONG })
 }
 
 /// Where the rule's name stands.

@@ -121,7 +121,18 @@ impl Scene {
         let (word, cause) = match change.change {
             Change::Cleared(cause) => ("cleared".to_owned(), Some(code(&cause))),
             Change::Escalated(cause) => ("escalated".to_owned(), Some(code(&cause))),
-            told => (code(&told), None),
+            told @ (Change::Raised
+            | Change::Acknowledged
+            | Change::Quality
+            | Change::Gap
+            | Change::Recurred
+            | Change::Step
+            | Change::ReAlarmed
+            | Change::Suppression
+            | Change::Reset
+            | Change::Chattering
+            | Change::Provable
+            | Change::Aggravated) => (code(&told), None),
         };
         let detail = change.detail.unwrap_or_default();
         let mut fields = Map::new();

@@ -96,7 +96,7 @@ impl Sender {
     /// With this jitter of its pauses, and asking this often what the center has: for tests in virtual time.
     #[must_use]
     pub fn paced(self, jitter: Jitter, ask_every: Duration) -> Self {
-        Self { jitter, ask_every, ..self }
+        Self { ask_every, jitter, ..self }
     }
 
     /// Sends until told to stop, or until the gateway has to go on in another epoch ([`Risen`]).

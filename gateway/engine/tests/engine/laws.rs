@@ -416,12 +416,10 @@ proptest! {
         let (suppressed, with) = play(&history, |_, _, _| ());
         let (unsuppressed, without) = play(&quiet, |_, _, _| ());
         let process = |out: &[Conclusion]| -> Vec<_> {
-            out.iter().filter_map(|one| match &one.body {
-                ConclusionBody::Alert(change) => match change.change {
-                    Change::Raised | Change::Cleared(_) => Some((one.at, change.alert, change.change)),
-                    _ => None,
-                },
-                _ => None,
+            out.iter().filter_map(|one| {
+                let ConclusionBody::Alert(change) = &one.body else { return None };
+                matches!(change.change, Change::Raised | Change::Cleared(_))
+                    .then_some((one.at, change.alert, change.change))
             }).collect()
         };
         // A reset or an acknowledgement names an event, and events are numbered with those of suppression.

@@ -364,7 +364,10 @@ fn render(conclusion: &Conclusion, line_at: EngineTime) -> String {
             let Suppression { shelved, by_design, out_of_service } = change.suppression;
             let mut text = format!("{:?} {}", change.change, change.rule).to_lowercase();
             for (on, name) in [(shelved, "paused"), (by_design, "design"), (out_of_service, "out")] {
-                text += &if on { format!(" +{name}") } else { String::new() };
+                if on {
+                    text.push_str(" +");
+                    text.push_str(name);
+                }
             }
             text
         }
