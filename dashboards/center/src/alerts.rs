@@ -39,6 +39,8 @@ pub struct Raised<'p> {
     pub at: EngineTime,
     /// The cycle concluded just before it.
     pub cycle: Option<&'p Cycle>,
+    /// Of a box that was replaced, and unknown to the one that took its place: history, nobody's task any more.
+    pub tail: bool,
 }
 
 /// `red`, `orange`, `yellow`, `blue`.
@@ -121,6 +123,14 @@ pub async fn changed(
     let held = rows::find(tx, &with.row.gateway, "gateway", change.alert).await?;
     let is_raise = change.change == Change::Raised;
     let new = held.is_none();
+    // What both boxes know of is told by the one that is in use.
+    let known_before = held.as_ref().is_some_and(|held| {
+        let (epoch, seq) = held.record;
+        !with.gateway.keys.iter().any(|key| key.is_tail(epoch, seq))
+    });
+    if with.tail && known_before {
+        return Ok(());
+    }
     let mut alert = match held {
         Some(held) => held,
         None => fresh(tx, with, rule, change).await?,
@@ -132,12 +142,15 @@ pub async fn changed(
     if new || change.event > alert.row.event {
         regions(&mut alert, with, change);
     }
+    if with.tail {
+        supersede(&mut alert, with.clocks.civil(with.at, with.fallback).0);
+    }
     rows::keep(tx, &alert).await?;
     changes.alerts.insert(alert.row.n);
     if new {
         Metrics::count(&with.app.metrics.alerts_raised);
     }
-    if is_raise && alert.row.case.is_none() {
+    if is_raise && alert.row.case.is_none() && !with.tail {
         let case = cases::raise(tx, with.app, &alert, rule.priority, changes).await?;
         alert.row.case = Some(case);
         rows::keep(tx, &alert).await?;
@@ -146,6 +159,16 @@ pub async fn changed(
         cases::clear(tx, with.app, &alert, changes).await?;
     }
     Ok(())
+}
+
+/// Ended because the box that raised it is gone; one that it ended itself stays as it was.
+pub fn supersede(alert: &mut StoredAlert, now: i64) {
+    if alert.row.state != "cleared" {
+        "cleared".clone_into(&mut alert.row.state);
+        alert.row.clear_cause = Some(cause_code(ClearCause::Superseded).to_owned());
+        alert.row.cleared_at = Some(now);
+        alert.cleared = Some(alert.raised);
+    }
 }
 
 async fn fresh(

@@ -7,12 +7,13 @@ use anyhow::{Context as _, ensure};
 use center_casebook::{Actor, CaseEvent, CaseEventBody, Window};
 use gateway_evidence::{CaseFile, CaseStep, Contents, Entry, Made, Received, bundle, select};
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, GatewayId, InstitutionId, Seq, SiteId};
-use gateway_wire::{Enrolment, Kind, Maker, VerifyingKey};
+use gateway_wire::{Enrolment, Kind, Maker};
 
 use crate::civil::ClockTable;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::gateways::Enrolled;
+use crate::store::keys as store_keys;
 use crate::store::records::RecordRow;
 use crate::store::{CaseRow, Scope, Store};
 use crate::{keys, segments};
@@ -58,10 +59,12 @@ pub async fn export(
         segments::read(&folder, row.place).with_context(|| format!("record {}/{}", row.epoch, row.seq))
     };
     let records = chosen.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let history = store_keys::history(gateway.ring.gateway(), gateway.ring.first().to_bytes(), &gateway.keys, &key);
     let statement = enrolment(&gateway, clock.civil()).seal(&key);
     let made = bundle(
         &Contents {
-            gateway_key: VerifyingKey::from_bytes(&gateway.public_key)?,
+            ring: gateway.ring.clone(),
+            history: history.as_ref(),
             records: records.iter().map(Vec::as_slice).collect(),
             spans: selection.spans,
             window: selection.window,
@@ -146,12 +149,13 @@ fn received(row: &RecordRow) -> Received {
 /// The center vouches for the gateway anew: this statement is for whoever reads the bundle.
 fn enrolment(gateway: &Enrolled, now: CivilTime) -> Enrolment {
     Enrolment {
-        gateway_key: gateway.public_key,
+        gateway_key: gateway.ring.first().to_bytes(),
         institution: InstitutionId(gateway.institution.clone()),
         site: SiteId(gateway.site.clone()),
         epoch_floor: Epoch(gateway.epoch_floor),
         tls_keys: Vec::new(),
         issued: now,
+        gateway: None,
     }
 }
 

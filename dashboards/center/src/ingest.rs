@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use anyhow::Context as _;
 use gateway_model::{Epoch, Seq};
 use gateway_wire::{
-    Body, EPOCHS_MAX, EpochReceipt, Header, Kind, RANGES_MAX, Receipt, RecordError, Refused, VerifyingKey,
+    Body, EPOCHS_MAX, EpochReceipt, Header, Kind, RANGES_MAX, Receipt, RecordError, Refused, Standing,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::project::{self, Changes};
+use crate::succession;
 use crate::segments::{Append, Writer};
 use crate::store::audit;
 use crate::store::gateways::{self, Enrolled};
@@ -44,6 +45,8 @@ struct Checked {
     body: Option<Body>,
     hash: [u8; 32],
     bytes: Vec<u8>,
+    /// Signed with a key of the gateway that may not have signed it.
+    standing: Standing,
 }
 
 /// What one request brought.
@@ -101,7 +104,6 @@ fn check(app: &App, gateway: &Enrolled, body: &[u8]) -> Result<CheckedBatch, Api
             crate::error::words("数据批次无法解析。", &format!("The batch cannot be read: {error}.")),
         )
     })?;
-    let key = VerifyingKey::from_bytes(&gateway.public_key).context("the gateway's key")?;
     let mut checked = Vec::with_capacity(batch.len());
     let mut refused = Vec::new();
     for (index, bytes) in batch.into_iter().enumerate() {
@@ -133,18 +135,19 @@ fn check(app: &App, gateway: &Enrolled, body: &[u8]) -> Result<CheckedBatch, Api
             refuse("epoch");
             continue;
         }
-        match gateway_wire::open(&key, bytes) {
-            Ok(opened) => {
+        match gateway.ring.open_any(bytes) {
+            Ok((opened, standing)) => {
                 if let Err(not) = &opened.body {
                     tracing::warn!(gateway = gateway.id, cursor = %header.cursor(), ?not, "a record is kept but not understood");
                 }
                 let hash = gateway_wire::hash(bytes);
-                checked.push(Checked { header, kind, body: opened.body.ok(), hash, bytes: bytes.to_vec() });
+                checked.push(Checked { header, kind, body: opened.body.ok(), hash, bytes: bytes.to_vec(), standing });
             }
             Err(
                 RecordError::Signature
                 | RecordError::KeyId { .. }
                 | RecordError::Algorithm(_)
+                | RecordError::Period { .. }
                 | RecordError::Key,
             ) => {
                 Metrics::count(&app.metrics.refused_signature);
@@ -328,10 +331,20 @@ async fn index(
     let mut epochs: BTreeSet<(usize, i64)> = BTreeSet::new();
     for ((request, record), place) in new.values().zip(places) {
         let (gateway, record) = (&group[*request].gateway, &group[*request].records[*record]);
-        let row = row(gateway, record, place, now);
+        let mut row = row(gateway, record, place, now);
+        let counts = succession::counts(&mut tx, gateway, &row, record.standing).await?;
+        if !counts {
+            "revoked".clone_into(&mut row.state);
+            row.projected = true;
+        }
         records::add(&mut tx, &row).await?;
         epochs.insert((*request, row.epoch));
-        match &record.body {
+        match record.body.as_ref().filter(|_| counts) {
+            None if !counts => {
+                Metrics::count(&app.metrics.records_quarantined);
+                let about = format!("{}/{}", row.epoch, row.seq);
+                project::center_alert(&mut tx, app, gateway, project::REVOKED, &about, &mut changes).await?;
+            }
             Some(body) => {
                 Metrics::count(&app.metrics.records_stored);
                 project::record(&mut tx, app, gateway, &row, body, &mut changes).await?;
@@ -377,7 +390,10 @@ async fn index(
         if !request.refused.is_empty() {
             gateways::count_refused(&mut tx, id, request.refused.len() as i64).await?;
         }
-        project::sign_of_life(&mut tx, app, id, &mut changes).await?;
+        // Of the gateway that is in use: a box that was replaced is no sign of it.
+        if !request.gateway.former {
+            project::sign_of_life(&mut tx, app, id, &mut changes).await?;
+        }
     }
     tx.commit().await?;
     Metrics::count(&app.metrics.commits);

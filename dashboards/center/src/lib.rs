@@ -29,6 +29,7 @@ pub mod project;
 pub mod readings;
 pub mod segments;
 pub mod store;
+pub mod succession;
 pub mod tls;
 pub mod verifier;
 pub mod watch;

@@ -1,7 +1,8 @@
 //! `gateway run`: puts the parts together, and takes them apart again in the right order.
 //!
 //! Promises: one line on stdout when everything is up; if one part ends, all end; after SIGTERM or SIGINT the sources
-//! stop first, then the recorder seals what it has and writes a checkpoint.
+//! stop first, then the recorder seals what it has and writes a checkpoint. A new key begins with an epoch: when one is
+//! ordered everything stops in this way and begins again, within a second or two.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,9 +26,9 @@ use crate::metrics::Metrics;
 use crate::mqtt::{Address, Listener};
 use crate::page::{Facts, Page};
 use crate::recorder::core::{Core, Settings};
-use crate::recorder::start::{Found, Setup, start};
+use crate::recorder::start::{Found, Heritage, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
-use crate::state::{DataDir, Enrolled};
+use crate::state::{DataDir, Enrolled, keys_at};
 use crate::{history, mqtt, uplink};
 
 /// How long parts may take to end after they were told to.
@@ -36,6 +37,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const HISTORY_SEAL_MS: i64 = 300_000;
 
 /// What to run, and how.
+#[derive(Clone)]
 pub struct Options {
     /// The checked site.
     pub site: Site,
@@ -60,9 +62,24 @@ pub struct Up {
     pub epoch: u64,
 }
 
-/// Runs until `stop` or until a part ends. `up` is told when everything is up.
-pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)) -> anyhow::Result<()> {
-    let Options { site, data, wall, history } = options;
+/// How a run ended.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A new key signs from now on.
+    Rotated,
+}
+
+/// Runs until `stop` or until a part ends. `up` is told when everything is up, also after a change of keys.
+pub async fn run(options: Options, stop: CancellationToken, up: impl Fn(&Up)) -> anyhow::Result<()> {
+    while let Ended::Rotated = run_once(&options, &stop, &up).await? {
+        tracing::info!("the gateway signs with a new key from now on");
+    }
+    Ok(())
+}
+
+async fn run_once(options: &Options, stop: &CancellationToken, up: &impl Fn(&Up)) -> anyhow::Result<Ended> {
+    let Options { site, data, wall, history } = options.clone();
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
         "--history needs --demo-clock: a past that was fed in must say that it is simulated"
@@ -82,6 +99,8 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         move || begin(setup, &site, history.as_deref(), &civil, &metrics)
     };
     let (core, found) = tokio::task::spawn_blocking(begin).await.context("the recorder panicked")??;
+    data.forget_predecessor()?;
+    let rotation = core.rotation();
     let clock = Clock::start(wall.clone(), resume_at(&core, &wall, &civil));
     tracing::info!(epoch = core.epoch().0, cause = ?found.cause, "recording");
 
@@ -135,9 +154,17 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     if let Some(enrolled) = enrolled {
         let cursors = (data.position("uplink"), data.position("orders"));
         let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone())?;
+        let announced = client.clone();
+        let keys = keys_at(data.root())?.map(|(_, history)| history);
         let (sender, orders, shown) =
             uplink::new(client, &doors, &clock, urgent, cursors, found.last_order, &metrics);
-        parts.spawn("the uplink", sender.run(parts.stop.clone()));
+        let stop = parts.stop.clone();
+        parts.spawn("the uplink", async move {
+            if let Some(keys) = keys {
+                uplink::identity::announce(&announced, &keys, &stop).await;
+            }
+            sender.run(stop).await
+        });
         parts.spawn("the order listener", orders.run(parts.stop.clone()));
         status = Some(shown);
     } else if site.center.is_some() {
@@ -176,6 +203,7 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         // Parts that end because they were told to are no failure.
         biased;
         () = stop.cancelled() => Ok(()),
+        () = rotation.cancelled() => Ok(()),
         ended = parts.tasks.join_next() => ended.map_or(Ok(()), part_ended),
         ended = &mut recording => {
             let ended = ended.context("the recorder panicked").and_then(|ended| ended);
@@ -196,7 +224,13 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     } else {
         recording.await.context("the recorder panicked").and_then(|r| r)
     };
-    first.and(sealed)
+    first.and(sealed)?;
+    if !rotation.is_cancelled() || stop.is_cancelled() {
+        return Ok(Ended::Stopped);
+    }
+    let now = wall.civil().or_else(|| civil.civil(clock.now())).unwrap_or_default();
+    data.rotate(Epoch(this.epoch), now)?;
+    Ok(Ended::Rotated)
 }
 
 /// Cancelled at SIGTERM or SIGINT.
@@ -263,6 +297,10 @@ fn setup(
         key: data.key()?,
         plan: site.plan.clone(),
         epoch_floor: floor,
+        heritage: Heritage {
+            ring: keys_at(data.root())?.map(|(ring, _)| ring),
+            predecessor: data.predecessor()?,
+        },
         from: history.map(history::head).transpose()?.map(|head| gateway_model::CivilTime(head.from)),
         checkpoint: data.position("checkpoint"),
         settings: Settings {

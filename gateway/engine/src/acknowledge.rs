@@ -20,8 +20,10 @@ enum Place {
 
 impl Engine {
     pub(crate) fn command(&mut self, command: &Command, out: &mut Vec<Conclusion>) {
-        let CommandBody::Acknowledge { alert, event } = command.body;
-        let refusal = self.acknowledge(alert, event, out);
+        let refusal = match command.body {
+            CommandBody::Acknowledge { alert, event } => self.acknowledge(alert, event, out),
+            CommandBody::RotateKey => None,
+        };
         // The gateway's own page shows the alert itself; only an order is owed an answer.
         if let Some(order) = command.order {
             let outcome = refusal.map_or(OrderOutcome::Done, |code| OrderOutcome::Refused(code.to_string()));

@@ -58,6 +58,9 @@ pub struct Audit {
     points: BTreeMap<String, Account>,
     /// Readings due in gaps of which no plan is known.
     unplanned: u64,
+    /// Where the record before the present epoch's start ended.
+    seen: Option<EngineTime>,
+    last: Option<EngineTime>,
 }
 
 /// The sums.
@@ -85,7 +88,10 @@ impl Audit {
     /// Takes the next record.
     pub fn take(&mut self, header: &Header, body: &Body) {
         match body {
-            Body::Start(start) => self.cause = Some(start.cause),
+            Body::Start(start) => {
+                self.cause = Some(start.cause);
+                self.seen = self.last;
+            }
             Body::Config(config) => {
                 // The time until now was due by the plan before; a restart's is told by its gap record and due by it too.
                 self.plan_until(header.t1);
@@ -97,6 +103,7 @@ impl Audit {
             Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) => {}
         }
         self.plan_until(header.t1);
+        self.last = self.last.max(Some(header.t1));
     }
 
     /// The sums.
@@ -171,7 +178,9 @@ impl Audit {
             self.unplanned += gap.count;
             return;
         };
-        let span = self.clipped(gap.from, gap.to);
+        // A box that replaces another did not know of the records that came from the other's disk afterwards.
+        let told = self.seen.filter(|_| self.cause == Some(StartCause::Replaced)).unwrap_or(gap.from);
+        let span = self.clipped(gap.from.max(told), gap.to);
         let slots: Vec<(usize, u64)> = plan
             .points
             .iter()

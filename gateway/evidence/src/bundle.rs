@@ -1,14 +1,14 @@
 //! Makes bundles: chooses the records for a window and puts everything that a check needs into one file.
 
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, Seq};
-use gateway_wire::{FileRef, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, open, pack};
+use gateway_wire::{FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack};
 
 use crate::story::Story;
 use crate::verify::case::CaseFile;
 use crate::verify::numbers::Erased;
 use crate::verify::walk::Received;
 use crate::verify::{
-    CASE, CENTER_KEY, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, MANIFEST, PACKS, RECEIVED, RECORDS,
+    CASE, CENTER_KEY, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS,
     RECORDS_MAX,
 };
 use crate::{container, cover};
@@ -74,8 +74,10 @@ pub fn select(all: &[Entry], window: (EngineTime, EngineTime)) -> Selection {
 /// What goes into a bundle.
 #[derive(Debug, Clone)]
 pub struct Contents<'c> {
-    /// Whose records.
-    pub gateway_key: VerifyingKey,
+    /// Whose records: the gateway's keys, each with its period.
+    pub ring: KeyRing,
+    /// How the keys followed each other, where there was ever more than one.
+    pub history: Option<&'c KeyHistory>,
     /// As they were signed, in the order of their cursors.
     pub records: Vec<&'c [u8]>,
     /// [`Selection::spans`].
@@ -150,7 +152,7 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
     }
     let mut story = Story::new(contents.window);
     for (place, bytes) in contents.records.iter().enumerate() {
-        let opened = open(&contents.gateway_key, bytes).map_err(|source| Error::Record { place, source })?;
+        let opened = contents.ring.open(bytes).map_err(|source| Error::Record { place, source })?;
         if let Ok(body) = &opened.body {
             story.take(&opened.header, body);
         }
@@ -159,8 +161,11 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
         ("cover.zh.txt".into(), cover::text(&story, contents, cover::Lang::Zh).into_bytes()),
         ("cover.en.txt".into(), cover::text(&story, contents, cover::Lang::En).into_bytes()),
         ("report.html".into(), cover::html(&story, contents).into_bytes()),
-        (GATEWAY_KEY.into(), contents.gateway_key.to_bytes().to_vec()),
+        (GATEWAY_KEY.into(), contents.ring.first().to_bytes().to_vec()),
     ];
+    if let Some(history) = contents.history {
+        files.push((KEYS.into(), history.encode()));
+    }
     if let Some((center, statement)) = contents.enrolment {
         files.push((CENTER_KEY.into(), center.to_bytes().to_vec()));
         files.push((ENROLMENT.into(), statement.to_vec()));
@@ -188,7 +193,7 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
     }
     let manifest = Manifest {
         version: Manifest::VERSION,
-        gateway: contents.gateway_key.gateway_id(),
+        gateway: contents.ring.gateway(),
         maker: contents.maker,
         maker_key: maker.verifying_key().to_bytes(),
         window: contents.window,

@@ -32,7 +32,7 @@ pub use alert::{
 pub use conclusion::{
     Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
-pub use device_fact::DeviceFact;
+pub use device_fact::{Counters, DeviceFact};
 pub use id::{
     AlertId, Cursor, DeviceIx, Epoch, GatewayId, InstitutionId, ModuleIx, PointIx, RuleIx, Seq, SiteId,
 };

@@ -213,7 +213,8 @@ fn both_verifiers_find_a_conclusion_that_does_not_follow() {
     let devices = std::str::from_utf8(file(&bytes, "devices.toml")).unwrap();
     let made = gateway_evidence::bundle(
         &Contents {
-            gateway_key: key.verifying_key(),
+            ring: key.verifying_key().into(),
+            history: None,
             records: records.iter().map(Vec::as_slice).collect(),
             spans: selection.spans,
             window: selection.window,

@@ -8,9 +8,9 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
+use gateway_model::{CivilTime, Epoch, GatewayId, InstitutionId, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolRequest, Enrolment, Identity, Token, TokenError, VerifyingKey, hex, pack_orders,
+    EnrolAnswer, EnrolRequest, Enrolment, Identity, KeyHistory, Token, TokenError, VerifyingKey, hex, pack_orders,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -24,7 +24,8 @@ use crate::keys::hashed;
 use crate::metrics::Metrics;
 use crate::project::{Changes, sign_of_life};
 use crate::store::gateways::{self, Enrolled};
-use crate::store::{accounts, audit};
+use crate::store::{Tx, accounts, audit, keys};
+use crate::succession;
 
 /// How long a poll for orders waits for one, real time.
 const POLL: Duration = Duration::from_secs(30);
@@ -56,15 +57,22 @@ impl FromRequestParts<AppState> for Known {
             .and_then(|text| text.strip_prefix("Nonsite "))
             .ok_or_else(|| refuse(app, "token_missing"))?;
         let claimed = Token::claimed(text).map_err(|_| refuse(app, "token_malformed"))?;
-        let enrolled = app
+        let mut enrolled = app
             .store
             .enrolled(&claimed.to_string())
             .await
             .map_err(|error| ApiError::from(error).into_response())?
             .ok_or_else(|| refuse(app, "gateway_unknown"))?;
-        let key =
-            VerifyingKey::from_bytes(&enrolled.public_key).map_err(|_| refuse(app, "gateway_unknown"))?;
-        check(app, &key, text, parts).map_err(|code| refuse(app, code))?;
+        // The key in use, or one that has ended: then only what it sealed may still come.
+        let mut shown = Err("token_signature");
+        for period in enrolled.ring.periods().iter().rev() {
+            shown = check(app, &period.key, text, parts);
+            if shown != Err("token_signature") {
+                enrolled.former = period.key != *enrolled.ring.current();
+                break;
+            }
+        }
+        shown.map_err(|code| refuse(app, code))?;
         Ok(Self(enrolled))
     }
 }
@@ -124,10 +132,15 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
             words("注册码无效、已使用或已过期。", "The enrolment code is wrong, used or expired."),
         )
     })?;
+    if let Some(old) = request.replaces {
+        return replace(app, tx, &request, old, (institution, site)).await;
+    }
     let held = gateways::enrolled(&mut tx, &id).await?;
     let enrolled = held.unwrap_or_else(|| Enrolled {
         id: id.clone(),
-        public_key: request.gateway_key,
+        ring: key.into(),
+        keys: Vec::new(),
+        former: false,
         institution: institution.clone(),
         site: site.clone(),
         epoch_floor: 0,
@@ -142,11 +155,77 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
         epoch_floor: Epoch(enrolled.epoch_floor),
         tls_keys: app.tls_keys.clone(),
         issued: now,
+        gateway: None,
     };
     tracing::info!(gateway = id, "a gateway has joined");
-    let answer =
-        EnrolAnswer { center_key: app.key.verifying_key().to_bytes(), statement: statement.seal(&app.key) };
-    Ok(cbor(CBOR, answer.encode()))
+    Ok(answer(&app, &statement, None))
+}
+
+fn answer(app: &App, statement: &Enrolment, history: Option<KeyHistory>) -> Response {
+    let center_key = app.key.verifying_key().to_bytes();
+    cbor(CBOR, EnrolAnswer { center_key, statement: statement.seal(&app.key), history }.encode())
+}
+
+/// A new box in the place of an old one, at the premises that the code is for.
+async fn replace(
+    app: AppState,
+    mut tx: Tx,
+    request: &EnrolRequest,
+    old: GatewayId,
+    (institution, site): (String, String),
+) -> Result<Response, ApiError> {
+    let held = gateways::enrolled(&mut tx, &old.to_string()).await?;
+    let held = held.filter(|held| (&held.institution, &held.site) == (&institution, &site)).ok_or_else(|| {
+        ApiError::Conflict(
+            "replaces",
+            words(
+                "该场所没有这台网关:请核对网关编号和注册码。",
+                "There is no such gateway at the premises of this code: check its id, and for which site the code was made.",
+            ),
+        )
+    })?;
+    let row = succession::replace(&mut tx, &app, request, &held).await?;
+    let held = gateways::enrolled(&mut tx, &held.id).await?.ok_or(ApiError::NotFound)?;
+    tx.commit().await?;
+    let statement = Enrolment {
+        gateway_key: request.gateway_key,
+        institution: InstitutionId(institution),
+        site: SiteId(site),
+        epoch_floor: Epoch(row.from_epoch as u64 - 1),
+        tls_keys: app.tls_keys.clone(),
+        issued: app.clock.civil(),
+        gateway: Some(old),
+    };
+    let history = keys::history(old, held.ring.first().to_bytes(), &held.keys, &app.key);
+    Ok(answer(&app, &statement, history))
+}
+
+/// How the keys of a gateway followed each other, by its own word.
+pub(super) async fn gateway_keys(State(app): State<AppState>, body: Bytes) -> Result<StatusCode, ApiError> {
+    let history = KeyHistory::decode(&body).map_err(|error| {
+        ApiError::Malformed("malformed", words("密钥记录无法解析。", &format!("The keys cannot be read: {error}.")))
+    })?;
+    succession::rotated(&app, &history).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Skip {
+    #[serde(default)]
+    skip: usize,
+}
+
+/// What the box before this one had sent.
+pub(super) async fn predecessor(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    Query(skip): Query<Skip>,
+) -> Result<Response, ApiError> {
+    if gateway.former {
+        return Err(ApiError::Forbidden);
+    }
+    let records = succession::predecessor(&app, &gateway, skip.skip).await?;
+    Ok(cbor(CBOR_SEQ, gateway_wire::pack(&records)))
 }
 
 /// Records in, receipt out.
@@ -192,6 +271,9 @@ pub(super) async fn orders(
     let (epoch, seq) = after
         .parse()
         .ok_or_else(|| ApiError::invalid("after", "after 格式为 E/S。", "after is written E/S."))?;
+    if gateway.former {
+        return Err(ApiError::Forbidden);
+    }
     alive(&app, &gateway).await?;
     let until = tokio::time::Instant::now() + POLL;
     loop {

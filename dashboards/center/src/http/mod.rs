@@ -27,6 +27,8 @@ pub fn router(app: AppState) -> Router {
     let gateway = Router::new()
         .route("/gateway/v1/identity", get(gateway::identity))
         .route("/gateway/v1/enrol", post(gateway::enrol))
+        .route("/gateway/v1/keys", post(gateway::gateway_keys))
+        .route("/gateway/v1/predecessor", get(gateway::predecessor))
         .route("/gateway/v1/orders", get(gateway::orders))
         .route("/gateway/v1/records", post(gateway::records).layer(DefaultBodyLimit::max(BATCH_MAX)))
         .route(

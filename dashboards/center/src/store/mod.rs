@@ -16,6 +16,7 @@ pub mod alerts;
 pub mod audit;
 pub mod cases;
 pub mod gateways;
+pub mod keys;
 pub mod records;
 pub mod rows;
 
@@ -30,7 +31,10 @@ const READERS_MAX: u32 = 4;
 pub const PAGE_MAX: i64 = 500;
 
 /// Embedded in order; an applied one is never edited.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_center.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001_center.sql")),
+    (14, include_str!("../../migrations/0014_keys.sql")),
+];
 
 /// The database.
 #[derive(Debug, Clone)]

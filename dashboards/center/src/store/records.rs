@@ -40,7 +40,7 @@ pub struct RecordRow {
     pub t0: i64,
     /// Engine time of its last item.
     pub t1: i64,
-    /// `stored` or `quarantined`.
+    /// `stored`, `quarantined` (not understood) or `revoked` (signed with a key that had ended).
     pub state: String,
     /// Everything that follows from it is in the derived tables.
     pub projected: bool,
@@ -176,7 +176,7 @@ impl Store {
             None => (0, 0),
         };
         sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t0 <= $2
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t0 <= $2 AND state <> 'revoked'
                AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 2))) ORDER BY epoch, seq LIMIT $5"
         )))
         .bind(gateway)
@@ -184,6 +184,37 @@ impl Store {
         .bind(epoch)
         .bind(seq)
         .bind(gateway_evidence::RECORDS_MAX as i64)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// Records below `epoch` from the newest checkpoint on, with the first two of its epoch; at most a thousand behind
+    /// the first `skip`.
+    pub async fn records_to_go_on(&self, gateway: &str, epoch: i64, skip: usize) -> sqlx::Result<Vec<RecordRow>> {
+        let checkpoint = sqlx::query(
+            "SELECT epoch, seq FROM records WHERE gateway = $1 AND kind = 'checkpoint' AND state = 'stored' AND epoch < $2
+             ORDER BY epoch DESC, seq DESC LIMIT 1",
+        )
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_optional(self.read())
+        .await?;
+        let from: (i64, i64) = match checkpoint {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (0, 0),
+        };
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND epoch < $2 AND state <> 'revoked'
+               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 1))) ORDER BY epoch, seq LIMIT 1000 OFFSET $5"
+        )))
+        .bind(gateway)
+        .bind(epoch)
+        .bind(from.0)
+        .bind(from.1)
+        .bind(skip as i64)
         .fetch_all(self.read())
         .await?
         .iter()
@@ -292,7 +323,7 @@ impl Store {
     /// (records, bytes, quarantined) over all gateways.
     pub async fn record_totals(&self) -> sqlx::Result<(i64, i64, i64)> {
         let row = sqlx::query(
-            "SELECT count(*), coalesce(sum(length), 0), coalesce(sum(CASE WHEN state = 'quarantined' THEN 1 ELSE 0 END), 0)
+            "SELECT count(*), coalesce(sum(length), 0), coalesce(sum(CASE WHEN state <> 'stored' THEN 1 ELSE 0 END), 0)
              FROM records",
         )
         .fetch_one(self.read())

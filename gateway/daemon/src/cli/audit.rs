@@ -8,7 +8,6 @@ use clap::Args;
 use gateway_evidence::{Account, Audit as Sums};
 use gateway_journal::{Journal, Position};
 use gateway_model::BadCause;
-use gateway_wire::open;
 use serde_json::json;
 
 use super::{Ended, GOOD, INCOMPLETE, WRONG, export, journal, say};
@@ -38,7 +37,7 @@ pub(super) fn audit(asked: &Audit) -> Ended {
     let mut sums = Sums::new(from, from.plus(DAY_MS));
     let mut unread = 0_u64;
     for stored in journal.scan(Position::default()) {
-        match stored.ok().and_then(|stored| open(&key, &stored.bytes).ok()) {
+        match stored.ok().and_then(|stored| key.open(&stored.bytes).ok()) {
             Some(opened) => match &opened.body {
                 Ok(body) => sums.take(&opened.header, body),
                 Err(_) => unread += 1,

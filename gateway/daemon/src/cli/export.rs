@@ -8,11 +8,11 @@ use clap::Args;
 use gateway_evidence::{Contents, Entry, Selection, bundle, select};
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{CivilTime, ClockInput, EngineTime, Epoch, Input, Seq};
-use gateway_wire::{Body, Maker, VerifyingKey, open, peek};
+use gateway_wire::{Body, KeyRing, Maker, peek};
 
 use super::{Ended, GOOD, INCOMPLETE, journal, say};
 use crate::recorder::start::software;
-use crate::state::enrolled_at;
+use crate::state::{enrolled_at, keys_at};
 
 /// What `gateway journal export` is asked.
 #[derive(Args)]
@@ -47,9 +47,9 @@ pub(super) struct Index {
 
 pub(super) fn export(asked: &Export) -> Ended {
     let key = journal::signing_key(&asked.dir)?;
-    let public = key.verifying_key();
+    let ring = journal::key(&asked.dir)?;
     let (journal, _) = Journal::open_read_only(&journal::place(&asked.dir))?;
-    let index = index(&journal, &public)?;
+    let index = index(&journal, &ring)?;
     let engine = |text: &Option<String>, default: EngineTime| {
         text.as_ref().map_or(Ok(default), |text| index.engine(civil(text, index.utc_offset_min)?))
     };
@@ -61,12 +61,14 @@ pub(super) fn export(asked: &Export) -> Ended {
         let bytes = journal.read(position)?;
         records.push(bytes.with_context(|| format!("record {position} went away meanwhile; try again"))?);
     }
+    let history = keys_at(&journal::root(&asked.dir)?)?.map(|(_, history)| history);
     let packs = gateway_evidence::packs(&asked.packs).context("read the packs")?;
     let devices = devices(asked)?;
     let enrolled = enrolled_at(&asked.dir)?;
     let made = bundle(
         &Contents {
-            gateway_key: public,
+            ring,
+            history: history.as_ref(),
             records: records.iter().map(Vec::as_slice).collect(),
             spans,
             window,
@@ -102,14 +104,14 @@ pub(super) fn export(asked: &Export) -> Ended {
     Ok(if hints.is_empty() { GOOD } else { INCOMPLETE })
 }
 
-pub(super) fn index(journal: &Journal, key: &VerifyingKey) -> anyhow::Result<Index> {
+pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
     let mut index = Index { positions: vec![], entries: vec![], clocks: vec![], utc_offset_min: 0 };
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
         let (header, kind) = peek(&stored.bytes).with_context(|| format!("record {}", stored.position))?;
         // Whatever says something of civil time is kept, so nothing else has to be read here.
         if stored.class == Class::Keep
-            && let Ok(opened) = open(key, &stored.bytes)
+            && let Ok(opened) = key.open(&stored.bytes)
         {
             match opened.body {
                 Ok(Body::Inputs(inputs)) => {

@@ -14,12 +14,13 @@ use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, ClockInput, ClockSource, Command, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
+    Change, ClockInput, ClockSource, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
     GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq,
     StopCause, StorageState,
 };
-use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, SigningKey, hash, seal};
+use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, SigningKey, hash, seal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::full::Full;
 use super::room::Pending;
@@ -89,6 +90,10 @@ pub struct Core {
     pub(super) upkeep_at: EngineTime,
     /// When everything on disk is read through anew.
     pub(super) check_again_at: EngineTime,
+    /// The gateway's keys, for reading what older ones signed.
+    pub(super) ring: KeyRing,
+    /// Cancelled when somebody ordered a new key: the next epoch signs with it.
+    pub(super) rotation: CancellationToken,
 }
 
 /// The record that is being filled.
@@ -126,6 +131,11 @@ impl Core {
     /// What was said last of the room there is.
     pub fn storage(&self) -> StorageState {
         self.storage
+    }
+
+    /// Cancelled when somebody ordered a new key.
+    pub fn rotation(&self) -> CancellationToken {
+        self.rotation.clone()
     }
 
     /// Where engine time stands.
@@ -216,8 +226,12 @@ impl Core {
                     if expired {
                         self.expired(order, now)?;
                     } else {
+                        let rotates = body == CommandBody::RotateKey;
                         self.eat(Input::Command(Command { at: now, order: Some(order), author, body }));
                         self.seal(now)?;
+                        if rotates {
+                            self.rotation.cancel();
+                        }
                     }
                 }
                 // Not told before it is on disk: it will come again. The sender may also have gone away.

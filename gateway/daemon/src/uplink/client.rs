@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use gateway_model::{CivilTime, GatewayId};
 use gateway_wire::{
-    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, Order, Receipt, RecordError,
+    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, KeyHistory, Order, Receipt, RecordError,
     SigningKey, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -17,7 +17,7 @@ use crate::state::Enrolled;
 /// Opening a connection. Real time, like all limits here.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A batch, from the first byte to the receipt.
-const POST_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const POST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The center holds a question for orders for 30 s.
 const ORDERS_TIMEOUT: Duration = Duration::from_secs(45);
 /// The line is tested when nothing was heard for so long, …
@@ -87,8 +87,8 @@ pub fn http(url: &str, trust: Trust) -> anyhow::Result<reqwest::Client> {
 /// An enrolled gateway's calls.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    enrolled: Enrolled,
+    pub(super) http: reqwest::Client,
+    pub(super) enrolled: Enrolled,
     key: SigningKey,
     gateway: GatewayId,
 }
@@ -139,7 +139,7 @@ impl Client {
         Ok((orders, refused))
     }
 
-    fn token(&self, civil: CivilTime) -> String {
+    pub(super) fn token(&self, civil: CivilTime) -> String {
         format!("Nonsite {}", Token::make(&self.key, civil, &audience(&self.enrolled.center)))
     }
 }
@@ -151,7 +151,12 @@ pub fn audience(center: &VerifyingKey) -> String {
 
 /// First contact: nothing is sent before the center has shown that it holds the key of the code, and then only over a
 /// line that ends at a TLS key it has signed (or that public roots vouch for).
-pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Result<(Enrolled, Enrolment)> {
+pub async fn enrol(
+    url: &str,
+    code: &EnrolCode,
+    key: &SigningKey,
+    replaces: Option<GatewayId>,
+) -> anyhow::Result<Joined> {
     let url = url.trim_end_matches('/').to_owned();
     let identity = http(&url, Trust::Anyone)?
         .get(format!("{url}/gateway/v1/identity"))
@@ -175,6 +180,7 @@ pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Res
         gateway_key: key.verifying_key().to_bytes(),
         software: crate::recorder::start::software(),
         epoch: None,
+        replaces,
     };
     let sent = http(&url, Trust::Keys(identity.tls_keys))?
         .post(format!("{url}/gateway/v1/enrol"))
@@ -192,7 +198,18 @@ pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Res
     let bytes = answer(sent).await?;
     let answer = EnrolAnswer::decode(&bytes)?;
     let (center, enrolment) = answer.check(code, &key.verifying_key())?;
-    Ok((Enrolled { url, center, statement: answer.statement }, enrolment))
+    let enrolled = Enrolled { url, center, statement: answer.statement };
+    Ok(Joined { enrolled, enrolment, history: answer.history })
+}
+
+/// What joining a center brings.
+pub struct Joined {
+    /// To be kept.
+    pub enrolled: Enrolled,
+    /// What the center states.
+    pub enrolment: Enrolment,
+    /// The keys before, where this box replaces another.
+    pub history: Option<KeyHistory>,
 }
 
 /// What a 401 says: a gateway whose own clock is wrong learns the time from it.
@@ -203,7 +220,7 @@ struct Told {
 }
 
 /// The body of a good answer, or what a bad one means.
-async fn answer(mut response: Response) -> Result<Vec<u8>, CallError> {
+pub(super) async fn answer(mut response: Response) -> Result<Vec<u8>, CallError> {
     let status = response.status();
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let after = header(RETRY_AFTER.as_str())

@@ -8,6 +8,7 @@
 //! Leaves out: attachments, pinned TLS keys (public roots only so far).
 
 pub mod client;
+pub mod identity;
 pub mod ledger;
 pub mod tls;
 

@@ -11,7 +11,7 @@ use gateway::config::Site;
 use gateway::history::advance;
 use gateway::metrics::Metrics;
 use gateway::recorder::core::{Core, Settings};
-use gateway::recorder::start::{Found, Setup, start};
+use gateway::recorder::start::{Found, Heritage, Setup, start};
 use gateway::recorder::{Answers, Civil, Event, Urgent};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
@@ -57,6 +57,7 @@ impl Rig {
             key: data.key().unwrap(),
             plan: self.site.plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings: Settings {

@@ -210,6 +210,7 @@ impl Center {
             epoch_floor: Epoch(4),
             tls_keys: Vec::new(),
             issued: CivilTime(0),
+            gateway: None,
         };
         let center = books.key.verifying_key();
         Enrolled { url: url.to_owned(), center, statement: statement.seal(&books.key) }

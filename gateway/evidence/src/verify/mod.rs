@@ -30,6 +30,8 @@ pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const RECORDS: &str = "records";
 /// The gateway's public key, 32 bytes.
 pub(crate) const GATEWAY_KEY: &str = "gateway.key";
+/// How the gateway's keys followed each other, where there was ever more than one.
+pub(crate) const KEYS: &str = "keys";
 /// The center's public key, 32 bytes.
 pub(crate) const CENTER_KEY: &str = "center.key";
 /// The center's signed statement about the gateway.
@@ -59,6 +61,17 @@ impl<'b> Parts<'b> {
 
     pub(crate) fn key(&self, name: &str) -> Option<gateway_wire::VerifyingKey> {
         gateway_wire::VerifyingKey::from_bytes(self.file(name)?.try_into().ok()?).ok()
+    }
+
+    /// The gateway's keys. What says that one followed another is checked; whether the center that said so is to be
+    /// believed is for the line "identity".
+    pub(crate) fn ring(&self) -> Result<Option<gateway_wire::KeyRing>, String> {
+        let Some(first) = self.key(GATEWAY_KEY) else { return Ok(None) };
+        let Some(bytes) = self.file(KEYS) else { return Ok(Some(first.into())) };
+        let ring = gateway_wire::KeyHistory::decode(bytes)
+            .and_then(|history| history.ring(self.key(CENTER_KEY).as_ref()))
+            .map_err(|error| error.to_string())?;
+        if *ring.first() == first { Ok(Some(ring)) } else { Err("the first key is not the gateway's".to_owned()) }
     }
 }
 

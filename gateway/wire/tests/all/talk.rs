@@ -97,7 +97,7 @@ fn one_signed_thing_is_never_taken_for_another() {
 
 fn request() -> EnrolRequest {
     let gateway_key = key().verifying_key().to_bytes();
-    EnrolRequest { secret: "ABCD2345".into(), gateway_key, software: "0.1.0".into(), epoch: Some(Epoch(2)) }
+    EnrolRequest { secret: "ABCD2345".into(), gateway_key, software: "0.1.0".into(), epoch: Some(Epoch(2)), replaces: None }
 }
 
 #[test]
@@ -126,10 +126,12 @@ fn enrolment_ties_the_code_the_center_and_the_gateway_together() {
         epoch_floor: Epoch(5),
         tls_keys: vec![Fingerprint([3; 32])],
         issued: CivilTime(5),
+        gateway: None,
     };
     let answer = |by: &SigningKey, of: &SigningKey| EnrolAnswer {
         center_key: by.verifying_key().to_bytes(),
         statement: statement(of).seal(by),
+        history: None,
     };
     let good = answer(&center(), &key());
     assert_eq!(EnrolAnswer::decode(&good.encode()), Ok(good.clone()));

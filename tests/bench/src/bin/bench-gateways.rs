@@ -241,6 +241,7 @@ impl Api {
             gateway_key: key.verifying_key().to_bytes(),
             software: concat!("bench ", env!("CARGO_PKG_VERSION")).to_owned(),
             epoch: None,
+            replaces: None,
         };
         let answer = client
             .post(format!("{}/gateway/v1/enrol", self.options.center))
