@@ -71,14 +71,14 @@ enum Ended {
 }
 
 /// Runs until `stop` or until a part ends. `up` is told when everything is up, also after a change of keys.
-pub async fn run(options: Options, stop: CancellationToken, up: impl Fn(&Up)) -> anyhow::Result<()> {
-    while let Ended::Rotated = run_once(&options, &stop, &up).await? {
+pub async fn run(options: Options, stop: CancellationToken, mut up: impl FnMut(&Up)) -> anyhow::Result<()> {
+    while let Ended::Rotated = run_once(&options, &stop, &mut up).await? {
         tracing::info!("the gateway signs with a new key from now on");
     }
     Ok(())
 }
 
-async fn run_once(options: &Options, stop: &CancellationToken, up: &impl Fn(&Up)) -> anyhow::Result<Ended> {
+async fn run_once(options: &Options, stop: &CancellationToken, up: &mut impl FnMut(&Up)) -> anyhow::Result<Ended> {
     let Options { site, data, wall, history } = options.clone();
     anyhow::ensure!(
         history.is_none() || wall.simulated(),

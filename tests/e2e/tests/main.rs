@@ -11,6 +11,7 @@ mod kills;
 mod locks;
 mod mqtt;
 mod outage;
+mod replaced;
 mod rerun;
 mod sim;
 mod sim_peers;

@@ -143,7 +143,9 @@ pub async fn deliver(client: &Client, journal: &Journal) -> anyhow::Result<Deliv
         delivered.records += last - first + 1;
         let mut from = Position { epoch, seq: first };
         let opening = journal.read(from)?.into_iter().collect();
-        learn(&mut ledger, &post(client, &mut told, opening).await?);
+        let receipt = post(client, &mut told, opening).await?;
+        delivered.refused += receipt.refused.len() as u64;
+        learn(&mut ledger, &receipt);
         loop {
             let batch = batch(journal, &ledger, epoch, &mut from)?;
             if batch.is_empty() {
