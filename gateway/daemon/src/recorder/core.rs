@@ -14,7 +14,7 @@ use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, ClockInput, ClockSource, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
+    Change, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
     GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq,
     StopCause, StorageState,
 };
@@ -22,6 +22,7 @@ use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, Si
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::dating::Dating;
 use super::full::Full;
 use super::room::Pending;
 use super::{Answers, Civil, Event, Urgent};
@@ -40,10 +41,6 @@ const FRAMES_MAX: usize = 64;
 const HEARTBEAT_MS: i64 = 300_000;
 /// A checkpoint at least so often.
 const CHECKPOINT_MS: i64 = 86_400_000;
-/// Civil time is compared so often, …
-const CLOCK_CHECK_MS: i64 = 60_000;
-/// … and said anew when it has moved by more than this.
-const CLOCK_DRIFT_MS: i64 = 1_000;
 
 /// Which settings a core runs with.
 pub struct Settings {
@@ -77,7 +74,7 @@ pub struct Core {
     pub(super) checkpoint_position: Option<Position>,
     pub(super) checkpoint: crate::state::PositionFile,
     pub(super) clock_check_at: EngineTime,
-    pub(super) offset: Option<(i64, ClockSource)>,
+    pub(super) dating: Dating,
     /// Full: judged, but only what must not be lost is recorded.
     pub(super) full: Option<Full>,
     /// What was said last of the room there is.
@@ -461,45 +458,6 @@ impl Core {
     fn expired(&mut self, order: (u64, u64), now: EngineTime) -> anyhow::Result<()> {
         self.seal(now)?;
         self.say(ConclusionBody::Order { order, outcome: OrderOutcome::Expired }, now)
-    }
-
-    fn check_clock(&mut self, now: EngineTime) {
-        self.clock_check_at = now.plus(CLOCK_CHECK_MS);
-        let (source, error_ms) = self.settings.wall.source();
-        let Some(civil) = self.settings.wall.civil() else { return };
-        let offset_ms = civil.0.saturating_sub(now.0);
-        let moved = match self.offset {
-            Some((offset, ClockSource::System | ClockSource::Demo)) => {
-                offset.saturating_sub(offset_ms).abs() > CLOCK_DRIFT_MS
-            }
-            // The system's own clock is better than what a receipt says.
-            Some((_, ClockSource::Center | ClockSource::Unknown)) | None => true,
-        };
-        if moved {
-            self.clock(ClockInput { at: now, offset_ms, error_ms, source, since: None });
-        }
-    }
-
-    /// Taken only where no better source is known.
-    fn server_time(&mut self, civil_ms: i64, error_ms: i64, now: EngineTime) {
-        let offset_ms = civil_ms.saturating_sub(now.0);
-        let moved = match self.offset {
-            Some((_, ClockSource::System | ClockSource::Demo)) => false,
-            Some((offset, ClockSource::Center)) => {
-                offset.saturating_sub(offset_ms).abs() > CLOCK_DRIFT_MS.saturating_add(error_ms)
-            }
-            Some((_, ClockSource::Unknown)) | None => true,
-        };
-        if moved {
-            let source = ClockSource::Center;
-            self.clock(ClockInput { at: now, offset_ms, error_ms: Some(error_ms), source, since: None });
-        }
-    }
-
-    pub(super) fn clock(&mut self, clock: ClockInput) {
-        self.offset = Some((clock.offset_ms, clock.source));
-        self.settings.civil.set(clock.error_ms.map(|_| clock.offset_ms));
-        self.eat(Input::Clock(clock));
     }
 
     /// The clean end: a stop input, what follows from it, and a checkpoint, in one append.

@@ -9,6 +9,7 @@
 
 mod ask;
 pub mod core;
+mod dating;
 mod fold;
 mod full;
 pub mod replay;

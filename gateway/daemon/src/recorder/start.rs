@@ -22,12 +22,16 @@ use gateway_wire::{Body, ConfigBody, KeyRing, Opened, SigningKey, hash};
 use tokio_util::sync::CancellationToken;
 
 use super::core::{CONFIG_SEQ, Core, Open, Settings};
+use super::dating::Dating;
 use super::replay::Replayer;
 use super::room::missing;
 use crate::state::PositionFile;
 
 /// A stop leads to at most so many records of conclusions.
 const STOP_DEPTH: u64 = 8;
+
+/// Nobody leaves a box switched off for longer and then believes its clock.
+const DOWNTIME_MAX_MS: i64 = 400 * 86_400_000;
 
 /// What a recorder needs to begin.
 pub struct Setup {
@@ -120,7 +124,8 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
     let downtime_ms = past.sealed.and_then(|sealed| {
         known.error_ms?;
         let away = civil?.0 - sealed.civil(known.offset_ms).0;
-        (away >= 0).then_some(away)
+        // A clock that was never set, or set by a slip of the hand, says nothing of how long it was.
+        (0..=DOWNTIME_MAX_MS).contains(&away).then_some(away)
     });
     let at = match past.sealed {
         Some(sealed) => sealed.plus(downtime_ms.unwrap_or(0)),
@@ -175,7 +180,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         checkpoint,
         // In virtual time there is nothing to compare with.
         clock_check_at: if from.is_some() { EngineTime(i64::MAX) } else { at },
-        offset: None,
+        dating: Dating::default(),
         full: None,
         storage: StorageState::Enough,
         receipted: None,
