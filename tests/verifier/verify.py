@@ -208,6 +208,37 @@ def container(data):
     return line, names, manifest, records
 
 
+def instruments(names):
+    """What the records of section 9.4 tell of instruments, and what is wrong with them."""
+    found, wrong, plans = {}, [], {}
+    if "device-records" not in names:
+        return found, wrong
+    try:
+        ring, records = Ring.of(names), sequence(names["device-records"], 10_000)
+    except (Fault, ValueError, TypeError, IndexError) as fault:
+        return found, [("device-records", str(fault))]
+    if ring is None:
+        return found, [("device-records", "the gateway's key is not there")]
+    for place, data in enumerate(records):
+        seal = Seal(data, ring, [])
+        if seal.state != "valid" or not seal.in_period:
+            wrong.append((f"#{place}", seal.text or seal.state))
+        elif seal.kind == "config" and seal.content is not None:
+            plans[seal.record.at] = seal.content[0]
+        elif seal.kind == "inputs" and seal.content is not None:
+            plan = plans.get((seal.record.epoch, seal.record.config))
+            if plan is None:
+                wrong.append((cursor(seal.record.at), "the config it names is not there"))
+                continue
+            for kind, what in seal.eaten[0]:
+                if kind == "fact" and what[2][0] == 5 and what[0] < len(plan[2]):
+                    number, fields = what[2][1][0]
+                    found.setdefault(plan[2][what[0]][0], lines.Instrument()).take(number, fields)
+        else:
+            wrong.append((cursor(seal.record.at), "neither a config nor facts"))
+    return found, wrong
+
+
 def key_of(names, name):
     data = names.get(name)
     return data if data is not None and len(data) == 32 else None
@@ -608,7 +639,7 @@ def verify(data, policy):
         line, identity(names, manifest, seals, policy, walk), signatures(seals),
         sequence_line(manifest, seals, erased, faults), chain_line(manifest, seals, erased, faults, epochs),
         walk.liveness(manifest), walk.time(names.get("received"), bool(policy and policy.accept_simulated)),
-        walk.coverage(), lines.context(names, walk), again.finish(walk), Line("log", "none"),
+        walk.coverage(), lines.context(names, walk, *instruments(names)), again.finish(walk), Line("log", "none"),
         lines.case(names.get("case"), manifest, walk), Line("anchor", "none"), Line("limits", "none"),
     ]
     worst = max((one.status for one in report), key=lines.RANK.index)

@@ -6,3 +6,6 @@ CREATE TABLE gateway_keys (
     PRIMARY KEY (gateway, n)
 );
 CREATE UNIQUE INDEX gateway_keys_key ON gateway_keys (public_key);
+
+-- Records that tell of instruments: placed, replaced, calibrated, removed. Derived.
+CREATE TABLE device_records (gateway TEXT NOT NULL, epoch BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (gateway, epoch, seq));

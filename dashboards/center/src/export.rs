@@ -32,6 +32,8 @@ pub struct Exported {
     pub made: Made,
     /// Records in it.
     pub records: usize,
+    /// Records tell of its instruments.
+    pub instruments: bool,
 }
 
 /// Makes the bundle of a case.
@@ -60,6 +62,9 @@ pub async fn export(
     };
     let records = chosen.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let history = store_keys::history(gateway.ring.gateway(), gateway.ring.first().to_bytes(), &gateway.keys, &key);
+    let instruments = store.device_records(&gateway.id).await?;
+    let instruments = instruments.iter().map(|row| read(&row)).collect::<anyhow::Result<Vec<_>>>()?;
+    let told_instruments = !instruments.is_empty();
     let statement = enrolment(&gateway, clock.civil()).seal(&key);
     let made = bundle(
         &Contents {
@@ -70,6 +75,7 @@ pub async fn export(
             window: selection.window,
             packs: packs.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())).collect(),
             enrolment: Some((key.verifying_key(), &statement)),
+            device_records: instruments.iter().map(Vec::as_slice).collect(),
             devices,
             received: chosen.iter().map(|row| received(row)).collect(),
             erased: Vec::new(),
@@ -81,7 +87,7 @@ pub async fn export(
         &key,
     )?;
     store.close().await;
-    Ok(Exported { made, records: records.len() })
+    Ok(Exported { made, records: records.len(), instruments: told_instruments })
 }
 
 /// The span of engine time that the case is about.

@@ -165,20 +165,21 @@ fn export(asked: &Export) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exported =
         runtime.block_on(center::export::export(&config, &clock, asked.case, devices.as_deref(), &packs))?;
+    let known = devices.is_some() || exported.instruments;
     let made = exported.made;
     std::fs::write(&asked.output, &made.bytes)
         .with_context(|| format!("write {}", asked.output.display()))?;
     say(&serde_json::json!({
         "file": asked.output, "bytes": made.bytes.len(), "records": exported.records, "missing_packs": made.missing_packs,
-        "devices": devices.is_some(),
+        "devices": known,
     }))?;
     for pack in &made.missing_packs {
         eprintln!("pack {pack} is not in this release: name its folder with --packs");
     }
-    if devices.is_none() {
-        eprintln!("placement and calibration are missing; name the file with --devices");
+    if !known {
+        eprintln!("placement and calibration are missing: `gateway device` records them, or name a file with --devices");
     }
-    Ok(if made.missing_packs.is_empty() && devices.is_some() { 0 } else { 3 })
+    Ok(if made.missing_packs.is_empty() && known { 0 } else { 3 })
 }
 
 fn verify(file: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<u8> {

@@ -84,7 +84,10 @@ pub async fn record(
             return catch_up(tx, app, gateway, row, changes).await;
         }
         Body::Inputs(inputs) => {
-            clocks(tx, row, inputs, changes).await?;
+            clocks(tx, app, gateway, row, inputs, changes).await?;
+            if gateway_evidence::tells_of_instruments(body) {
+                records::add_device_record(tx, &row.gateway, row.epoch, row.seq).await?;
+            }
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
             last_values(tx, row, inputs, &plan).await?;
         }
@@ -223,6 +226,8 @@ async fn configured(
 
 async fn clocks(
     tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
     row: &RecordRow,
     inputs: &InputsBody,
     changes: &mut Changes,
@@ -246,7 +251,13 @@ async fn clocks(
             known,
         };
         records::add_clock(tx, &row.gateway, &said).await?;
-        let moves = before.offset_at(gateway_model::EngineTime(since)) != Some(clock.offset_ms);
+        let held = before.offset_at(gateway_model::EngineTime(since));
+        let moves = held != Some(clock.offset_ms);
+        let stepped = held.is_some_and(|held| held.saturating_sub(clock.offset_ms).saturating_abs() > CLOCK_STEP_MS);
+        if known && stepped {
+            let about = format!("{}/{}", row.epoch, row.seq);
+            center_alert(tx, app, gateway, CLOCK_STEP, &about, changes).await?;
+        }
         if known && moves {
             // The first word also dates everything before it.
             let from = if before.offset_now().is_none() { i64::MIN } else { since };
@@ -530,6 +541,11 @@ pub const REVOKED: CenterRule = (
     "已停用的网关密钥仍在签发记录",
     "A gateway key that had ended signed records",
 );
+/// The gateway's civil time moved by minutes: its clock was wrong before or is now.
+pub const CLOCK_STEP: CenterRule =
+    ("center/clock-step", Priority::Yellow, "网关时钟跳变超过5分钟", "Gateway's clock moved by more than five minutes");
+/// A clock that moves by less is set as clocks are, ms.
+const CLOCK_STEP_MS: i64 = 5 * 60_000;
 /// No sign of life.
 pub const SILENT: CenterRule =
     ("center/gateway-silent", Priority::Yellow, "网关失联", "Gateway not in contact");

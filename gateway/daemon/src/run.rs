@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
+use crate::door::Door;
 use crate::metrics::Metrics;
 use crate::mqtt::{Address, Listener};
 use crate::page::{Facts, Page};
@@ -172,6 +173,8 @@ async fn run_once(options: &Options, stop: &CancellationToken, up: &mut impl FnM
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
+    let door = Door::open(data.root(), site.plan.clone(), doors.inputs.clone(), clock.clone())?;
+    parts.spawn("the gateway's door", door.run(parts.stop.clone()));
     if let Some(plan) = &site.page {
         let listener =
             TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;

@@ -5,10 +5,11 @@ use gateway_wire::{FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningK
 
 use crate::story::Story;
 use crate::verify::case::CaseFile;
+use crate::verify::instruments::DEVICE_RECORDS_MAX;
 use crate::verify::numbers::Erased;
 use crate::verify::walk::Received;
 use crate::verify::{
-    CASE, CENTER_KEY, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS,
+    CASE, CENTER_KEY, DEVICE_RECORDS, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS,
     RECORDS_MAX,
 };
 use crate::{container, cover};
@@ -88,7 +89,9 @@ pub struct Contents<'c> {
     pub packs: Vec<(String, &'c [u8])>,
     /// The center's key and its signed statement about the gateway.
     pub enrolment: Option<(VerifyingKey, &'c [u8])>,
-    /// Placement and calibration; see [`crate::check_devices`].
+    /// Records that tell of instruments, each behind the config it names, whenever they were made.
+    pub device_records: Vec<&'c [u8]>,
+    /// Placement and calibration of devices of which no record tells; see [`crate::check_devices`].
     pub devices: Option<&'c str>,
     /// When the center received each record.
     pub received: Vec<Received>,
@@ -141,6 +144,9 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
     if contents.records.is_empty() {
         return Err(Error::Empty);
     }
+    if contents.device_records.len() > DEVICE_RECORDS_MAX {
+        return Err(Error::TooMuch(format!("{} records of instruments", contents.device_records.len())));
+    }
     if contents.records.len() > RECORDS_MAX {
         return Err(Error::TooMuch(format!("{} records", contents.records.len())));
     }
@@ -184,6 +190,9 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
             Some((_, bytes)) => files.push((format!("{PACKS}{name}-{}.toml", short(sha256)), bytes.to_vec())),
             None => missing_packs.push(format!("{name} {version}")),
         }
+    }
+    if !contents.device_records.is_empty() {
+        files.push((DEVICE_RECORDS.into(), pack(&contents.device_records)));
     }
     if let Some(text) = contents.devices {
         files.push((DEVICES.into(), text.as_bytes().to_vec()));

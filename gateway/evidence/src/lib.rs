@@ -34,6 +34,7 @@ pub use recompute::{Difference, Incomplete, Recomputed, Verdict, What, recompute
 pub use report::{Finding, Line, Outcome, Report, Status};
 pub use verify::case::{CaseFile, CaseStep};
 pub use verify::context::check_devices;
+pub use verify::instruments::tells_of_instruments;
 pub use verify::numbers::Erased;
 pub use verify::walk::Received;
 pub use verify::{RECORDS_MAX, verify};

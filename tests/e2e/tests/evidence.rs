@@ -220,6 +220,7 @@ fn both_verifiers_find_a_conclusion_that_does_not_follow() {
             window: selection.window,
             packs: Vec::new(),
             enrolment: None,
+            device_records: Vec::new(),
             devices: Some(devices),
             received: Vec::new(),
             erased: Vec::new(),

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use e2e::center::Center;
 use e2e::clock::real_now;
-use e2e::process::Finished;
+use e2e::ground::program;
+use e2e::process::{Finished, run};
 use e2e::records::{Found, at_center, at_gateway};
 use e2e::{Clock, Place, gateway};
 use ::gateway::clock::Wall;
@@ -23,10 +24,11 @@ use ::gateway::recorder::{Answers, Civil, Event, URGENT_MAX};
 use ::gateway::state::{DataDir, keys_at};
 use gateway_engine::intake::Answer;
 use gateway_model::{EngineTime, Epoch, PointIx, Raw, StartCause, StopCause};
-use gateway_wire::Enrolment;
+use gateway_wire::{Enrolment, SigningKey, hex};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::evidence::agree;
 use crate::sites::{bus, fridge, head};
 
 const MINUTE: i64 = 60_000;
@@ -210,6 +212,26 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
     let revoked = alerts(&center, "center/revoked-key").await;
     assert!(revoked.is_empty(), "what was sealed in time counts: {revoked:?}");
 
+    // The center's bundle of the case: two keys, each with its end, in one chain.
+    let case = center.api().list("/api/v1/cases?state=all", "cases").await[0]["id"].to_string();
+    let bundle = place.path().join("case.tar");
+    let made = run(&program("center"), [
+        "export", &case, "--data", center.data().to_str().unwrap(), "--demo-clock", clock.path().to_str().unwrap(),
+        "-o", bundle.to_str().unwrap(),
+    ]);
+    assert_eq!(made.code, Some(3), "devices are not known: {}", made.stderr);
+    let secret: [u8; 32] = std::fs::read(center.data().join("center.key")).unwrap().try_into().unwrap();
+    let fingerprint = hex(&SigningKey::from_bytes(&secret).verifying_key().fingerprint());
+    let policy = place.write("trust.toml", &format!("accept_simulated = true\n[[center]]\nkey_sha256 = \"{fingerprint}\"\n"));
+    let (verified, _) = agree(&bundle, &policy);
+    for line in ["identity", "signatures", "sequence", "chain"] {
+        assert_eq!(verified.line(line)["status"], "ok", "{:#}", verified.line(line));
+    }
+    assert_ne!(verified.line("recomputation")["status"], "failed", "{:#}", verified.line("recomputation"));
+    let keys = &verified.line("identity")["facts"]["keys"];
+    assert_eq!((&keys[0]["cause"], &keys[1]["cause"]), (&Value::from("first"), &Value::from("replaced")), "{keys}");
+    assert_eq!(keys[0]["last"], format!("3/{}", at_gateway(&old.data).last().unwrap().seq), "up to what it had sealed in time");
+
     // Somebody starts the old box again: what it seals now is kept, counts for nothing, and is said.
     old.life(now + DAY, now + DAY + HOUR, |_| 14.0);
     let late = said(&old.deliver(&old));
@@ -265,6 +287,26 @@ async fn a_key_rotates_during_a_backlog_and_each_record_is_checked_against_its_o
     // The gateway's own tools read what each of its keys signed.
     gateway::command(["journal", "fsck", one.data.to_str().unwrap()]).good();
     gateway::command(["rerun", one.data.to_str().unwrap()]).good();
+
+    // And a bundle that the gateway makes itself: whoever trusts the first key can follow it to the third.
+    let bundle = place.path().join("rotated.tar");
+    let made = gateway::command(["journal", "export", one.data.to_str().unwrap(), "-o", bundle.to_str().unwrap()]);
+    assert_eq!(made.code, Some(3), "devices are not known: {}", made.stderr);
+    let (ring, _) = keys_at(&one.data).unwrap().unwrap();
+    let trusted = format!("accept_simulated = true\n[[gateway]]\nkey = \"{}\"\n", hex(&ring.first().to_bytes()));
+    let policy = place.write("trust.toml", &trusted);
+    let (first, _) = agree(&bundle, &policy);
+    let identity = first.line("identity");
+    assert_eq!(identity["status"], "ok", "{identity:#}");
+    let causes: Vec<&str> = identity["facts"]["keys"].as_array().unwrap().iter().map(|key| key["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, ["first", "rotated", "rotated"]);
+    assert_eq!(first.line("chain")["status"], "ok");
+    assert_eq!(first.line("signatures")["facts"]["valid"], first.line("signatures")["facts"]["records"]);
+    // Who trusts the newest key only believes nothing that an older one signed.
+    let newest = format!("accept_simulated = true\n[[gateway]]\nkey = \"{}\"\n", hex(&ring.current().to_bytes()));
+    let policy = place.write("newest.toml", &newest);
+    let (first, _) = agree(&bundle, &policy);
+    assert_eq!(first.line("identity")["findings"][0]["code"], "unknown_key");
 }
 
 /// What `gateway run` does when it starts with more than one key.

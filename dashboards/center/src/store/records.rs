@@ -222,6 +222,21 @@ impl Store {
         .collect()
     }
 
+    /// Records that tell of a gateway's instruments, each behind the config it names.
+    pub async fn device_records(&self, gateway: &str) -> sqlx::Result<Vec<RecordRow>> {
+        let named = sqlx::query("SELECT epoch, seq FROM device_records WHERE gateway = $1 ORDER BY epoch, seq")
+            .bind(gateway)
+            .fetch_all(self.read())
+            .await?;
+        let mut rows = Vec::with_capacity(named.len() * 2);
+        for row in &named {
+            let Some(fact) = self.record(gateway, row.try_get(0)?, row.try_get(1)?).await? else { continue };
+            rows.extend(self.record(gateway, fact.epoch, fact.config).await?);
+            rows.push(fact);
+        }
+        Ok(rows)
+    }
+
     /// Engine time up to which everything of the gateway's newest epoch is here, without a hole.
     pub async fn covered_until(&self, gateway: &str) -> sqlx::Result<Option<i64>> {
         sqlx::query(
@@ -454,6 +469,17 @@ pub async fn add_clock(
     .bind(clock.known)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Remembers a record that tells of instruments.
+pub async fn add_device_record(connection: &mut SqliteConnection, gateway: &str, epoch: i64, seq: i64) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO device_records (gateway, epoch, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        .bind(gateway)
+        .bind(epoch)
+        .bind(seq)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

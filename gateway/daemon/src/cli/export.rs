@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gateway_evidence::{Contents, Entry, Selection, bundle, select};
+use gateway_evidence::{Contents, Entry, Selection, bundle, select, tells_of_instruments};
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{CivilTime, ClockInput, EngineTime, Epoch, Input, Seq};
 use gateway_wire::{Body, KeyRing, Maker, peek};
@@ -43,6 +43,8 @@ pub(super) struct Index {
     /// What was said of civil time, in the order in which it holds.
     clocks: Vec<(EngineTime, i64)>,
     pub(super) utc_offset_min: i16,
+    /// Records that tell of instruments, each behind the config it names.
+    instruments: Vec<Position>,
 }
 
 pub(super) fn export(asked: &Export) -> Ended {
@@ -62,6 +64,11 @@ pub(super) fn export(asked: &Export) -> Ended {
         records.push(bytes.with_context(|| format!("record {position} went away meanwhile; try again"))?);
     }
     let history = keys_at(&journal::root(&asked.dir)?)?.map(|(_, history)| history);
+    let instruments = index.instruments.iter().map(|at| {
+        let bytes = journal.read(*at)?;
+        bytes.with_context(|| format!("record {at}, which tells of an instrument, went away meanwhile; try again"))
+    });
+    let instruments: Vec<Vec<u8>> = instruments.collect::<anyhow::Result<_>>()?;
     let packs = gateway_evidence::packs(&asked.packs).context("read the packs")?;
     let devices = devices(asked)?;
     let enrolled = enrolled_at(&asked.dir)?;
@@ -74,6 +81,7 @@ pub(super) fn export(asked: &Export) -> Ended {
             window,
             packs: packs.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())).collect(),
             enrolment: enrolled.as_ref().map(|enrolled| (enrolled.center, enrolled.statement.as_slice())),
+            device_records: instruments.iter().map(Vec::as_slice).collect(),
             devices: devices.as_deref(),
             received: Vec::new(),
             erased: Vec::new(),
@@ -88,16 +96,16 @@ pub(super) fn export(asked: &Export) -> Ended {
         .with_context(|| format!("write {}", asked.output.display()))?;
     say(&serde_json::json!({
         "file": asked.output, "bytes": made.bytes.len(), "records": records.len(), "missing_packs": made.missing_packs,
-        "devices": devices.is_some(), "enrolled": enrolled.is_some(),
+        "devices": devices.is_some() || !instruments.is_empty(), "enrolled": enrolled.is_some(),
     }))?;
     let mut hints = String::new();
     for pack in &made.missing_packs {
         writeln!(hints, "pack {pack} is not in this release: name its folder with --packs")?;
     }
-    if devices.is_none() {
+    if devices.is_none() && instruments.is_empty() {
         writeln!(
             hints,
-            "no devices.toml: placement and calibration are missing; name the file with --devices"
+            "placement and calibration are missing: `gateway device` records them, or name a file with --devices"
         )?;
     }
     eprint!("{hints}");
@@ -105,7 +113,7 @@ pub(super) fn export(asked: &Export) -> Ended {
 }
 
 pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
-    let mut index = Index { positions: vec![], entries: vec![], clocks: vec![], utc_offset_min: 0 };
+    let mut index = Index { positions: vec![], entries: vec![], clocks: vec![], utc_offset_min: 0, instruments: vec![] };
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
         let (header, kind) = peek(&stored.bytes).with_context(|| format!("record {}", stored.position))?;
@@ -113,6 +121,10 @@ pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
         if stored.class == Class::Keep
             && let Ok(opened) = key.open(&stored.bytes)
         {
+            if opened.body.as_ref().is_ok_and(tells_of_instruments) {
+                let config = Position { epoch: header.epoch.0, seq: header.config.0 };
+                index.instruments.extend([config, stored.position]);
+            }
             match opened.body {
                 Ok(Body::Inputs(inputs)) => {
                     inputs.items.iter().for_each(|input| index.learn(header.epoch, input));

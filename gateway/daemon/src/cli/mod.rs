@@ -3,6 +3,7 @@
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
 mod audit;
+mod device;
 mod enrol;
 mod export;
 mod fsck;
@@ -104,6 +105,11 @@ enum Command {
     RotateKey {
         /// The data directory of a gateway.
         dir: PathBuf,
+    },
+    /// Says what happened to an instrument: placed, replaced, calibrated, removed. The gateway has to be running.
+    Device {
+        #[command(subcommand)]
+        what: device::Device,
     },
     /// Looks into a journal.
     Journal {
@@ -236,6 +242,7 @@ pub fn main() -> ExitCode {
         Command::Enrol { url, code, site, data, replaces } => {
             enrol::enrol(&url, code.as_deref(), &site, data, replaces)
         }
+        Command::Device { what } => device::device(what),
         Command::RotateKey { dir } => enrol::rotate(&dir),
         Command::Journal { command } => match command {
             JournalCommand::Stat { dir, json } => journal::stat(&dir, json),

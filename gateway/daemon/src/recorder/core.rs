@@ -210,6 +210,17 @@ impl Core {
                 Some(full) => full.refuse_entry(now),
                 None => self.eat(Input::Fact(fact)),
             },
+            Event::Entry { fact, taken } => match &mut self.full {
+                Some(full) => full.refuse_entry(now),
+                None => {
+                    self.eat(Input::Fact(fact));
+                    self.seal(now)?;
+                    if self.full.is_none() {
+                        // Who entered it may have gone away.
+                        let _told = taken.send(());
+                    }
+                }
+            },
             Event::Receipted(position) => self.receipted = Some(position),
             Event::Overrun { from, to, count } => {
                 let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };

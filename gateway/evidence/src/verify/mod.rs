@@ -7,6 +7,7 @@
 pub(crate) mod case;
 pub(crate) mod context;
 mod identity;
+pub(crate) mod instruments;
 pub(crate) mod numbers;
 mod recomputation;
 mod seals;
@@ -42,6 +43,8 @@ pub(crate) const ERASED: &str = "erased";
 pub(crate) const RECEIVED: &str = "received";
 /// Placement and calibration of devices.
 pub(crate) const DEVICES: &str = "devices.toml";
+/// The records that tell of instruments, with the configs they name, whenever they were made.
+pub(crate) const DEVICE_RECORDS: &str = "device-records";
 /// The center's case.
 pub(crate) const CASE: &str = "case";
 /// Rule packs lie below.
