@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod app;
 pub mod attachments;
+pub mod audit;
 pub mod auth;
 pub mod case_view;
 pub mod cases;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use gateway_model::{BadCause, EngineTime, Gap, GapCause, Input, Plan, Quality, StartCause, UncertainCause};
 use gateway_wire::{Body, Header, InputsBody};
+use serde_json::{Value, json};
 
 /// One point's sums over the span.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +45,52 @@ impl Account {
     /// Planned but not accounted for (or, negative, more than planned); 0 where nothing is planned.
     pub fn untold(&self) -> i64 {
         if self.planned == 0 { 0 } else { self.planned as i64 - self.due as i64 }
+    }
+}
+
+impl Account {
+    /// As one line of JSON: what `gateway audit --json` and `center audit --json` print.
+    pub fn json(&self, point: &str) -> Value {
+        json!({
+            "point": point, "planned": self.planned, "due": self.due, "kept": self.kept,
+            "within_deadband": self.within_deadband, "late": self.late, "failed": self.causes(),
+            "stopped": self.stopped, "crashed": self.crashed, "overload": self.overload,
+            "untold": self.untold(), "closes": self.closes(),
+        })
+    }
+
+    /// Failures by cause, those that happened.
+    fn causes(&self) -> serde_json::Map<String, Value> {
+        let causes = BadCause::ALL.iter().zip(self.failed).filter(|(_, n)| *n > 0);
+        causes.map(|(cause, n)| (format!("{cause:?}"), n.into())).collect()
+    }
+
+    /// Head of the columns of [`Account::row`].
+    pub fn head() -> String {
+        format!(
+            "{:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8} {:>8} {:>8} {:>8}",
+            "point", "planned", "due", "kept", "within", "late", "failed", "stopped", "crashed", "overload", "untold"
+        )
+    }
+
+    /// As one line for people.
+    pub fn row(&self, point: &str) -> String {
+        let failed: u64 = self.failed.iter().sum();
+        let by_cause: Vec<String> = self.causes().iter().map(|(cause, n)| format!("{cause} {n}")).collect();
+        format!(
+            "{point:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {failed:>7} {:>8} {:>8} {:>8} {:>8} {}{}",
+            self.planned,
+            self.due,
+            self.kept,
+            self.within_deadband,
+            self.late,
+            self.stopped,
+            self.crashed,
+            self.overload,
+            self.untold(),
+            by_cause.join(", "),
+            if self.closes() { "" } else { " THE SUM DOES NOT CLOSE" }
+        )
     }
 }
 

@@ -19,6 +19,7 @@ pub mod chain;
 mod chart;
 mod container;
 mod cover;
+mod dates;
 mod file;
 mod policy;
 mod recompute;
@@ -28,6 +29,7 @@ mod verify;
 
 pub use audit::{Account, Audit, Audited};
 pub use bundle::{Contents, Entry, Error as BundleError, Made, Selection, bundle, select};
+pub use dates::{Dates, civil};
 pub use file::{FileError, packs, verify_file};
 pub use policy::{GatewayTrust, PolicyError, TEMPLATE as POLICY_TEMPLATE, TrustPolicy};
 pub use recompute::{Difference, Incomplete, Recomputed, Verdict, What, recompute};

@@ -287,7 +287,7 @@ async fn a_day_of_the_demo_is_exported_and_verified_twice() {
 
     // Without placement and calibration the answer is that something is missing, not that it is good.
     let errors = export(&[], 3);
-    assert!(errors.contains("devices.toml"), "{errors}");
+    assert!(errors.contains("--devices"), "{errors}");
     let (first, second) = agree(&bundle, &policy);
     assert_eq!((first.verdict(), second.verdict()), ("incomplete", "incomplete"));
     assert_eq!(first.line("context")["findings"][0]["code"], "no_placement");

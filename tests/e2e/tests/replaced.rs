@@ -117,6 +117,19 @@ impl Box_ {
     }
 }
 
+/// The day at UTC+8, as a person writes it.
+fn day_at_the_site(at: i64) -> String {
+    // Days from 1970 to a date: the algorithm of Howard Hinnant's `civil_from_days`, for years after 1970.
+    let days = (at + 8 * HOUR).div_euclid(DAY) + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 fn said(finished: &Finished) -> Value {
     serde_json::from_str(finished.stdout.lines().last().unwrap()).unwrap()
 }
@@ -202,6 +215,20 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
     both.extend(identities(&at_gateway(&new.data)));
     assert_eq!(there.len(), both.len(), "nothing twice");
     assert_eq!(identities(&there), both, "nothing lost, byte for byte");
+
+    // Every reading that was due is accounted for, the same at both ends; of the days that one box lived through alone.
+    for (owner, moment) in [(&old, begin + DAY / 2), (&old, third + DAY), (&new, reborn)] {
+        let day = day_at_the_site(moment);
+        let ours = gateway::command(["audit", owner.data.to_str().unwrap(), "--day", &day, "--json"]);
+        let theirs = run(&program("center"), ["audit", &id, "--data", center.data().to_str().unwrap(), "--day", &day, "--json"]);
+        assert_eq!((ours.code, theirs.code), (Some(0), Some(0)), "{}{}", ours.stderr, theirs.stderr);
+        let sums: Value = serde_json::from_str(theirs.stdout.trim()).unwrap();
+        assert!(sums["closes"] == true && sums["due"].as_u64().unwrap() > 0, "{sums}");
+        if moment < now - DAY {
+            assert_eq!(ours.stdout, theirs.stdout, "{day}");
+            assert!(sums["untold"].as_i64().unwrap().abs() <= 2, "{sums}");
+        }
+    }
 
     // What it tells of is history: nobody is called for it, and nothing stays open that nobody will end.
     let hot = center.api().list("/api/v1/alerts?state=all", "alerts").await;

@@ -237,6 +237,39 @@ impl Store {
         Ok(rows)
     }
 
+    /// What the sums of a span need: every record in it, and of all others those that say what was due or why it is not
+    /// there, in order.
+    pub async fn records_for_audit(&self, gateway: &str, from: i64, to: i64) -> sqlx::Result<Vec<RecordRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND state <> 'revoked'
+               AND (kind IN ('start', 'config', 'gap') OR (t1 >= $2 AND t0 <= $3)) ORDER BY epoch, seq"
+        )))
+        .bind(gateway)
+        .bind(from)
+        .bind(to)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// How many numbers below the highest of each epoch are neither here nor said to be gone.
+    pub async fn missing(&self, gateway: &str) -> sqlx::Result<u64> {
+        let mut missing = 0;
+        for epoch in self.epochs(gateway).await?.iter().filter(|epoch| epoch.through < epoch.last) {
+            let row = sqlx::query("SELECT count(*) FROM records WHERE gateway = $1 AND epoch = $2 AND seq > $3")
+                .bind(gateway)
+                .bind(epoch.epoch)
+                .bind(epoch.through)
+                .fetch_one(self.read())
+                .await?;
+            let here: i64 = row.try_get(0)?;
+            missing += (epoch.last - epoch.through - here).max(0) as u64;
+        }
+        Ok(missing)
+    }
+
     /// Engine time up to which everything of the gateway's newest epoch is here, without a hole.
     pub async fn covered_until(&self, gateway: &str) -> sqlx::Result<Option<i64>> {
         sqlx::query(

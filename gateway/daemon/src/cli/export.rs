@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use gateway_evidence::{Contents, Entry, Selection, bundle, select, tells_of_instruments};
+use gateway_evidence::{Contents, Dates, Entry, Selection, bundle, select, tells_of_instruments};
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{CivilTime, ClockInput, EngineTime, Epoch, Input, Seq};
 use gateway_wire::{Body, KeyRing, Maker, peek};
@@ -41,7 +41,7 @@ pub(super) struct Index {
     positions: Vec<Position>,
     entries: Vec<Entry>,
     /// What was said of civil time, in the order in which it holds.
-    clocks: Vec<(EngineTime, i64)>,
+    clocks: Dates,
     pub(super) utc_offset_min: i16,
     /// Records that tell of instruments, each behind the config it names.
     instruments: Vec<Position>,
@@ -113,7 +113,7 @@ pub(super) fn export(asked: &Export) -> Ended {
 }
 
 pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
-    let mut index = Index { positions: vec![], entries: vec![], clocks: vec![], utc_offset_min: 0, instruments: vec![] };
+    let mut index = Index { positions: vec![], entries: vec![], clocks: Dates::default(), utc_offset_min: 0, instruments: vec![] };
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
         let (header, kind) = peek(&stored.bytes).with_context(|| format!("record {}", stored.position))?;
@@ -148,34 +148,20 @@ impl Index {
             entry.map_or(*at, |entry| entry.t0)
         };
         let from = since.map_or(*at, from);
-        self.clocks.retain(|(at, _)| *at < from);
-        self.clocks.push((from, *offset_ms));
+        self.clocks.learn(from, *offset_ms);
     }
 
     /// The engine time at which it was so late.
     pub(super) fn engine(&self, civil: CivilTime) -> anyhow::Result<EngineTime> {
-        let Some(first) = self.clocks.first() else {
-            bail!("no record says what the civil time was: leave out --from and --to");
-        };
-        let at = |offset: i64| EngineTime(civil.0.saturating_sub(offset));
-        let last = self.clocks.iter().rev().find(|(from, offset)| at(*offset) >= *from);
-        Ok(at(last.unwrap_or(first).1))
+        self.clocks
+            .engine(civil)
+            .context("no record says what the civil time was: leave out --from and --to")
     }
 }
 
 /// A moment as a person writes it; without a zone it is the site's.
 pub(super) fn civil(text: &str, utc_offset_min: i16) -> anyhow::Result<CivilTime> {
-    if let Ok(ms) = text.parse() {
-        return Ok(CivilTime(ms));
-    }
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(CivilTime(moment.as_millisecond()));
-    }
-    let local: jiff::civil::DateTime = text.parse().with_context(|| {
-        format!("{text:?} is no time: 2026-11-20, 2026-11-20T08:00 or 2026-11-20T08:00:00+08:00")
-    })?;
-    let zone = jiff::tz::TimeZone::fixed(jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60)?);
-    Ok(CivilTime(local.to_zoned(zone)?.timestamp().as_millisecond()))
+    gateway_evidence::civil(text, utc_offset_min).map_err(anyhow::Error::msg)
 }
 
 fn devices(asked: &Export) -> anyhow::Result<Option<String>> {
