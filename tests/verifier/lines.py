@@ -341,7 +341,26 @@ STEPS = {
 }
 
 
-def case(data, manifest, walk):
+def attachments(files, events, line):
+    """Section 10.12: every photo that a step names is there, or was erased by a logged act."""
+    try:
+        erased = [one[0] for one in loads(files["erased-attachments"])] if "erased-attachments" in files else []
+    except (Fault, ValueError, TypeError, IndexError):
+        line.fail("erased_attachments", "erased-attachments", "cannot be read")
+        return
+    for name, data in files.items():
+        if name.startswith("attachments/") and name != "attachments/" + sha256(data).hex():
+            line.fail("attachment", name, "not the bytes that its name says")
+    for step in events:
+        for named in step[11]:
+            if "attachments/" + named.hex() in files:
+                continue
+            code = "attachment_erased" if named in erased else "attachment_missing"
+            line.lack(code, step[0], named.hex())
+
+
+def case(files, manifest, walk):
+    data = files.get("case")
     if data is None:
         return Line("case", "none")
     line = Line("case")
@@ -388,6 +407,7 @@ def case(data, manifest, walk):
         elif code == "submitted" and deadline is not None and at > deadline:
             overdue += 1
         state = following or state
+    attachments(files, events, line)
     line.facts = {"case": number, "events": len(events), "state": state, "alerts": alerts, "overdue": overdue}
     return line
 

@@ -640,7 +640,7 @@ def verify(data, policy):
         sequence_line(manifest, seals, erased, faults), chain_line(manifest, seals, erased, faults, epochs),
         walk.liveness(manifest), walk.time(names.get("received"), bool(policy and policy.accept_simulated)),
         walk.coverage(), lines.context(names, walk, *instruments(names)), again.finish(walk), Line("log", "none"),
-        lines.case(names.get("case"), manifest, walk), Line("anchor", "none"), Line("limits", "none"),
+        lines.case(names, manifest, walk), Line("anchor", "none"), Line("limits", "none"),
     ]
     worst = max((one.status for one in report), key=lines.RANK.index)
     return {"failed": "invalid", "incomplete": "incomplete"}.get(worst, "valid"), report

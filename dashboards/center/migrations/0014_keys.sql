@@ -9,3 +9,7 @@ CREATE UNIQUE INDEX gateway_keys_key ON gateway_keys (public_key);
 
 -- Records that tell of instruments: placed, replaced, calibrated, removed. Derived.
 CREATE TABLE device_records (gateway TEXT NOT NULL, epoch BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (gateway, epoch, seq));
+
+-- Erased by a logged act: id and hash stay.
+ALTER TABLE attachments ADD COLUMN erased_at BIGINT;
+ALTER TABLE attachments ADD COLUMN erased_reason TEXT;

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, ensure};
 use center_casebook::{Actor, CaseEvent, CaseEventBody, Window};
-use gateway_evidence::{CaseFile, CaseStep, Contents, Entry, Made, Received, bundle, select};
+use gateway_evidence::{CaseFile, CaseStep, Contents, Entry, ErasedAttachment, Made, Received, bundle, select};
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, GatewayId, InstitutionId, Seq, SiteId};
 use gateway_wire::{Enrolment, Kind, Maker};
 
@@ -56,7 +56,7 @@ pub async fn export(
     let rows = store.records_for_evidence(&gateway.id, window.from.0, window.to.0 + BEHIND_MS).await?;
     let selection = select(&rows.iter().map(entry).collect::<Vec<_>>(), (window.from, window.to));
     let chosen: Vec<&RecordRow> = selection.places.iter().map(|place| &rows[*place]).collect();
-    let folder = config.data.join("segments");
+    let (folder, attachments) = (config.data.join("segments"), config.data.join("attachments"));
     let read = |row: &&RecordRow| {
         segments::read(&folder, row.place).with_context(|| format!("record {}/{}", row.epoch, row.seq))
     };
@@ -65,6 +65,20 @@ pub async fn export(
     let instruments = store.device_records(&gateway.id).await?;
     let instruments = instruments.iter().map(|row| read(&row)).collect::<anyhow::Result<Vec<_>>>()?;
     let told_instruments = !instruments.is_empty();
+    let mut packs = packs.to_vec();
+    for name in store.packs().await? {
+        packs.push((name.clone(), std::fs::read(attachments.join(&name)).with_context(|| format!("pack {name}"))?));
+    }
+    let case = case_file(id, &row, &events)?;
+    let (mut photos, mut erased_attachments) = (Vec::new(), Vec::new());
+    for named in case.events.iter().flat_map(|step| &step.attachments) {
+        let name = gateway_wire::hex(&named[..]);
+        let Some(known) = store.attachment(&Scope::All, &name).await? else { continue };
+        match known.erased {
+            Some((at, reason)) => erased_attachments.push(ErasedAttachment { hash: *named, at, reason }),
+            None => photos.push(std::fs::read(attachments.join(&name)).with_context(|| format!("attachment {name}"))?),
+        }
+    }
     let statement = enrolment(&gateway, clock.civil()).seal(&key);
     let made = bundle(
         &Contents {
@@ -79,7 +93,9 @@ pub async fn export(
             devices,
             received: chosen.iter().map(|row| received(row)).collect(),
             erased: Vec::new(),
-            case: Some(case_file(id, &row, &events)?),
+            case: Some(case),
+            attachments: photos.iter().map(Vec::as_slice).collect(),
+            erased_attachments,
             maker: Maker::Center,
             made_at: Some(clock.civil()),
             software: concat!("nonsite-center ", env!("CARGO_PKG_VERSION")),

@@ -155,7 +155,7 @@ async fn run_once(options: &Options, stop: &CancellationToken, up: &mut impl FnM
     if let Some(enrolled) = enrolled {
         let cursors = (data.position("uplink"), data.position("orders"));
         let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone())?;
-        let announced = client.clone();
+        let (announced, attaching) = (client.clone(), client.clone());
         let keys = keys_at(data.root())?.map(|(_, history)| history);
         let (sender, orders, shown) =
             uplink::new(client, &doors, &clock, urgent, cursors, found.last_order, &metrics);
@@ -167,6 +167,21 @@ async fn run_once(options: &Options, stop: &CancellationToken, up: &mut impl FnM
             sender.run(stop).await
         });
         parts.spawn("the order listener", orders.run(parts.stop.clone()));
+        // Whoever verifies a record needs the packs it names, whatever becomes of this box.
+        for pack in &site.packs {
+            if let Err(error) = uplink::attachments::offer(data.root(), pack.text.as_bytes()) {
+                tracing::warn!(pack = pack.name, error = format!("{error:#}"), "a pack is not kept for the center");
+            }
+        }
+        let attachments = uplink::attachments::Attachments {
+            client: attaching,
+            data: data.root().to_owned(),
+            status: shown.clone(),
+            newest: doors.newest.clone(),
+            clock: clock.clone(),
+            civil: civil.clone(),
+        };
+        parts.spawn("the sender of attachments", attachments.run(parts.stop.clone()));
         status = Some(shown);
     } else if site.center.is_some() {
         tracing::warn!(

@@ -5,6 +5,8 @@
 //! DIR/key.next       a new one, until it is certain that it signs from now on
 //! DIR/keys           the gateway's first key and how others followed it, where there are others
 //! DIR/predecessor    records of the box that this one replaces, until its own journal begins
+//! DIR/attachments/   what records name by its hash, until the center has it
+//! DIR/door           socket of the running gateway, for its owner
 //! DIR/enrolment      the center's signed statement, as received
 //! DIR/center         the center's address and public key
 //! DIR/journal/       records
@@ -303,7 +305,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {

@@ -4,12 +4,12 @@ use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, Seq};
 use gateway_wire::{FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack};
 
 use crate::story::Story;
-use crate::verify::case::CaseFile;
+use crate::verify::case::{CaseFile, ErasedAttachment};
 use crate::verify::instruments::DEVICE_RECORDS_MAX;
 use crate::verify::numbers::Erased;
 use crate::verify::walk::Received;
 use crate::verify::{
-    CASE, CENTER_KEY, DEVICE_RECORDS, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS,
+    ATTACHMENTS, CASE, ERASED_ATTACHMENTS, CENTER_KEY, DEVICE_RECORDS, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS,
     RECORDS_MAX,
 };
 use crate::{container, cover};
@@ -99,6 +99,10 @@ pub struct Contents<'c> {
     pub erased: Vec<Erased>,
     /// The center's case.
     pub case: Option<CaseFile>,
+    /// Photos that its steps name.
+    pub attachments: Vec<&'c [u8]>,
+    /// Those of them that were erased.
+    pub erased_attachments: Vec<ErasedAttachment>,
     /// Who makes it.
     pub maker: Maker,
     /// Now.
@@ -199,6 +203,15 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
     }
     if let Some(case) = &contents.case {
         files.push((CASE.into(), minicbor::to_vec(case).expect(encode)));
+    }
+    let mut attachments: Vec<_> = contents.attachments.iter().map(|bytes| (hash(bytes), bytes)).collect();
+    attachments.sort_unstable_by_key(|(hash, _)| *hash);
+    attachments.dedup_by_key(|(hash, _)| *hash);
+    for (hash, bytes) in attachments {
+        files.push((format!("{ATTACHMENTS}{}", gateway_wire::hex(&hash)), bytes.to_vec()));
+    }
+    if !contents.erased_attachments.is_empty() {
+        files.push((ERASED_ATTACHMENTS.into(), minicbor::to_vec(&contents.erased_attachments).expect(encode)));
     }
     let manifest = Manifest {
         version: Manifest::VERSION,

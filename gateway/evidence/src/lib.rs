@@ -34,7 +34,7 @@ pub use file::{FileError, packs, verify_file};
 pub use policy::{GatewayTrust, PolicyError, TEMPLATE as POLICY_TEMPLATE, TrustPolicy};
 pub use recompute::{Difference, Incomplete, Recomputed, Verdict, What, recompute};
 pub use report::{Finding, Line, Outcome, Report, Status};
-pub use verify::case::{CaseFile, CaseStep};
+pub use verify::case::{CaseFile, CaseStep, ErasedAttachment};
 pub use verify::context::check_devices;
 pub use verify::instruments::tells_of_instruments;
 pub use verify::numbers::Erased;

@@ -220,6 +220,8 @@ fn both_verifiers_find_a_conclusion_that_does_not_follow() {
             window: selection.window,
             packs: Vec::new(),
             enrolment: None,
+            attachments: Vec::new(),
+            erased_attachments: Vec::new(),
             device_records: Vec::new(),
             devices: Some(devices),
             received: Vec::new(),

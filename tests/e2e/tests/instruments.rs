@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
+use e2e::center::Center;
 use e2e::clock::real_now;
+use e2e::ground::root;
+use e2e::wait::until;
 use e2e::records::key;
 use e2e::{Gateway, Place, gateway};
-use gateway_wire::hex;
-use serde_json::Value;
+use gateway_wire::{hash, hex};
+use serde_json::{Value, json};
 
 use crate::evidence::agree;
 use crate::sites::{bus, fridge, head};
 
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 const DAY_MS: i64 = 86_400_000;
 
 fn told(data: &Path, what: &str, rest: &[&str]) -> e2e::process::Finished {
@@ -26,6 +30,41 @@ fn devices(place: &Place, data: &Path, policy: &Path) -> Value {
     let (first, _) = agree(&bundle, policy);
     assert_eq!(first.line("identity")["status"], "ok", "{:#}", first.line("identity"));
     first.line("context").clone()
+}
+
+/// Rule packs are what records name by a hash: they reach the center by themselves, in pieces, and stay there for whoever
+/// verifies a record when no release has them any more. Erasing is an act with a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_reach_the_center_and_only_a_logged_act_takes_them_away() {
+    let place = Place::new("packs");
+    let center = Center::start_with(&place, "").await;
+    let own = std::fs::read_to_string(root().join("gateway/packs/cold-chain.toml")).unwrap();
+    let site = head("lobby", Some(&center.url), "5s") + &bus("b", "tcp", "127.0.0.1:1") + &fridge("fridge-1", "b", "1s");
+    let mut running = Gateway::start(&place, &site, Some(&center), None).await;
+    let name = hex(&hash(own.as_bytes()));
+    let there = center.data().join("attachments").join(&name);
+    let mark = running.data().join("attachments").join(format!("{name}.sent"));
+    let arrived = || if there.exists() && mark.exists() { Ok(()) } else { Err("not there") };
+    until("the pack is at the center", PATIENCE, arrived);
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), own);
+    running.stop();
+
+    let api = center.api();
+    let unsaid = api.try_post(&format!("/api/v1/attachments/{name}/erase"), &json!({"reason": " "})).await.unwrap();
+    assert_eq!(unsaid.status, 422, "{}", unsaid.body);
+    let duty = center.person("duty").await;
+    let other = duty.try_post(&format!("/api/v1/attachments/{name}/erase"), &json!({"reason": "x"})).await.unwrap();
+    assert_eq!(other.status, 403, "{}", other.body);
+    api.post(&format!("/api/v1/attachments/{name}/erase"), &json!({"reason": "a person in the picture asked for it"})).await;
+    assert!(!there.exists());
+    let gone = api.try_get(&format!("/api/v1/attachments/{name}")).await.unwrap();
+    assert_eq!((gone.status.as_u16(), &gone.body["code"]), (410, &Value::from("erased")));
+    // Who still has the bytes cannot bring them again.
+    std::fs::remove_file(&mark).unwrap();
+    running.run().await;
+    until("the center wants it no more", PATIENCE, || if mark.exists() { Ok(()) } else { Err("no mark") });
+    assert!(!there.exists());
+    running.stop();
 }
 
 #[tokio::test]

@@ -268,6 +268,23 @@ pub(super) async fn attachment(
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EraseAsked {
+    reason: String,
+}
+
+/// A logged act: id and hash stay.
+pub(super) async fn erase_attachment(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(sha256): Path<String>,
+    Asked(asked): Asked<EraseAsked>,
+) -> Result<StatusCode, ApiError> {
+    attachments::erase(&app, &viewer, &sha256, &asked.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct ReadingsAsked {
     gateway: String,
     point: String,

@@ -307,8 +307,21 @@ pub(super) async fn attachment(
     State(app): State<AppState>,
     Known(gateway): Known,
     Path(sha256): Path<String>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
-    attachments::keep(&app, &gateway.id, Some(&gateway.institution), Some(&sha256), body).await?;
+    let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let whole = body.len() as u64;
+    let (offset, length) = (number("upload-offset").unwrap_or(0), number("upload-length").unwrap_or(whole));
+    attachments::part(&app, &gateway, &sha256, (offset, length), body).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How much of it is here.
+pub(super) async fn attachment_held(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    Path(sha256): Path<String>,
+) -> Result<Json<attachments::Held>, ApiError> {
+    Ok(Json(attachments::held(&app, &gateway.id, &sha256).await?))
 }

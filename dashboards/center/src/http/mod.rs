@@ -33,7 +33,7 @@ pub fn router(app: AppState) -> Router {
         .route("/gateway/v1/records", post(gateway::records).layer(DefaultBodyLimit::max(BATCH_MAX)))
         .route(
             "/gateway/v1/attachments/{sha256}",
-            put(gateway::attachment).layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
+            put(gateway::attachment).get(gateway::attachment_held).layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
         );
     let api = Router::new()
         .route("/api/v1/setup", post(api::setup))
@@ -55,6 +55,7 @@ pub fn router(app: AppState) -> Router {
             "/api/v1/attachments/{sha256}",
             get(api::attachment).put(api::put_attachment).layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
         )
+        .route("/api/v1/attachments/{sha256}/erase", post(api::erase_attachment))
         .route("/api/v1/readings", get(api::readings))
         .route("/api/v1/cycles", get(api::cycles))
         .route("/metrics", get(api::metrics))

@@ -81,6 +81,8 @@ pub(super) fn export(asked: &Export) -> Ended {
             window,
             packs: packs.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())).collect(),
             enrolment: enrolled.as_ref().map(|enrolled| (enrolled.center, enrolled.statement.as_slice())),
+            attachments: Vec::new(),
+            erased_attachments: Vec::new(),
             device_records: instruments.iter().map(Vec::as_slice).collect(),
             devices: devices.as_deref(),
             received: Vec::new(),

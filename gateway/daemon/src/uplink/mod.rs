@@ -7,6 +7,7 @@
 //!
 //! Leaves out: attachments, pinned TLS keys (public roots only so far).
 
+pub mod attachments;
 pub mod client;
 pub mod identity;
 pub mod ledger;

@@ -47,6 +47,10 @@ pub(crate) const DEVICES: &str = "devices.toml";
 pub(crate) const DEVICE_RECORDS: &str = "device-records";
 /// The center's case.
 pub(crate) const CASE: &str = "case";
+/// Photos that the case's steps name lie below, under their hash.
+pub(crate) const ATTACHMENTS: &str = "attachments/";
+/// Those of them that were erased by a logged act.
+pub(crate) const ERASED_ATTACHMENTS: &str = "erased-attachments";
 /// Rule packs lie below.
 pub(crate) const PACKS: &str = "packs/";
 

@@ -128,6 +128,8 @@ pub(crate) fn sealed_with(
         window: selection.window,
         packs: vec![("packs/cold-chain.toml".into(), PACK.as_bytes())],
         enrolment: Some((center().verifying_key(), &statement)),
+        attachments: Vec::new(),
+        erased_attachments: Vec::new(),
         device_records: Vec::new(),
         devices: Some(DEVICES),
         received: Vec::new(),
