@@ -61,7 +61,10 @@ pub async fn part(
     if app.store.attachments_of(&gateway.id).await? >= OF_GATEWAY_MAX {
         return Err(ApiError::Conflict(
             "too_many",
-            crate::error::words("该网关的附件数量已达上限。", "This gateway has brought as many attachments as are kept."),
+            crate::error::words(
+                "该网关的附件数量已达上限。",
+                "This gateway has brought as many attachments as are kept.",
+            ),
         ));
     }
     let path = part_of(app, &gateway.id, sha256)?;
@@ -83,7 +86,10 @@ pub async fn part(
             std::fs::create_dir_all(folder)?;
             let full = offset == 0 && std::fs::read_dir(folder)?.count() >= PARTS_MAX;
             if full {
-                return Err(std::io::Error::new(std::io::ErrorKind::QuotaExceeded, "too many halves of attachments"));
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::QuotaExceeded,
+                    "too many halves of attachments",
+                ));
             }
         }
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&target)?;
@@ -91,7 +97,8 @@ pub async fn part(
         file.sync_all()?;
         whole.then(|| std::fs::read(&target)).transpose()
     };
-    let all = tokio::task::spawn_blocking(append).await.map_err(|error| ApiError::Internal(error.into()))??;
+    let all =
+        tokio::task::spawn_blocking(append).await.map_err(|error| ApiError::Internal(error.into()))??;
     if let Some(all) = all {
         let kept = keep(app, &gateway.id, Some(&gateway.institution), Some(sha256), all.into(), true).await;
         // Kept or not what its name says: either way the pieces have served.
@@ -113,7 +120,8 @@ pub async fn erase(app: &App, viewer: &Viewer, sha256: &str, reason: &str) -> Re
     if !accounts::erase_attachment(&mut tx, &name, now, reason.trim()).await? {
         return Err(ApiError::NotFound);
     }
-    audit::note(&mut tx, now, &viewer.user.id, "erase_attachment", &format!("{name} {}", reason.trim())).await?;
+    audit::note(&mut tx, now, &viewer.user.id, "erase_attachment", &format!("{name} {}", reason.trim()))
+        .await?;
     tx.commit().await?;
     // Said before it is done: were it the other way round, a crash between would look like a loss.
     match tokio::fs::remove_file(app.attachments().join(&name)).await {
@@ -179,8 +187,11 @@ pub async fn keep(
             "The content is not the one that its name says.",
         ));
     }
-    let row = AttachmentRow { sha256, media_type: media_type.to_owned(), bytes: bytes.len() as i64, erased: None };
-    if let Some((at, reason)) = app.store.attachment(&Scope::All, &row.sha256).await?.and_then(|known| known.erased) {
+    let row =
+        AttachmentRow { sha256, media_type: media_type.to_owned(), bytes: bytes.len() as i64, erased: None };
+    if let Some((at, reason)) =
+        app.store.attachment(&Scope::All, &row.sha256).await?.and_then(|known| known.erased)
+    {
         return Err(ApiError::Erased(at, reason));
     }
     let path = app.attachments().join(&row.sha256);

@@ -31,7 +31,8 @@ pub async fn audit(config: &Config, gateway: &str, day: &str) -> anyhow::Result<
     let database = config.data.join("center.db");
     ensure!(database.exists(), "{} is not there: name the center's data with --data", database.display());
     let store = Store::open(&database).await?;
-    let known = store.enrolled(gateway).await?.with_context(|| format!("gateway {gateway} is not enrolled"))?;
+    let known =
+        store.enrolled(gateway).await?.with_context(|| format!("gateway {gateway} is not enrolled"))?;
     let plans = crate::plans::Plans::new(config.data.join("segments"));
     let newest = store.config_at(gateway, i64::MAX).await?.context("no config of this gateway is here")?;
     let offset = plans.of(&newest, &known.ring).await?.utc_offset_min;
@@ -46,7 +47,8 @@ pub async fn audit(config: &Config, gateway: &str, day: &str) -> anyhow::Result<
     let mut unread = 0;
     let folder = config.data.join("segments");
     for row in store.records_for_audit(gateway, from.0, to.0).await? {
-        let bytes = segments::read(&folder, row.place).with_context(|| format!("record {}/{}", row.epoch, row.seq))?;
+        let bytes = segments::read(&folder, row.place)
+            .with_context(|| format!("record {}/{}", row.epoch, row.seq))?;
         match known.ring.open(&bytes).ok().and_then(|opened| Some((opened.header, opened.body.ok()?))) {
             Some((header, body)) => sums.take(&header, &body),
             None => unread += 1,

@@ -109,7 +109,10 @@ impl ApiError {
             Self::Erased(_, reason) => (
                 StatusCode::GONE,
                 "erased",
-                Words { zh: format!("已依记录在案的操作删除:{reason}"), en: format!("Erased by a logged act: {reason}") },
+                Words {
+                    zh: format!("已依记录在案的操作删除:{reason}"),
+                    en: format!("Erased by a logged act: {reason}"),
+                },
             ),
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", words("内容过大。", "The content is too large."))

@@ -5,7 +5,9 @@
 
 use anyhow::{Context as _, ensure};
 use center_casebook::{Actor, CaseEvent, CaseEventBody, Window};
-use gateway_evidence::{CaseFile, CaseStep, Contents, Entry, ErasedAttachment, Made, Received, bundle, select};
+use gateway_evidence::{
+    CaseFile, CaseStep, Contents, Entry, ErasedAttachment, Made, Received, bundle, select,
+};
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, GatewayId, InstitutionId, Seq, SiteId};
 use gateway_wire::{Enrolment, Kind, Maker};
 
@@ -61,13 +63,17 @@ pub async fn export(
         segments::read(&folder, row.place).with_context(|| format!("record {}/{}", row.epoch, row.seq))
     };
     let records = chosen.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    let history = store_keys::history(gateway.ring.gateway(), gateway.ring.first().to_bytes(), &gateway.keys, &key);
+    let history =
+        store_keys::history(gateway.ring.gateway(), gateway.ring.first().to_bytes(), &gateway.keys, &key);
     let instruments = store.device_records(&gateway.id).await?;
     let instruments = instruments.iter().map(|row| read(&row)).collect::<anyhow::Result<Vec<_>>>()?;
     let told_instruments = !instruments.is_empty();
     let mut packs = packs.to_vec();
     for name in store.packs().await? {
-        packs.push((name.clone(), std::fs::read(attachments.join(&name)).with_context(|| format!("pack {name}"))?));
+        packs.push((
+            name.clone(),
+            std::fs::read(attachments.join(&name)).with_context(|| format!("pack {name}"))?,
+        ));
     }
     let case = case_file(id, &row, &events)?;
     let (mut photos, mut erased_attachments) = (Vec::new(), Vec::new());
@@ -76,7 +82,8 @@ pub async fn export(
         let Some(known) = store.attachment(&Scope::All, &name).await? else { continue };
         match known.erased {
             Some((at, reason)) => erased_attachments.push(ErasedAttachment { hash: *named, at, reason }),
-            None => photos.push(std::fs::read(attachments.join(&name)).with_context(|| format!("attachment {name}"))?),
+            None => photos
+                .push(std::fs::read(attachments.join(&name)).with_context(|| format!("attachment {name}"))?),
         }
     }
     let statement = enrolment(&gateway, clock.civil()).seal(&key);

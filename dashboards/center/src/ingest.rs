@@ -18,11 +18,11 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::project::{self, Changes};
-use crate::succession;
 use crate::segments::{Append, Writer};
 use crate::store::audit;
 use crate::store::gateways::{self, Enrolled};
 use crate::store::records::{self, RecordRow};
+use crate::succession;
 
 /// Requests that wait; when full, callers wait to be let in, which slows the gateways down.
 const QUEUE_MAX: usize = 64;
@@ -141,7 +141,14 @@ fn check(app: &App, gateway: &Enrolled, body: &[u8]) -> Result<CheckedBatch, Api
                     tracing::warn!(gateway = gateway.id, cursor = %header.cursor(), ?not, "a record is kept but not understood");
                 }
                 let hash = gateway_wire::hash(bytes);
-                checked.push(Checked { header, kind, body: opened.body.ok(), hash, bytes: bytes.to_vec(), standing });
+                checked.push(Checked {
+                    header,
+                    kind,
+                    body: opened.body.ok(),
+                    hash,
+                    bytes: bytes.to_vec(),
+                    standing,
+                });
             }
             Err(
                 RecordError::Signature

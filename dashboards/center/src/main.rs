@@ -200,7 +200,9 @@ fn export(asked: &Export) -> anyhow::Result<u8> {
         eprintln!("pack {pack} is not in this release: name its folder with --packs");
     }
     if !known {
-        eprintln!("placement and calibration are missing: `gateway device` records them, or name a file with --devices");
+        eprintln!(
+            "placement and calibration are missing: `gateway device` records them, or name a file with --devices"
+        );
     }
     Ok(if made.missing_packs.is_empty() && known { 0 } else { 3 })
 }

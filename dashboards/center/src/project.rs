@@ -253,7 +253,8 @@ async fn clocks(
         records::add_clock(tx, &row.gateway, &said).await?;
         let held = before.offset_at(gateway_model::EngineTime(since));
         let moves = held != Some(clock.offset_ms);
-        let stepped = held.is_some_and(|held| held.saturating_sub(clock.offset_ms).saturating_abs() > CLOCK_STEP_MS);
+        let stepped =
+            held.is_some_and(|held| held.saturating_sub(clock.offset_ms).saturating_abs() > CLOCK_STEP_MS);
         if known && stepped {
             let about = format!("{}/{}", row.epoch, row.seq);
             center_alert(tx, app, gateway, CLOCK_STEP, &about, changes).await?;
@@ -542,8 +543,12 @@ pub const REVOKED: CenterRule = (
     "A gateway key that had ended signed records",
 );
 /// The gateway's civil time moved by minutes: its clock was wrong before or is now.
-pub const CLOCK_STEP: CenterRule =
-    ("center/clock-step", Priority::Yellow, "网关时钟跳变超过5分钟", "Gateway's clock moved by more than five minutes");
+pub const CLOCK_STEP: CenterRule = (
+    "center/clock-step",
+    Priority::Yellow,
+    "网关时钟跳变超过5分钟",
+    "Gateway's clock moved by more than five minutes",
+);
 /// A clock that moves by less is set as clocks are, ms.
 const CLOCK_STEP_MS: i64 = 5 * 60_000;
 /// No sign of life.

@@ -64,7 +64,11 @@ pub async fn replace(
     }
     let known = |key: &VerifyingKey| key.to_bytes() == request.gateway_key;
     if known(old.ring.first()) {
-        return Err(ApiError::invalid("replaces", "新旧网关密钥相同。", "This is the key of the gateway itself."));
+        return Err(ApiError::invalid(
+            "replaces",
+            "新旧网关密钥相同。",
+            "This is the key of the gateway itself.",
+        ));
     }
     let epochs = records::epochs(tx, &old.id).await?;
     let newest = epochs.iter().map(|row| row.epoch).max().unwrap_or(0);
@@ -92,7 +96,10 @@ fn last(row: &EpochRow) -> (i64, i64) {
 /// What a gateway says of its own keys: those that are not known yet are taken in, each signed with the key before.
 pub async fn rotated(app: &App, history: &KeyHistory) -> Result<(), ApiError> {
     let refuse = |error: &dyn std::fmt::Display| {
-        ApiError::Malformed("keys", words("网关密钥记录无效。", &format!("The gateway's keys cannot be believed: {error}.")))
+        ApiError::Malformed(
+            "keys",
+            words("网关密钥记录无效。", &format!("The gateway's keys cannot be believed: {error}.")),
+        )
     };
     let said = history.ring(Some(&app.key.verifying_key())).map_err(|error| refuse(&error))?;
     let id = said.gateway().to_string();

@@ -223,7 +223,9 @@ async fn an_attachment_comes_in_pieces_and_is_kept_whole() {
         let request = request("PUT", path).header("upload-offset", offset).header("upload-length", length);
         send(&rig.router, request.body(bytes.to_vec().into()).unwrap()).await
     };
-    let held = async || send(&rig.router, request("GET", &path).body(axum::body::Body::empty()).unwrap()).await.json();
+    let held = async || {
+        send(&rig.router, request("GET", &path).body(axum::body::Body::empty()).unwrap()).await.json()
+    };
     assert_eq!(held().await, serde_json::json!({"offset": 0, "done": false}));
     assert_eq!(put(&path, 0, picture.len(), &picture[..70_000]).await.status, StatusCode::NO_CONTENT);
     // The answer was lost: the same piece again, and one from further on, are no pieces of this file.
@@ -233,7 +235,8 @@ async fn an_attachment_comes_in_pieces_and_is_kept_whole() {
     let request = |method: &str| {
         Request::builder().method(method).uri(&path).header(header::AUTHORIZATION, format!("Nonsite {token}"))
     };
-    let held = async || send(&rig.router, request("GET").body(axum::body::Body::empty()).unwrap()).await.json();
+    let held =
+        async || send(&rig.router, request("GET").body(axum::body::Body::empty()).unwrap()).await.json();
     assert_eq!(held().await, serde_json::json!({"offset": 70_000, "done": false}), "it survives a restart");
     let rest = request("PUT").header("upload-offset", 70_000).header("upload-length", picture.len());
     let rest = send(&rig.router, rest.body(picture[70_000..].to_vec().into()).unwrap()).await;

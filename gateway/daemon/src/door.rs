@@ -43,8 +43,18 @@ pub struct Told {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is the one of `DeviceFact`")]
 pub enum What {
-    Placed { serial: String, place: String, by: String, review: Option<String> },
-    Replaced { serial: String, successor: String, by: String, reset: bool },
+    Placed {
+        serial: String,
+        place: String,
+        by: String,
+        review: Option<String>,
+    },
+    Replaced {
+        serial: String,
+        successor: String,
+        by: String,
+        reset: bool,
+    },
     Calibrated {
         serial: String,
         certificate: String,
@@ -56,7 +66,11 @@ pub enum What {
         k: Option<String>,
         corrections: Vec<(String, String)>,
     },
-    Removed { serial: String, why: String, by: String },
+    Removed {
+        serial: String,
+        why: String,
+        by: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,10 +155,14 @@ async fn take(line: &str, plan: &Plan, inputs: &Inputs, clock: &Clock) -> anyhow
 fn fact(told: &Told, plan: &Plan) -> anyhow::Result<(DeviceIx, DeviceFact)> {
     let ids = || plan.devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>().join(", ");
     let slot = plan.devices.iter().position(|device| device.id == told.device);
-    let slot = slot.with_context(|| format!("there is no device {:?} here; there are {}", told.device, ids()))?;
+    let slot =
+        slot.with_context(|| format!("there is no device {:?} here; there are {}", told.device, ids()))?;
     let device = DeviceIx(u16::try_from(slot)?);
     let text = |what: &str, text: &str| -> anyhow::Result<String> {
-        ensure!(!text.trim().is_empty() && text.len() <= TEXT_MAX, "{what}: 1 to {TEXT_MAX} bytes belong there");
+        ensure!(
+            !text.trim().is_empty() && text.len() <= TEXT_MAX,
+            "{what}: 1 to {TEXT_MAX} bytes belong there"
+        );
         Ok(text.to_owned())
     };
     let per_point = |list: &[(String, String)]| -> anyhow::Result<Vec<(PointIx, Raw)>> {
@@ -163,7 +181,16 @@ fn fact(told: &Told, plan: &Plan) -> anyhow::Result<(DeviceIx, DeviceFact)> {
             by: text("by", by)?,
             counters: Some(if *reset { Counters::Reset } else { Counters::Kept }),
         },
-        What::Calibrated { serial, certificate, laboratory, done, valid_until, uncertainty, k, corrections } => {
+        What::Calibrated {
+            serial,
+            certificate,
+            laboratory,
+            done,
+            valid_until,
+            uncertainty,
+            k,
+            corrections,
+        } => {
             ensure!(done < valid_until, "the calibration is over before it was done");
             DeviceFact::Calibrated {
                 serial: text("serial", serial)?,
@@ -212,7 +239,9 @@ pub async fn say(data: &Path, told: &Told) -> anyhow::Result<()> {
     let mut line = String::new();
     let read = BufReader::new(stream.take(LINE_MAX));
     let mut read = read;
-    tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await.context("the gateway does not answer")??;
+    tokio::time::timeout(PATIENCE, read.read_line(&mut line))
+        .await
+        .context("the gateway does not answer")??;
     match serde_json::from_str(&line).context("the gateway's answer")? {
         Answer::Taken => Ok(()),
         Answer::Refused(why) => anyhow::bail!("{why}"),

@@ -79,7 +79,11 @@ pub async fn run(options: Options, stop: CancellationToken, mut up: impl FnMut(&
     Ok(())
 }
 
-async fn run_once(options: &Options, stop: &CancellationToken, up: &mut impl FnMut(&Up)) -> anyhow::Result<Ended> {
+async fn run_once(
+    options: &Options,
+    stop: &CancellationToken,
+    up: &mut impl FnMut(&Up),
+) -> anyhow::Result<Ended> {
     let Options { site, data, wall, history } = options.clone();
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
@@ -170,7 +174,11 @@ async fn run_once(options: &Options, stop: &CancellationToken, up: &mut impl FnM
         // Whoever verifies a record needs the packs it names, whatever becomes of this box.
         for pack in &site.packs {
             if let Err(error) = uplink::attachments::offer(data.root(), pack.text.as_bytes()) {
-                tracing::warn!(pack = pack.name, error = format!("{error:#}"), "a pack is not kept for the center");
+                tracing::warn!(
+                    pack = pack.name,
+                    error = format!("{error:#}"),
+                    "a pack is not kept for the center"
+                );
             }
         }
         let attachments = uplink::attachments::Attachments {

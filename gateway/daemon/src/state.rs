@@ -22,9 +22,7 @@ use std::path::{Path, PathBuf};
 
 use gateway_journal::Position;
 use gateway_model::{CivilTime, Epoch};
-use gateway_wire::{
-    KeyHistory, KeyRing, SigningKey, Succession, SuccessionCause, VerifyingKey, hex, unhex,
-};
+use gateway_wire::{KeyHistory, KeyRing, SigningKey, Succession, SuccessionCause, VerifyingKey, hex, unhex};
 
 /// Records of a box that is replaced: a day of sealing every five seconds, several times over.
 pub const PREDECESSOR_RECORDS_MAX: usize = 200_000;
@@ -153,7 +151,11 @@ impl DataDir {
     }
 
     /// Remembers how the keys followed each other; `center` said those that replaced a box.
-    pub fn keep_history(&self, history: &KeyHistory, center: Option<&VerifyingKey>) -> Result<(), StateError> {
+    pub fn keep_history(
+        &self,
+        history: &KeyHistory,
+        center: Option<&VerifyingKey>,
+    ) -> Result<(), StateError> {
         let center = center.map_or_else(|| "-".to_owned(), |center| hex(&center.to_bytes()));
         let mut text = format!("{}\n{center}\n", hex(&history.first));
         for said in &history.successions {
@@ -222,7 +224,8 @@ fn key_history(root: &Path) -> Result<Option<KeysFile>, StateError> {
             "-" => None,
             key => Some(VerifyingKey::from_bytes(&unhex(key)?).ok()?),
         };
-        let successions = lines.map(|line| Some(gateway_wire::unhex_any(line)?.into())).collect::<Option<_>>()?;
+        let successions =
+            lines.map(|line| Some(gateway_wire::unhex_any(line)?.into())).collect::<Option<_>>()?;
         Some(KeysFile { history: KeyHistory { first, successions }, center })
     };
     parsed().map(Some).ok_or(StateError::Damaged { path, what: "not a list of keys" })
@@ -259,7 +262,8 @@ fn current_key(root: &Path) -> Result<(SigningKey, bool), StateError> {
         return Ok((key.speaking_for(ring.gateway()), false));
     }
     let next = load("key.next")?.filter(current);
-    let lost = StateError::Damaged { path: root.join("keys"), what: "the secret of its newest key is not there" };
+    let lost =
+        StateError::Damaged { path: root.join("keys"), what: "the secret of its newest key is not there" };
     next.map(|key| (key.speaking_for(ring.gateway()), true)).ok_or(lost)
 }
 

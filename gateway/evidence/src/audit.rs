@@ -69,7 +69,17 @@ impl Account {
     pub fn head() -> String {
         format!(
             "{:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8} {:>8} {:>8} {:>8}",
-            "point", "planned", "due", "kept", "within", "late", "failed", "stopped", "crashed", "overload", "untold"
+            "point",
+            "planned",
+            "due",
+            "kept",
+            "within",
+            "late",
+            "failed",
+            "stopped",
+            "crashed",
+            "overload",
+            "untold"
         )
     }
 

@@ -1,7 +1,9 @@
 //! Makes bundles: chooses the records for a window and puts everything that a check needs into one file.
 
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, Seq};
-use gateway_wire::{FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack};
+use gateway_wire::{
+    FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack,
+};
 
 use crate::story::Story;
 use crate::verify::case::{CaseFile, ErasedAttachment};
@@ -9,8 +11,8 @@ use crate::verify::instruments::DEVICE_RECORDS_MAX;
 use crate::verify::numbers::Erased;
 use crate::verify::walk::Received;
 use crate::verify::{
-    ATTACHMENTS, CASE, ERASED_ATTACHMENTS, CENTER_KEY, DEVICE_RECORDS, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS,
-    RECORDS_MAX,
+    ATTACHMENTS, CASE, CENTER_KEY, DEVICE_RECORDS, DEVICES, ENROLMENT, ERASED, ERASED_ATTACHMENTS,
+    GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS, RECORDS_MAX,
 };
 use crate::{container, cover};
 
@@ -211,7 +213,8 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
         files.push((format!("{ATTACHMENTS}{}", gateway_wire::hex(&hash)), bytes.to_vec()));
     }
     if !contents.erased_attachments.is_empty() {
-        files.push((ERASED_ATTACHMENTS.into(), minicbor::to_vec(&contents.erased_attachments).expect(encode)));
+        files
+            .push((ERASED_ATTACHMENTS.into(), minicbor::to_vec(&contents.erased_attachments).expect(encode)));
     }
     let manifest = Manifest {
         version: Manifest::VERSION,

@@ -32,7 +32,8 @@ pub fn civil(text: &str, utc_offset_min: i16) -> Result<CivilTime, String> {
     let local: jiff::civil::DateTime = text.parse().map_err(|_| {
         format!("{text:?} is no time: 2026-11-20, 2026-11-20T08:00 or 2026-11-20T08:00:00+08:00")
     })?;
-    let offset = jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60).map_err(|error| error.to_string())?;
+    let offset =
+        jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60).map_err(|error| error.to_string())?;
     let zoned = local.to_zoned(jiff::tz::TimeZone::fixed(offset)).map_err(|error| error.to_string())?;
     Ok(CivilTime(zoned.timestamp().as_millisecond()))
 }

@@ -130,7 +130,11 @@ impl KeyRing {
     }
 
     /// Takes one more key in, after checking who says so.
-    pub fn succeed(&mut self, bytes: &[u8], center: Option<&VerifyingKey>) -> Result<Succession, RecordError> {
+    pub fn succeed(
+        &mut self,
+        bytes: &[u8],
+        center: Option<&VerifyingKey>,
+    ) -> Result<Succession, RecordError> {
         const WHAT: &str = "succession";
         let refuse = |why: &str| Err(RecordError::Content { what: WHAT, why: why.to_owned() });
         let (said, envelope) = Succession::taken_apart(bytes)?;
@@ -140,10 +144,16 @@ impl KeyRing {
         match (said.cause, center) {
             (SuccessionCause::Rotated, _) => envelope.verify(self.current())?,
             (SuccessionCause::Replaced, Some(center)) => envelope.verify(center)?,
-            (SuccessionCause::Replaced, None) => return refuse("the key of the center that said it is not there"),
+            (SuccessionCause::Replaced, None) => {
+                return refuse("the key of the center that said it is not there");
+            }
         }
         if self.periods.len() >= KEYS_MAX {
-            return Err(RecordError::TooMany { what: "keys", found: self.periods.len() + 1, limit: KEYS_MAX });
+            return Err(RecordError::TooMany {
+                what: "keys",
+                found: self.periods.len() + 1,
+                limit: KEYS_MAX,
+            });
         }
         if self.periods.iter().any(|period| period.key.to_bytes() == said.key) {
             return refuse("a key that was used before");

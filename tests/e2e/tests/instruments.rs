@@ -5,8 +5,8 @@ use std::path::Path;
 use e2e::center::Center;
 use e2e::clock::real_now;
 use e2e::ground::root;
-use e2e::wait::until;
 use e2e::records::key;
+use e2e::wait::until;
 use e2e::{Gateway, Place, gateway};
 use gateway_wire::{hash, hex};
 use serde_json::{Value, json};
@@ -39,7 +39,9 @@ async fn packs_reach_the_center_and_only_a_logged_act_takes_them_away() {
     let place = Place::new("packs");
     let center = Center::start_with(&place, "").await;
     let own = std::fs::read_to_string(root().join("gateway/packs/cold-chain.toml")).unwrap();
-    let site = head("lobby", Some(&center.url), "5s") + &bus("b", "tcp", "127.0.0.1:1") + &fridge("fridge-1", "b", "1s");
+    let site = head("lobby", Some(&center.url), "5s")
+        + &bus("b", "tcp", "127.0.0.1:1")
+        + &fridge("fridge-1", "b", "1s");
     let mut running = Gateway::start(&place, &site, Some(&center), None).await;
     let name = hex(&hash(own.as_bytes()));
     let there = center.data().join("attachments").join(&name);
@@ -55,7 +57,11 @@ async fn packs_reach_the_center_and_only_a_logged_act_takes_them_away() {
     let duty = center.person("duty").await;
     let other = duty.try_post(&format!("/api/v1/attachments/{name}/erase"), &json!({"reason": "x"})).await;
     assert_eq!(other.status, 403, "{}", other.body);
-    api.post(&format!("/api/v1/attachments/{name}/erase"), &json!({"reason": "a person in the picture asked for it"})).await;
+    api.post(
+        &format!("/api/v1/attachments/{name}/erase"),
+        &json!({"reason": "a person in the picture asked for it"}),
+    )
+    .await;
     assert!(!there.exists());
     let gone = api.try_get(&format!("/api/v1/attachments/{name}")).await.unwrap();
     assert_eq!((gone.status.as_u16(), &gone.body["code"]), (410, &Value::from("erased")));
@@ -77,17 +83,43 @@ async fn what_happens_to_an_instrument_is_evidence() {
     let policy = place.write("trust.toml", &format!("[[gateway]]\nkey = \"{}\"\n", hex(&public)));
     let (yesterday, soon) = ((real_now() - DAY_MS).to_string(), (real_now() + 300 * DAY_MS).to_string());
 
-    told(&data, "placed", &["--serial", "PT-1", "--place", "upper shelf", "--by", "p-7", "--review", "R-2026-17"]).good();
+    told(
+        &data,
+        "placed",
+        &["--serial", "PT-1", "--place", "upper shelf", "--by", "p-7", "--review", "R-2026-17"],
+    )
+    .good();
     let calibrated = |serial: &str, certificate: &str, done: &str| {
-        told(&data, "calibrated", &[
-            "--serial", serial, "--certificate", certificate, "--laboratory", "Institute of Metrology", "--done", done,
-            "--due", &soon, "--uncertainty", "temperature=0.30", "--k", "2", "--correction", "temperature=-0.10",
-        ])
+        told(
+            &data,
+            "calibrated",
+            &[
+                "--serial",
+                serial,
+                "--certificate",
+                certificate,
+                "--laboratory",
+                "Institute of Metrology",
+                "--done",
+                done,
+                "--due",
+                &soon,
+                "--uncertainty",
+                "temperature=0.30",
+                "--k",
+                "2",
+                "--correction",
+                "temperature=-0.10",
+            ],
+        )
     };
     calibrated("PT-1", "JL-0815", &yesterday).good();
     let context = devices(&place, &data, &policy);
     let fridge = &context["facts"]["devices"][0];
-    assert_eq!((&fridge["placement"], &fridge["certificate"]), (&Value::from("R-2026-17"), &Value::from("JL-0815")));
+    assert_eq!(
+        (&fridge["placement"], &fridge["certificate"]),
+        (&Value::from("R-2026-17"), &Value::from("JL-0815"))
+    );
     assert_eq!(context["status"], "ok", "{context:#}");
 
     // A new probe has to be calibrated itself: the certificate of the old one is not its own.
@@ -112,7 +144,8 @@ async fn what_happens_to_an_instrument_is_evidence() {
     assert!(away.code == Some(1) && away.stderr.contains("has to be running"), "{}", away.stderr);
     running.run().await;
     let context = devices(&place, &data, &policy);
-    let codes: Vec<&str> = context["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> =
+        context["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
     assert!(codes.contains(&"no_placement"), "{context:#}");
     running.stop();
     gateway::command(["rerun", data.to_str().unwrap()]).good();

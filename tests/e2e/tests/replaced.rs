@@ -8,12 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use e2e::center::Center;
-use e2e::clock::real_now;
-use e2e::ground::program;
-use e2e::process::{Finished, run};
-use e2e::records::{Found, at_center, at_gateway};
-use e2e::{Clock, Place, gateway};
 use ::gateway::clock::Wall;
 use ::gateway::config::{self, Site};
 use ::gateway::history::advance;
@@ -22,6 +16,12 @@ use ::gateway::recorder::core::{Core, Settings};
 use ::gateway::recorder::start::{Found as Began, Heritage, Setup, start};
 use ::gateway::recorder::{Answers, Civil, Event, URGENT_MAX};
 use ::gateway::state::{DataDir, keys_at};
+use e2e::center::Center;
+use e2e::clock::real_now;
+use e2e::ground::program;
+use e2e::process::{Finished, run};
+use e2e::records::{Found, at_center, at_gateway};
+use e2e::{Clock, Place, gateway};
 use gateway_engine::intake::Answer;
 use gateway_model::{EngineTime, Epoch, PointIx, Raw, StartCause, StopCause};
 use gateway_wire::{Enrolment, SigningKey, hex};
@@ -45,7 +45,9 @@ struct Box_ {
 
 impl Box_ {
     fn new(place: &Place, name: &str, url: &str) -> Self {
-        let text = head("lobby", Some(url), "30s") + &bus("b", "tcp", "127.0.0.1:1") + &fridge("fridge-1", "b", "1 min");
+        let text = head("lobby", Some(url), "30s")
+            + &bus("b", "tcp", "127.0.0.1:1")
+            + &fridge("fridge-1", "b", "1 min");
         let site = config::load_str("site.toml", &text).unwrap();
         let file = place.write(&format!("{name}.toml"), &text);
         Self { data: place.path().join(name), site, file, civil: Arc::default() }
@@ -125,7 +127,8 @@ fn day_at_the_site(at: i64) -> String {
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let (day, month) =
+        (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -177,20 +180,36 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
     old.life(second, second + DAY, |_| 5.0);
     let third = second + DAY + 10 * MINUTE;
     let (mut core, _) = old.begin(third);
-    old.live(&mut core, third, third + 2 * DAY, |at| if at > third + 2 * DAY - 3 * HOUR { 14.0 } else { 5.0 });
+    old.live(
+        &mut core,
+        third,
+        third + 2 * DAY,
+        |at| if at > third + 2 * DAY - 3 * HOUR { 14.0 } else { 5.0 },
+    );
     drop(core);
 
     // Destroyed. A new box takes its place; the code has to be for these premises, and the old gateway known there.
     let new = Box_::new(&place, "new", &center.url);
     let elsewhere = center.enrolment_code("cellar").await;
     let refused = gateway::command([
-        "enrol", &center.url, &elsewhere, "--replaces", &id,
-        "--site", new.file.to_str().unwrap(), "--data", new.data.to_str().unwrap(),
+        "enrol",
+        &center.url,
+        &elsewhere,
+        "--replaces",
+        &id,
+        "--site",
+        new.file.to_str().unwrap(),
+        "--data",
+        new.data.to_str().unwrap(),
     ]);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     let code = center.enrolment_code("lobby").await;
     let joined = new.enrol(&[&center.url, &code, "--replaces", &id]);
-    assert_eq!((&joined["gateway"], &joined["open_alerts"]), (&Value::from(id.clone()), &Value::from(1)), "{joined}");
+    assert_eq!(
+        (&joined["gateway"], &joined["open_alerts"]),
+        (&Value::from(id.clone()), &Value::from(1)),
+        "{joined}"
+    );
 
     // It goes on where the center had the old one: the first alert is open there too, and is not raised again.
     let reborn = now + 10 * MINUTE;
@@ -220,7 +239,10 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
     for (owner, moment) in [(&old, begin + DAY / 2), (&old, third + DAY), (&new, reborn)] {
         let day = day_at_the_site(moment);
         let ours = gateway::command(["audit", owner.data.to_str().unwrap(), "--day", &day, "--json"]);
-        let theirs = run(&program("center"), ["audit", &id, "--data", center.data().to_str().unwrap(), "--day", &day, "--json"]);
+        let theirs = run(
+            &program("center"),
+            ["audit", &id, "--data", center.data().to_str().unwrap(), "--day", &day, "--json"],
+        );
         assert_eq!((ours.code, theirs.code), (Some(0), Some(0)), "{}{}", ours.stderr, theirs.stderr);
         let sums: Value = serde_json::from_str(theirs.stdout.trim()).unwrap();
         assert!(sums["closes"] == true && sums["due"].as_u64().unwrap() > 0, "{sums}");
@@ -232,7 +254,8 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
 
     // What it tells of is history: nobody is called for it, and nothing stays open that nobody will end.
     let hot = center.api().list("/api/v1/alerts?state=all", "alerts").await;
-    let open: Vec<_> = hot.iter().filter(|alert| alert["state"] == "open" && alert["source"] == "gateway").collect();
+    let open: Vec<_> =
+        hot.iter().filter(|alert| alert["state"] == "open" && alert["source"] == "gateway").collect();
     assert!(open.is_empty(), "{open:?}");
     assert!(hot.iter().any(|alert| alert["clear_cause"] == "superseded"), "{hot:?}");
     assert_eq!(center.api().list("/api/v1/cases?state=all", "cases").await.len(), cases);
@@ -242,22 +265,42 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
     // The center's bundle of the case: two keys, each with its end, in one chain.
     let case = center.api().list("/api/v1/cases?state=all", "cases").await[0]["id"].to_string();
     let bundle = place.path().join("case.tar");
-    let made = run(&program("center"), [
-        "export", &case, "--data", center.data().to_str().unwrap(), "--demo-clock", clock.path().to_str().unwrap(),
-        "-o", bundle.to_str().unwrap(),
-    ]);
+    let made = run(
+        &program("center"),
+        [
+            "export",
+            &case,
+            "--data",
+            center.data().to_str().unwrap(),
+            "--demo-clock",
+            clock.path().to_str().unwrap(),
+            "-o",
+            bundle.to_str().unwrap(),
+        ],
+    );
     assert_eq!(made.code, Some(3), "devices are not known: {}", made.stderr);
     let secret: [u8; 32] = std::fs::read(center.data().join("center.key")).unwrap().try_into().unwrap();
     let fingerprint = hex(&SigningKey::from_bytes(&secret).verifying_key().fingerprint());
-    let policy = place.write("trust.toml", &format!("accept_simulated = true\n[[center]]\nkey_sha256 = \"{fingerprint}\"\n"));
+    let policy = place.write(
+        "trust.toml",
+        &format!("accept_simulated = true\n[[center]]\nkey_sha256 = \"{fingerprint}\"\n"),
+    );
     let (verified, _) = agree(&bundle, &policy);
     for line in ["identity", "signatures", "sequence", "chain"] {
         assert_eq!(verified.line(line)["status"], "ok", "{:#}", verified.line(line));
     }
     assert_ne!(verified.line("recomputation")["status"], "failed", "{:#}", verified.line("recomputation"));
     let keys = &verified.line("identity")["facts"]["keys"];
-    assert_eq!((&keys[0]["cause"], &keys[1]["cause"]), (&Value::from("first"), &Value::from("replaced")), "{keys}");
-    assert_eq!(keys[0]["last"], format!("3/{}", at_gateway(&old.data).last().unwrap().seq), "up to what it had sealed in time");
+    assert_eq!(
+        (&keys[0]["cause"], &keys[1]["cause"]),
+        (&Value::from("first"), &Value::from("replaced")),
+        "{keys}"
+    );
+    assert_eq!(
+        keys[0]["last"],
+        format!("3/{}", at_gateway(&old.data).last().unwrap().seq),
+        "up to what it had sealed in time"
+    );
 
     // Somebody starts the old box again: what it seals now is kept, counts for nothing, and is said.
     old.life(now + DAY, now + DAY + HOUR, |_| 14.0);
@@ -279,7 +322,10 @@ async fn a_key_rotates_during_a_backlog_and_each_record_is_checked_against_its_o
     let clock = Clock::start(&place, now, 1);
     let center = Center::start(&place, Some(&clock)).await;
     let one = Box_::new(&place, "one", &center.url);
-    let id = one.enrol(&[&center.url, &center.enrolment_code("lobby").await])["gateway"].as_str().unwrap().to_owned();
+    let id = one.enrol(&[&center.url, &center.enrolment_code("lobby").await])["gateway"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let begin = now - DAY;
     one.life(begin, begin + HOUR, |_| 5.0);
     // A thief copies the disk, key and all.
@@ -306,7 +352,11 @@ async fn a_key_rotates_during_a_backlog_and_each_record_is_checked_against_its_o
     thief.life(begin + 4 * HOUR, begin + 5 * HOUR, |_| 14.0);
     let stolen = said(&thief.deliver(&thief));
     assert_eq!(stolen["refused"], 1, "another record under a known number: {stolen}");
-    assert_eq!(alerts(&center, "center/revoked-key").await.len(), 1, "and what lies behind the numbers that are known");
+    assert_eq!(
+        alerts(&center, "center/revoked-key").await.len(),
+        1,
+        "and what lies behind the numbers that are known"
+    );
     let all = center.api().list("/api/v1/alerts", "alerts").await;
     assert!(all.iter().all(|alert| alert["source"] == "center"), "{all:?}");
     assert_eq!(alerts(&center, "center/equivocation").await.len(), 1);
@@ -317,20 +367,28 @@ async fn a_key_rotates_during_a_backlog_and_each_record_is_checked_against_its_o
 
     // And a bundle that the gateway makes itself: whoever trusts the first key can follow it to the third.
     let bundle = place.path().join("rotated.tar");
-    let made = gateway::command(["journal", "export", one.data.to_str().unwrap(), "-o", bundle.to_str().unwrap()]);
+    let made =
+        gateway::command(["journal", "export", one.data.to_str().unwrap(), "-o", bundle.to_str().unwrap()]);
     assert_eq!(made.code, Some(3), "devices are not known: {}", made.stderr);
     let (ring, _) = keys_at(&one.data).unwrap().unwrap();
-    let trusted = format!("accept_simulated = true\n[[gateway]]\nkey = \"{}\"\n", hex(&ring.first().to_bytes()));
+    let trusted =
+        format!("accept_simulated = true\n[[gateway]]\nkey = \"{}\"\n", hex(&ring.first().to_bytes()));
     let policy = place.write("trust.toml", &trusted);
     let (first, _) = agree(&bundle, &policy);
     let identity = first.line("identity");
     assert_eq!(identity["status"], "ok", "{identity:#}");
-    let causes: Vec<&str> = identity["facts"]["keys"].as_array().unwrap().iter().map(|key| key["cause"].as_str().unwrap()).collect();
+    let causes: Vec<&str> = identity["facts"]["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["cause"].as_str().unwrap())
+        .collect();
     assert_eq!(causes, ["first", "rotated", "rotated"]);
     assert_eq!(first.line("chain")["status"], "ok");
     assert_eq!(first.line("signatures")["facts"]["valid"], first.line("signatures")["facts"]["records"]);
     // Who trusts the newest key only believes nothing that an older one signed.
-    let newest = format!("accept_simulated = true\n[[gateway]]\nkey = \"{}\"\n", hex(&ring.current().to_bytes()));
+    let newest =
+        format!("accept_simulated = true\n[[gateway]]\nkey = \"{}\"\n", hex(&ring.current().to_bytes()));
     let policy = place.write("newest.toml", &newest);
     let (first, _) = agree(&bundle, &policy);
     assert_eq!(first.line("identity")["findings"][0]["code"], "unknown_key");
@@ -339,11 +397,15 @@ async fn a_key_rotates_during_a_backlog_and_each_record_is_checked_against_its_o
 /// What `gateway run` does when it starts with more than one key.
 async fn announce(one: &Box_) {
     let data = DataDir::open(&one.data).unwrap();
-    let client = ::gateway::uplink::client::Client::new(data.enrolled().unwrap().unwrap(), data.key().unwrap()).unwrap();
+    let client =
+        ::gateway::uplink::client::Client::new(data.enrolled().unwrap().unwrap(), data.key().unwrap())
+            .unwrap();
     let (_, history) = keys_at(data.root()).unwrap().unwrap();
     let patience = std::time::Duration::from_secs(20);
     let never = tokio_util::sync::CancellationToken::new();
-    tokio::time::timeout(patience, ::gateway::uplink::identity::announce(&client, &history, &never)).await.unwrap();
+    tokio::time::timeout(patience, ::gateway::uplink::identity::announce(&client, &history, &never))
+        .await
+        .unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{CivilTime, Epoch, GatewayId, InstitutionId, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolRequest, Enrolment, Identity, KeyHistory, Token, TokenError, VerifyingKey, hex, pack_orders,
+    EnrolAnswer, EnrolRequest, Enrolment, Identity, KeyHistory, Token, TokenError, VerifyingKey, hex,
+    pack_orders,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -203,7 +204,10 @@ async fn replace(
 /// How the keys of a gateway followed each other, by its own word.
 pub(super) async fn gateway_keys(State(app): State<AppState>, body: Bytes) -> Result<StatusCode, ApiError> {
     let history = KeyHistory::decode(&body).map_err(|error| {
-        ApiError::Malformed("malformed", words("密钥记录无法解析。", &format!("The keys cannot be read: {error}.")))
+        ApiError::Malformed(
+            "malformed",
+            words("密钥记录无法解析。", &format!("The keys cannot be read: {error}.")),
+        )
     })?;
     succession::rotated(&app, &history).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -310,7 +314,9 @@ pub(super) async fn attachment(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
-    let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let number = |name: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+    };
     let whole = body.len() as u64;
     let (offset, length) = (number("upload-offset").unwrap_or(0), number("upload-length").unwrap_or(whole));
     attachments::part(&app, &gateway, &sha256, (offset, length), body).await?;

@@ -33,7 +33,9 @@ pub fn router(app: AppState) -> Router {
         .route("/gateway/v1/records", post(gateway::records).layer(DefaultBodyLimit::max(BATCH_MAX)))
         .route(
             "/gateway/v1/attachments/{sha256}",
-            put(gateway::attachment).get(gateway::attachment_held).layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
+            put(gateway::attachment)
+                .get(gateway::attachment_held)
+                .layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
         );
     let api = Router::new()
         .route("/api/v1/setup", post(api::setup))

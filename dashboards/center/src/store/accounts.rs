@@ -163,13 +163,20 @@ impl Store {
 }
 
 /// Says that an attachment was erased, and why; false = there is none that is still here.
-pub async fn erase_attachment(connection: &mut SqliteConnection, sha256: &str, at: i64, reason: &str) -> sqlx::Result<bool> {
-    let done = sqlx::query("UPDATE attachments SET erased_at = $2, erased_reason = $3 WHERE sha256 = $1 AND erased_at IS NULL")
-        .bind(sha256)
-        .bind(at)
-        .bind(reason)
-        .execute(connection)
-        .await?;
+pub async fn erase_attachment(
+    connection: &mut SqliteConnection,
+    sha256: &str,
+    at: i64,
+    reason: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE attachments SET erased_at = $2, erased_reason = $3 WHERE sha256 = $1 AND erased_at IS NULL",
+    )
+    .bind(sha256)
+    .bind(at)
+    .bind(reason)
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -194,10 +194,11 @@ fn gateway(row: &SqliteRow, keys: Vec<KeyRow>) -> sqlx::Result<Enrolled> {
 
 /// What ingest needs to know of a gateway.
 pub async fn enrolled(connection: &mut SqliteConnection, id: &str) -> sqlx::Result<Option<Enrolled>> {
-    let row = sqlx::query("SELECT id, public_key, institution, site, epoch_floor FROM gateways WHERE id = $1")
-        .bind(id)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT id, public_key, institution, site, epoch_floor FROM gateways WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(row) = row else { return Ok(None) };
     gateway(&row, keys::of(connection, id).await?).map(Some)
 }

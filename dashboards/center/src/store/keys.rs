@@ -97,7 +97,12 @@ pub async fn add(connection: &mut SqliteConnection, gateway: &str, row: &KeyRow)
 }
 
 /// The record from which the box with key `n` says it goes on.
-pub async fn set_took(connection: &mut SqliteConnection, gateway: &str, n: i64, at: (i64, i64)) -> sqlx::Result<()> {
+pub async fn set_took(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    n: i64,
+    at: (i64, i64),
+) -> sqlx::Result<()> {
     sqlx::query("UPDATE gateway_keys SET took_epoch = $3, took_seq = $4 WHERE gateway = $1 AND n = $2")
         .bind(gateway)
         .bind(n)
@@ -109,7 +114,12 @@ pub async fn set_took(connection: &mut SqliteConnection, gateway: &str, n: i64, 
 }
 
 /// The key before number `n` counts up to this record.
-pub async fn set_before(connection: &mut SqliteConnection, gateway: &str, n: i64, at: (i64, i64)) -> sqlx::Result<()> {
+pub async fn set_before(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    n: i64,
+    at: (i64, i64),
+) -> sqlx::Result<()> {
     sqlx::query("UPDATE gateway_keys SET before_epoch = $3, before_seq = $4 WHERE gateway = $1 AND n = $2")
         .bind(gateway)
         .bind(n)
@@ -129,7 +139,12 @@ pub fn ring(first: [u8; 32], rows: &[KeyRow]) -> Result<KeyRing, RecordError> {
 }
 
 /// The same, signed, for others; `None` where there was never a second key.
-pub fn history(gateway: GatewayId, first: [u8; 32], rows: &[KeyRow], center: &SigningKey) -> Option<KeyHistory> {
+pub fn history(
+    gateway: GatewayId,
+    first: [u8; 32],
+    rows: &[KeyRow],
+    center: &SigningKey,
+) -> Option<KeyHistory> {
     let successions = rows.iter().map(|row| said(gateway, row, center).into()).collect();
     (!rows.is_empty()).then_some(KeyHistory { first, successions })
 }

@@ -193,7 +193,12 @@ impl Store {
 
     /// Records below `epoch` from the newest checkpoint on, with the first two of its epoch; at most a thousand behind
     /// the first `skip`.
-    pub async fn records_to_go_on(&self, gateway: &str, epoch: i64, skip: usize) -> sqlx::Result<Vec<RecordRow>> {
+    pub async fn records_to_go_on(
+        &self,
+        gateway: &str,
+        epoch: i64,
+        skip: usize,
+    ) -> sqlx::Result<Vec<RecordRow>> {
         let checkpoint = sqlx::query(
             "SELECT epoch, seq FROM records WHERE gateway = $1 AND kind = 'checkpoint' AND state = 'stored' AND epoch < $2
              ORDER BY epoch DESC, seq DESC LIMIT 1",
@@ -224,10 +229,11 @@ impl Store {
 
     /// Records that tell of a gateway's instruments, each behind the config it names.
     pub async fn device_records(&self, gateway: &str) -> sqlx::Result<Vec<RecordRow>> {
-        let named = sqlx::query("SELECT epoch, seq FROM device_records WHERE gateway = $1 ORDER BY epoch, seq")
-            .bind(gateway)
-            .fetch_all(self.read())
-            .await?;
+        let named =
+            sqlx::query("SELECT epoch, seq FROM device_records WHERE gateway = $1 ORDER BY epoch, seq")
+                .bind(gateway)
+                .fetch_all(self.read())
+                .await?;
         let mut rows = Vec::with_capacity(named.len() * 2);
         for row in &named {
             let Some(fact) = self.record(gateway, row.try_get(0)?, row.try_get(1)?).await? else { continue };
@@ -258,12 +264,13 @@ impl Store {
     pub async fn missing(&self, gateway: &str) -> sqlx::Result<u64> {
         let mut missing = 0;
         for epoch in self.epochs(gateway).await?.iter().filter(|epoch| epoch.through < epoch.last) {
-            let row = sqlx::query("SELECT count(*) FROM records WHERE gateway = $1 AND epoch = $2 AND seq > $3")
-                .bind(gateway)
-                .bind(epoch.epoch)
-                .bind(epoch.through)
-                .fetch_one(self.read())
-                .await?;
+            let row =
+                sqlx::query("SELECT count(*) FROM records WHERE gateway = $1 AND epoch = $2 AND seq > $3")
+                    .bind(gateway)
+                    .bind(epoch.epoch)
+                    .bind(epoch.through)
+                    .fetch_one(self.read())
+                    .await?;
             let here: i64 = row.try_get(0)?;
             missing += (epoch.last - epoch.through - here).max(0) as u64;
         }
@@ -506,13 +513,20 @@ pub async fn add_clock(
 }
 
 /// Remembers a record that tells of instruments.
-pub async fn add_device_record(connection: &mut SqliteConnection, gateway: &str, epoch: i64, seq: i64) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO device_records (gateway, epoch, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-        .bind(gateway)
-        .bind(epoch)
-        .bind(seq)
-        .execute(connection)
-        .await?;
+pub async fn add_device_record(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO device_records (gateway, epoch, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(gateway)
+    .bind(epoch)
+    .bind(seq)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

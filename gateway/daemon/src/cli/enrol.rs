@@ -97,17 +97,25 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Inherited> {
         last = Some(opened.header.cursor().to_string());
         match opened.body {
             Ok(Body::Checkpoint(state)) => {
-                open = state.rules.iter().flat_map(|rule| {
-                    let events = rule.events.iter().map(|event| event.occurrence);
-                    rule.alert.occurrence.into_iter().chain(events).map(|occurrence| occurrence.alert)
-                }).collect();
+                open = state
+                    .rules
+                    .iter()
+                    .flat_map(|rule| {
+                        let events = rule.events.iter().map(|event| event.occurrence);
+                        rule.alert.occurrence.into_iter().chain(events).map(|occurrence| occurrence.alert)
+                    })
+                    .collect();
             }
             Ok(Body::Conclusions(conclusions)) => {
                 for one in conclusions.list {
                     let ConclusionBody::Alert(change) = one.body else { continue };
                     match change.change {
-                        gateway_model::Change::Raised => { open.insert(change.alert); }
-                        gateway_model::Change::Cleared(_) => { open.remove(&change.alert); }
+                        gateway_model::Change::Raised => {
+                            open.insert(change.alert);
+                        }
+                        gateway_model::Change::Cleared(_) => {
+                            open.remove(&change.alert);
+                        }
                         gateway_model::Change::Acknowledged
                         | gateway_model::Change::Quality
                         | gateway_model::Change::Gap
@@ -123,7 +131,11 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Inherited> {
 
 pub(super) fn rotate(dir: &Path) -> Ended {
     let data = DataDir::open(dir)?;
-    ensure!(data.journal().is_dir(), "{} holds no journal: name the data directory of a gateway", dir.display());
+    ensure!(
+        data.journal().is_dir(),
+        "{} holds no journal: name the data directory of a gateway",
+        dir.display()
+    );
     let (journal, _) = Journal::open_read_only(&data.journal())?;
     let epoch = journal.epochs().iter().map(|(epoch, ..)| *epoch).max().unwrap_or(0);
     data.rotate(Epoch(epoch), Wall::system().civil().unwrap_or_default())?;
@@ -139,12 +151,14 @@ pub(super) fn rotate(dir: &Path) -> Ended {
 pub(super) fn deliver(dir: &Path, center: Option<&str>, by: Option<&Path>) -> Ended {
     let who = by.unwrap_or(dir);
     let enrolled = enrolled_at(who)?;
-    let mut enrolled = enrolled
-        .with_context(|| format!("{} is not enrolled at a center: name one that is with --by", who.display()))?;
+    let mut enrolled = enrolled.with_context(|| {
+        format!("{} is not enrolled at a center: name one that is with --by", who.display())
+    })?;
     if let Some(url) = center {
         url.trim_end_matches('/').clone_into(&mut enrolled.url);
     }
-    let key = key_at(who).with_context(|| format!("the key in {}; another can be named with --by", who.display()))?;
+    let key = key_at(who)
+        .with_context(|| format!("the key in {}; another can be named with --by", who.display()))?;
     let (journal, _) = journal::opened(dir)?;
     let client = Client::new(enrolled, key)?;
     let delivered = runtime()?.block_on(identity::deliver(&client, &journal))?;

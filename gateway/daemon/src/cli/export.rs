@@ -66,7 +66,9 @@ pub(super) fn export(asked: &Export) -> Ended {
     let history = keys_at(&journal::root(&asked.dir)?)?.map(|(_, history)| history);
     let instruments = index.instruments.iter().map(|at| {
         let bytes = journal.read(*at)?;
-        bytes.with_context(|| format!("record {at}, which tells of an instrument, went away meanwhile; try again"))
+        bytes.with_context(|| {
+            format!("record {at}, which tells of an instrument, went away meanwhile; try again")
+        })
     });
     let instruments: Vec<Vec<u8>> = instruments.collect::<anyhow::Result<_>>()?;
     let packs = gateway_evidence::packs(&asked.packs).context("read the packs")?;
@@ -115,7 +117,13 @@ pub(super) fn export(asked: &Export) -> Ended {
 }
 
 pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
-    let mut index = Index { positions: vec![], entries: vec![], clocks: Dates::default(), utc_offset_min: 0, instruments: vec![] };
+    let mut index = Index {
+        positions: vec![],
+        entries: vec![],
+        clocks: Dates::default(),
+        utc_offset_min: 0,
+        instruments: vec![],
+    };
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
         let (header, kind) = peek(&stored.bytes).with_context(|| format!("record {}", stored.position))?;
@@ -155,9 +163,7 @@ impl Index {
 
     /// The engine time at which it was so late.
     pub(super) fn engine(&self, civil: CivilTime) -> anyhow::Result<EngineTime> {
-        self.clocks
-            .engine(civil)
-            .context("no record says what the civil time was: leave out --from and --to")
+        self.clocks.engine(civil).context("no record says what the civil time was: leave out --from and --to")
     }
 }
 

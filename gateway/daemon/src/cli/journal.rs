@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use gateway_journal::{Class, Journal, Position, Stored};
 use gateway_model::{ClockInput, Conclusion, ConclusionBody, EngineTime, Input};
-use gateway_wire::{Body, Header, Kind, KeyRing, SigningKey, hash, hex, peek};
+use gateway_wire::{Body, Header, KeyRing, Kind, SigningKey, hash, hex, peek};
 use serde_json::{Value, json};
 
 use super::{Ended, GOOD, WRONG, say};

@@ -14,9 +14,9 @@ use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
-    GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq,
-    StopCause, StorageState,
+    Change, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId,
+    Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause,
+    StorageState,
 };
 use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, SigningKey, hash, seal};
 use tokio::sync::mpsc;

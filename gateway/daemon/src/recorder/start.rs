@@ -332,7 +332,8 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
     let mut opened = Vec::with_capacity(records.len());
     let mut last: Option<(Position, [u8; 32])> = None;
     for (place, bytes) in records.iter().enumerate() {
-        let record = ring.open(bytes).with_context(|| format!("record {place} of the box that is replaced"))?;
+        let record =
+            ring.open(bytes).with_context(|| format!("record {place} of the box that is replaced"))?;
         let at = Position { epoch: record.header.epoch.0, seq: record.header.seq.0 };
         let follows = match (last, &record.body) {
             (None, _) => true,
@@ -355,8 +356,12 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
     let last = last.context("the center has no record of the box that is replaced")?;
     let mut replayer = Replayer::default();
     let middle = opened.get(2).is_some_and(|record| record.header.seq.0 > 2);
-    if let [_, Opened { body: Ok(Body::Config(config)), .. }, Opened { body: Ok(Body::Checkpoint(state)), .. }, ..] =
-        opened.as_slice()
+    if let [
+        _,
+        Opened { body: Ok(Body::Config(config)), .. },
+        Opened { body: Ok(Body::Checkpoint(state)), .. },
+        ..,
+    ] = opened.as_slice()
         && middle
     {
         replayer = Replayer::at_checkpoint(config.plan.clone(), (**state).clone())?;

@@ -33,7 +33,11 @@ const IDLE: Duration = Duration::from_mins(10);
 
 /// Puts bytes among those that wait; what waits already is left as it is.
 pub fn offer(data: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    anyhow::ensure!(bytes.len() <= ATTACHMENT_MAX, "an attachment of {} bytes: at most {ATTACHMENT_MAX}", bytes.len());
+    anyhow::ensure!(
+        bytes.len() <= ATTACHMENT_MAX,
+        "an attachment of {} bytes: at most {ATTACHMENT_MAX}",
+        bytes.len()
+    );
     let folder = folder(data);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let name = hex(&hash(bytes));
@@ -41,7 +45,10 @@ pub fn offer(data: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if path.exists() || sent.exists() {
         return Ok(());
     }
-    anyhow::ensure!(waiting(data)?.len() < WAITING_MAX, "{WAITING_MAX} attachments wait for the center already");
+    anyhow::ensure!(
+        waiting(data)?.len() < WAITING_MAX,
+        "{WAITING_MAX} attachments wait for the center already"
+    );
     crate::state::replace(&path, bytes)?;
     Ok(())
 }
@@ -53,7 +60,9 @@ fn folder(data: &Path) -> PathBuf {
 /// Names of those that wait, in order.
 fn waiting(data: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder(data)).with_context(|| format!("read {}", folder(data).display()))? {
+    for entry in
+        std::fs::read_dir(folder(data)).with_context(|| format!("read {}", folder(data).display()))?
+    {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if unhex::<32>(&name).is_some() {
             names.push(name);
@@ -105,7 +114,11 @@ impl Attachments {
             for name in names {
                 if let Err(error) = self.one(&name).await {
                     if !std::mem::replace(&mut said, true) {
-                        tracing::warn!(name, error = crate::chain(&error), "an attachment waits; trying again, said once");
+                        tracing::warn!(
+                            name,
+                            error = crate::chain(&error),
+                            "an attachment waits; trying again, said once"
+                        );
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -125,7 +138,10 @@ impl Attachments {
             let asked = self.client.http.get(&url).header(AUTHORIZATION, self.token()).timeout(POST_TIMEOUT);
             let held = answer(asked.send().await.map_err(CallError::Unreachable)?).await?;
             let held: Held = serde_json::from_slice(&held).map_err(|error| {
-                CallError::Answer(gateway_wire::RecordError::Content { what: "attachment", why: error.to_string() })
+                CallError::Answer(gateway_wire::RecordError::Content {
+                    what: "attachment",
+                    why: error.to_string(),
+                })
             })?;
             if held.done {
                 // A mark stays, so that the same bytes are not offered again at every start.

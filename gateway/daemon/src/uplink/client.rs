@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use gateway_model::{CivilTime, GatewayId};
 use gateway_wire::{
-    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, KeyHistory, Order, Receipt, RecordError,
-    SigningKey, Token, VerifyingKey, hex, pack, unpack_orders,
+    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, KeyHistory, Order, Receipt,
+    RecordError, SigningKey, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Response, StatusCode};

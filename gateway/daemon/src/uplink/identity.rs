@@ -101,7 +101,11 @@ pub async fn predecessor(client: &Client) -> anyhow::Result<Vec<Vec<u8>>> {
             Ok(page) => page,
             Err(error) => {
                 attempts += 1;
-                anyhow::ensure!(attempts < ATTEMPTS, "fetch what the center has of the old box: {}", crate::chain(&error));
+                anyhow::ensure!(
+                    attempts < ATTEMPTS,
+                    "fetch what the center has of the old box: {}",
+                    crate::chain(&error)
+                );
                 if !told.learn(&error) {
                     tokio::time::sleep(RETRY_FIRST).await;
                 }
@@ -165,7 +169,12 @@ fn learn(ledger: &mut Ledger, receipt: &Receipt) {
 }
 
 /// The next records of an epoch that the center lacks; `from` moves behind them.
-fn batch(journal: &Journal, ledger: &Ledger, epoch: u64, from: &mut Position) -> anyhow::Result<Vec<Vec<u8>>> {
+fn batch(
+    journal: &Journal,
+    ledger: &Ledger,
+    epoch: u64,
+    from: &mut Position,
+) -> anyhow::Result<Vec<Vec<u8>>> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for stored in journal.scan(*from) {
         let stored = stored?;
@@ -188,7 +197,12 @@ async fn post(client: &Client, told: &mut Told, records: Vec<Vec<u8>>) -> anyhow
             Ok(receipt) => return Ok(receipt),
             Err(error) => {
                 attempts += 1;
-                anyhow::ensure!(attempts < ATTEMPTS, "deliver {} bytes: {}", pack(&records).len(), crate::chain(&error));
+                anyhow::ensure!(
+                    attempts < ATTEMPTS,
+                    "deliver {} bytes: {}",
+                    pack(&records).len(),
+                    crate::chain(&error)
+                );
                 if !told.learn(&error) {
                     tokio::time::sleep(RETRY_FIRST).await;
                 }

@@ -17,8 +17,8 @@ use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_journal::{Class, Journal, Limits, Position};
 use gateway_model::{
-    BadCause, CivilTime, ClockSource, Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, EngineTime,
-    Epoch, Gap, GapCause, Input, PointIx, Raw, Seq, StartCause, StopCause,
+    BadCause, CivilTime, ClockSource, Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict,
+    EngineTime, Epoch, Gap, GapCause, Input, PointIx, Raw, Seq, StartCause, StopCause,
 };
 use gateway_wire::{Body, Header, Kind, SigningKey, VerifyingKey, hash, open};
 use tempfile::TempDir;
@@ -64,7 +64,11 @@ impl Rig {
             checkpoint: data.position("checkpoint"),
             settings: Settings {
                 seal_every_ms: 30_000,
-                wall: if self.system { Wall::steered_system(self.civil.clone()) } else { Wall::steered(self.civil.clone()) },
+                wall: if self.system {
+                    Wall::steered_system(self.civil.clone())
+                } else {
+                    Wall::steered(self.civil.clone())
+                },
                 civil: Civil::default(),
                 metrics: Metrics::default(),
                 urgent: urgent_in,
@@ -180,7 +184,8 @@ fn dated(rig: &Rig, at: i64) -> Option<i64> {
         for input in &inputs.items {
             let Input::Clock(clock) = input else { continue };
             let began = |seq: Seq| {
-                let found = records.iter().find(|(other, ..)| (other.epoch, other.seq) == (position.epoch, seq.0));
+                let found =
+                    records.iter().find(|(other, ..)| (other.epoch, other.seq) == (position.epoch, seq.0));
                 found.map(|(_, _, header, _)| header.t0.0)
             };
             let since = clock.since.and_then(began).unwrap_or(clock.at.0);
@@ -216,7 +221,10 @@ fn a_box_without_a_clock_is_dated_by_the_center_from_its_start() {
     core.take(Event::ServerTime { civil: CivilTime(told), error_ms: 40 }, now).unwrap();
     tick(&mut core, 6);
     drop(core);
-    let start = before.iter().rev().find_map(|(_, _, _, body)| if let Body::Start(start) = body { Some(start.clone()) } else { None });
+    let start = before
+        .iter()
+        .rev()
+        .find_map(|(_, _, _, body)| if let Body::Start(start) = body { Some(start.clone()) } else { None });
     assert_eq!(start.unwrap().downtime_ms, None);
     assert_eq!(dated(&rig, begun + MINUTE), Some(told - 4 * MINUTE), "also what was before anybody knew");
     assert_eq!(dated(&rig, BEGIN + MINUTE), Some(BEGIN + MINUTE), "and not the life before");
@@ -248,7 +256,10 @@ fn a_clock_that_the_center_contradicts_is_not_believed_until_it_is_right() {
         core.take(Event::ServerTime { civil: CivilTime(right(5)), error_ms: 40 }, at(5)).unwrap();
         live(&mut core, 6..10, &|minute| right(minute) + wrong);
         let clocks = |rig: &Rig| {
-            let inputs = rig.records().into_iter().filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None });
+            let inputs = rig
+                .records()
+                .into_iter()
+                .filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None });
             inputs.flatten().filter(|input| matches!(input, Input::Clock(_))).count()
         };
         let said = clocks(&rig);
@@ -259,7 +270,13 @@ fn a_clock_that_the_center_contradicts_is_not_believed_until_it_is_right() {
         live(&mut core, 20..30, &right);
         core.stop(at(30), StopCause::Asked).unwrap();
         assert_eq!(dated(&rig, at(25).0), Some(right(25)));
-        let last = rig.records().into_iter().filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None }).flatten().filter_map(|input| if let Input::Clock(clock) = input { Some(clock.source) } else { None }).last();
+        let last = rig
+            .records()
+            .into_iter()
+            .filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None })
+            .flatten()
+            .filter_map(|input| if let Input::Clock(clock) = input { Some(clock.source) } else { None })
+            .last();
         assert_eq!(last, Some(ClockSource::System));
         rig.check_evidence();
     }

@@ -47,7 +47,9 @@ impl Running {
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
         let options = Options { site, data, wall, history: None };
-        let ended = tokio::spawn(run(options, stop.clone(), move |up| up_in.take().unwrap().send(up.clone()).unwrap()));
+        let ended = tokio::spawn(run(options, stop.clone(), move |up| {
+            up_in.take().unwrap().send(up.clone()).unwrap()
+        }));
         Self { up: up.await.unwrap(), stop, ended }
     }
 

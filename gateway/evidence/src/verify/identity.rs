@@ -134,10 +134,17 @@ fn about(parts: &Parts<'_>, enrolment: &Enrolment) -> bool {
 
 /// A key that came with another box is the word of a center, which has to be one that is believed.
 fn replaced(parts: &Parts<'_>, ring: Option<&KeyRing>, policy: &TrustPolicy, line: &mut Line) {
-    let said = ring.into_iter().flat_map(KeyRing::periods).any(|period| period.cause == Some(SuccessionCause::Replaced));
+    let said = ring
+        .into_iter()
+        .flat_map(KeyRing::periods)
+        .any(|period| period.cause == Some(SuccessionCause::Replaced));
     let believed = parts.key(CENTER_KEY).is_some_and(|center| policy.centers.contains(&center.fingerprint()));
     if said && !believed {
-        line.fail("unknown_key", KEYS, "a key that a center put in another's place, and the policy does not name that center");
+        line.fail(
+            "unknown_key",
+            KEYS,
+            "a key that a center put in another's place, and the policy does not name that center",
+        );
     }
 }
 

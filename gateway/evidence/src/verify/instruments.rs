@@ -56,7 +56,8 @@ impl Instrument {
     /// The calibration of what measures there that covers the span, else the last one, and whether it covers.
     pub(super) fn calibration(&self, span: Option<(i64, i64)>) -> Option<(&Calibration, bool)> {
         let own = |one: &&Calibration| self.serial.as_ref().is_none_or(|serial| *serial == one.serial);
-        let covers = |one: &Calibration| span.is_none_or(|(from, to)| one.done.0 <= from && to <= one.valid_until.0);
+        let covers =
+            |one: &Calibration| span.is_none_or(|(from, to)| one.done.0 <= from && to <= one.valid_until.0);
         let found = self.calibrations.iter().filter(own).rfind(|one| covers(one));
         found.map(|one| (one, true)).or_else(|| self.calibrations.iter().rfind(own).map(|one| (one, false)))
     }

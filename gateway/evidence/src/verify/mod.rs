@@ -78,7 +78,11 @@ impl<'b> Parts<'b> {
         let ring = gateway_wire::KeyHistory::decode(bytes)
             .and_then(|history| history.ring(self.key(CENTER_KEY).as_ref()))
             .map_err(|error| error.to_string())?;
-        if *ring.first() == first { Ok(Some(ring)) } else { Err("the first key is not the gateway's".to_owned()) }
+        if *ring.first() == first {
+            Ok(Some(ring))
+        } else {
+            Err("the first key is not the gateway's".to_owned())
+        }
     }
 }
 

@@ -135,8 +135,15 @@ impl<'b> Seals<'b> {
 impl<'b> Sealed<'b> {
     fn new(bytes: &'b [u8], ring: Option<&KeyRing>, others: &[VerifyingKey]) -> Self {
         let header = peek(bytes).map(|(header, _)| header);
-        let found =
-            |seal, text: String| Self { bytes, seal, header: header.clone().ok(), understood: false, key: 0, in_period: true, text };
+        let found = |seal, text: String| Self {
+            bytes,
+            seal,
+            header: header.clone().ok(),
+            understood: false,
+            key: 0,
+            in_period: true,
+            text,
+        };
         if let Err(error) = &header {
             return found(Seal::Unreadable, error.to_string());
         }

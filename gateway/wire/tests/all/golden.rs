@@ -394,7 +394,10 @@ fn device_facts() -> Body {
                 corrections: None,
             },
         ),
-        fact(2, DeviceFact::Replaced { serial: serial(), successor: "PT-0043".into(), by: by(), counters: None }),
+        fact(
+            2,
+            DeviceFact::Replaced { serial: serial(), successor: "PT-0043".into(), by: by(), counters: None },
+        ),
         fact(3, DeviceFact::Removed { serial: "PT-0043".into(), why: "柜停用".into(), by: by() }),
     ];
     Body::Inputs(InputsBody { items, counts: vec![] })

@@ -2,9 +2,10 @@
 
 use gateway_model::{AlertId, CivilTime, CommandBody, Epoch, GatewayId, InstitutionId, Seq, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Header, Identity, KeyRing, Order,
-    RANGES_MAX, RECORD_MAX, Receipt, RecordError, Refused, SigningKey, Standing, Succession, SuccessionCause,
-    TOKEN_LIFE_MS, Token, TokenError, VerifyingKey, hash, hex, pack, pack_orders, seal, unhex, unpack, unpack_orders,
+    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Header, Identity, KeyRing,
+    Order, RANGES_MAX, RECORD_MAX, Receipt, RecordError, Refused, SigningKey, Standing, Succession,
+    SuccessionCause, TOKEN_LIFE_MS, Token, TokenError, VerifyingKey, hash, hex, pack, pack_orders, seal,
+    unhex, unpack, unpack_orders,
 };
 
 use crate::key;
@@ -97,7 +98,13 @@ fn one_signed_thing_is_never_taken_for_another() {
 
 fn request() -> EnrolRequest {
     let gateway_key = key().verifying_key().to_bytes();
-    EnrolRequest { secret: "ABCD2345".into(), gateway_key, software: "0.1.0".into(), epoch: Some(Epoch(2)), replaces: None }
+    EnrolRequest {
+        secret: "ABCD2345".into(),
+        gateway_key,
+        software: "0.1.0".into(),
+        epoch: Some(Epoch(2)),
+        replaces: None,
+    }
 }
 
 #[test]
@@ -204,7 +211,8 @@ fn a_ring_of_keys_believes_who_may_say_so_and_each_key_in_its_period() {
     assert!(matches!(ring.open(&record(&center(), 1, 0)), Err(RecordError::KeyId { .. })), "nobody's key");
 
     // Not by whoever likes to.
-    let refused = |statements: &[&[u8]], by: Option<&VerifyingKey>| KeyRing::new(first, statements, by).unwrap_err();
+    let refused =
+        |statements: &[&[u8]], by: Option<&VerifyingKey>| KeyRing::new(first, statements, by).unwrap_err();
     let stolen = succession(&keys[1], 3, None, SuccessionCause::Rotated).seal(&keys[1]);
     assert!(matches!(refused(&[&stolen], None), RecordError::KeyId { .. }), "a key cannot call itself");
     let usurped = succession(&keys[1], 3, None, SuccessionCause::Replaced).seal(&keys[0]);
@@ -214,7 +222,8 @@ fn a_ring_of_keys_believes_who_may_say_so_and_each_key_in_its_period() {
     refused(&[&rotated, &twice], None);
     let overlapping = succession(&keys[1], 3, Some((3, 0)), SuccessionCause::Rotated).seal(&keys[0]);
     refused(&[&overlapping], None);
-    let foreign = Succession { gateway: GatewayId([1; 16]), ..succession(&keys[1], 3, None, SuccessionCause::Rotated) };
+    let foreign =
+        Succession { gateway: GatewayId([1; 16]), ..succession(&keys[1], 3, None, SuccessionCause::Rotated) };
     assert!(matches!(refused(&[&foreign.seal(&keys[0])], None), RecordError::Gateway { .. }));
     for at in 0..rotated.len() {
         let mut flipped = rotated.clone();
