@@ -32,6 +32,33 @@ fn devices(place: &Place, data: &Path, policy: &Path) -> Value {
     first.line("context").clone()
 }
 
+/// Ordered by the center: the running gateway makes itself a new key, goes on with it within seconds, and what it sealed with
+/// the old one arrives all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_changes_its_key_when_the_center_orders_it() {
+    let place = Place::new("ordered-key");
+    let center = Center::start_with(&place, "").await;
+    let site = head("lobby", Some(&center.url), "5s")
+        + &bus("b", "tcp", "127.0.0.1:1")
+        + &fridge("fridge-1", "b", "1s");
+    let mut running = Gateway::start(&place, &site, Some(&center), None).await;
+    let before = key(running.data()).verifying_key();
+    center.api().post(&format!("/api/v1/gateways/{}/rotate-key", running.id), &json!({})).await;
+    let again = running.up().await;
+    assert_eq!((again["epoch"].as_u64(), again["gateway"].as_str()), (Some(2), Some(running.id.as_str())));
+    assert_ne!(key(running.data()).verifying_key(), before);
+    let api = center.api();
+    e2e::wait::eventually("records of the new key are receipted", PATIENCE, async || {
+        let gateways = api.list("/api/v1/gateways", "gateways").await;
+        let row = &gateways[0];
+        if row["epoch"] == 2 && row["through"].as_i64() >= Some(2) { Ok(()) } else { Err(row.to_string()) }
+    })
+    .await;
+    running.stop();
+    gateway::command(["journal", "fsck", running.data().to_str().unwrap()]).good();
+    gateway::command(["rerun", running.data().to_str().unwrap()]).good();
+}
+
 /// Rule packs are what records name by a hash: they reach the center by themselves, in pieces, and stay there for whoever
 /// verifies a record when no release has them any more. Erasing is an act with a reason.
 #[tokio::test(flavor = "multi_thread")]

@@ -211,6 +211,16 @@ pub(super) async fn alerts(
     Ok(Json(json!({ "alerts": alerts, "next": next })))
 }
 
+/// The gateway makes itself a new key as soon as it hears of it.
+pub(super) async fn rotate_key(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    crate::succession::order_rotation(&app, &viewer, &id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct CasesAsked {
     state: Option<String>,

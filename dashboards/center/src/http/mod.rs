@@ -47,6 +47,7 @@ pub fn router(app: AppState) -> Router {
         .route("/api/v1/institutions", get(api::institutions).post(api::put_institution))
         .route("/api/v1/enrolment-codes", post(api::enrolment_code))
         .route("/api/v1/gateways", get(api::gateways))
+        .route("/api/v1/gateways/{id}/rotate-key", post(api::rotate_key))
         .route("/api/v1/points", get(api::points))
         .route("/api/v1/alerts", get(api::alerts))
         .route("/api/v1/events", get(live::events))
