@@ -171,7 +171,7 @@ pub(super) fn line(parts: &Parts<'_>, walk: &Walk) -> Line {
 
 /// Every photo that a step names is there, or was erased by a logged act; those are told apart.
 fn attachments(parts: &Parts<'_>, case: &CaseFile, line: &mut Line) {
-    let erased = parts.file(ERASED_ATTACHMENTS).map(read_erased).unwrap_or(Some(Vec::new()));
+    let erased = parts.file(ERASED_ATTACHMENTS).map_or(Some(Vec::new()), read_erased);
     let Some(erased) = erased else {
         return line.fail("erased_attachments", ERASED_ATTACHMENTS, "cannot be read");
     };

@@ -145,7 +145,7 @@ fn on_record(id: &str, instrument: &Instrument, span: Option<(i64, i64)>, line: 
     match calibration {
         None => line.lack("no_calibration", id, "no record of a calibration"),
         Some((_, false)) => {
-            line.lack("calibration_expired", id, "its calibration was not valid all the time")
+            line.lack("calibration_expired", id, "its calibration was not valid all the time");
         }
         Some((_, true)) => {}
     }
