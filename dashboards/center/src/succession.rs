@@ -105,7 +105,7 @@ pub async fn order_rotation(app: &App, viewer: &Viewer, id: &str) -> Result<(), 
     let held = gateways::enrolled(&mut tx, id).await?.ok_or(ApiError::NotFound)?;
     let seq = count_up(&mut tx, "order_seq").await?;
     let order = Order {
-        center_epoch: app.order_epoch as u64,
+        center_epoch: app.order_epoch() as u64,
         seq: seq as u64,
         gateway: held.ring.gateway(),
         issued: now,
@@ -114,7 +114,7 @@ pub async fn order_rotation(app: &App, viewer: &Viewer, id: &str) -> Result<(), 
         body: CommandBody::RotateKey,
     };
     let stored = StoredOrder {
-        order: (app.order_epoch, seq),
+        order: (app.order_epoch(), seq),
         gateway: held.id.clone(),
         issued: now.0,
         expires: order.expires.0,

@@ -12,10 +12,12 @@ pub mod door;
 pub mod history;
 pub mod metrics;
 pub mod mqtt;
+pub mod packtest;
 pub mod page;
 pub mod pause;
 pub mod recorder;
 pub mod run;
+pub mod sinks;
 pub mod state;
 pub mod uplink;
 

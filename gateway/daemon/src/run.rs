@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gateway_journal::Limits;
+use gateway_journal::{Limits, Position};
 use gateway_model::{ClockSource, EngineTime, Epoch, StartCause};
 use gateway_wire::Enrolment;
 use tokio::net::TcpListener;
@@ -26,14 +26,23 @@ use crate::door::Door;
 use crate::metrics::Metrics;
 use crate::mqtt::{Address, Listener};
 use crate::page::{Facts, Page};
+use crate::pause::Backoff;
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Heritage, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
+use crate::sinks::Home;
 use crate::state::{DataDir, Enrolled, keys_at};
-use crate::{history, mqtt, uplink};
+use crate::{history, mqtt, sinks, uplink};
 
 /// How long parts may take to end after they were told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Above which epoch the center told this gateway to go on.
+const FLOOR: &str = "floor";
+/// A gateway leaves its epoch at once the first time; then not sooner than after this, doubling: two devices with one key
+/// would chase each other.
+const RISE_FIRST: Duration = Duration::from_mins(1);
+/// See [`RISE_FIRST`].
+const RISE_LAST: Duration = Duration::from_hours(1);
 /// While a recording is fed, records are sealed at the longest period a site file may set.
 const HISTORY_SEAL_MS: i64 = 300_000;
 
@@ -63,7 +72,7 @@ pub struct Up {
     pub epoch: u64,
 }
 
-/// How a run ended.
+/// How a life ended.
 enum Ended {
     /// It was told to.
     Stopped,
@@ -71,25 +80,63 @@ enum Ended {
     Rotated,
 }
 
-/// Runs until `stop` or until a part ends. `up` is told when everything is up, also after a change of keys.
-pub async fn run(options: Options, stop: CancellationToken, mut up: impl FnMut(&Up)) -> anyhow::Result<()> {
-    while let Ended::Rotated = run_once(&options, &stop, &mut up).await? {
-        tracing::info!("the gateway signs with a new key from now on");
+/// Runs until `stop` or until a part ends. `up` is told when everything is up, each time.
+///
+/// A gateway that has to leave its epoch ([`uplink::Risen`]), or that has a new key, is taken apart and put together again
+/// at the same addresses: what a restart of the process would do.
+pub async fn run(
+    mut options: Options,
+    stop: CancellationToken,
+    mut up: impl FnMut(&Up),
+) -> anyhow::Result<()> {
+    let mut pauses = Backoff::new(RISE_FIRST, RISE_LAST);
+    let mut rise_after = Duration::ZERO;
+    loop {
+        let mut bound = None;
+        let ended = life(&options, rise_after, &stop, |this| {
+            bound = Some(this.clone());
+            up(this);
+        });
+        match ended.await {
+            Ok(Ended::Rotated) => tracing::info!("the gateway signs with a new key from now on"),
+            Err(error) if error.is::<uplink::Risen>() && !stop.is_cancelled() => {
+                rise_after = pauses.pause();
+            }
+            ended => return ended.map(|_| ()),
+        }
+        if let Some(bound) = bound {
+            bound.keep(&mut options.site);
+        }
     }
-    Ok(())
 }
 
-async fn run_once(
+impl Up {
+    /// The same addresses the next time.
+    fn keep(&self, site: &mut Site) {
+        let page = self.page.as_ref().and_then(|page| page.strip_prefix("http://")?.parse().ok());
+        if let (Some(plan), Some(address)) = (&mut site.page, page) {
+            plan.listen = address;
+        }
+        if let (BrokerPlan::Embedded { listen }, Some(address)) = (&mut site.broker, self.mqtt) {
+            *listen = address;
+        }
+    }
+}
+
+/// From opening the data directory to its end.
+async fn life(
     options: &Options,
+    rise_after: Duration,
     stop: &CancellationToken,
-    up: &mut impl FnMut(&Up),
+    mut up: impl FnMut(&Up),
 ) -> anyhow::Result<Ended> {
-    let Options { site, data, wall, history } = options.clone();
+    let Options { site, data, wall, history } = options;
+    let (site, wall, history) = (site.clone(), wall.clone(), history.clone());
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
         "--history needs --demo-clock: a past that was fed in must say that it is simulated"
     );
-    let data = DataDir::open(&data)?;
+    let data = DataDir::open(data)?;
     let key = data.key()?;
     let enrolled = data.enrolled()?;
     let metrics = Metrics::default();
@@ -157,12 +204,19 @@ async fn run_once(
     }
     let mut status = None;
     if let Some(enrolled) = enrolled {
-        let cursors = (data.position("uplink"), data.position("orders"));
-        let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone())?;
+        let cursors = uplink::Cursors {
+            sent: data.position("uplink"),
+            aside: data.position("aside"),
+            orders: data.position("orders"),
+        };
+        let budget = site.center.as_ref().and_then(|center| center.month_bytes);
+        let meter = uplink::meter::Meter::new(budget, data.position("line"));
+        let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone(), meter)?;
         let (announced, attaching) = (client.clone(), client.clone());
         let keys = keys_at(data.root())?.map(|(_, history)| history);
+        let beginning = uplink::Beginning { last_order: found.last_order, epoch: this.epoch, rise_after };
         let (sender, orders, shown) =
-            uplink::new(client, &doors, &clock, urgent, cursors, found.last_order, &metrics);
+            uplink::new(client, &doors, &clock, urgent, cursors, &beginning, &metrics);
         let stop = parts.stop.clone();
         parts.spawn("the uplink", async move {
             if let Some(keys) = keys {
@@ -198,6 +252,21 @@ async fn run_once(
     }
     let door = Door::open(data.root(), site.plan.clone(), doors.inputs.clone(), clock.clone())?;
     parts.spawn("the gateway's door", door.run(parts.stop.clone()));
+    let mut shown_sinks = Vec::new();
+    for plan in &site.sinks {
+        let status = sinks::status::Status::new(&plan.name, plan.target.kind());
+        let home =
+            Home { data: data.root().to_owned(), site: site.plan.site.0.clone(), gateway: key.gateway_id() };
+        shown_sinks.push(status.clone());
+        let work =
+            sinks::work(plan.clone(), home, doors.clone(), metrics.clone(), status, parts.stop.clone());
+        parts.spawn("a sink", work);
+    }
+    for name in sinks::store::names(data.root()) {
+        if !site.sinks.iter().any(|sink| sink.name == name) {
+            tracing::info!(sink = name, "parked: not in the site file any more; see `gateway sink list`");
+        }
+    }
     if let Some(plan) = &site.page {
         let listener =
             TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;
@@ -209,6 +278,7 @@ async fn run_once(
             simulated: wall.simulated(),
             doors: doors.clone(),
             uplink: status,
+            sinks: shown_sinks,
             metrics: metrics.clone(),
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
@@ -237,6 +307,10 @@ async fn run_once(
             ended.and_then(|()| Err(anyhow::anyhow!("the recorder ended by itself")))
         }
     };
+    if let Some(risen) = first.as_ref().err().and_then(|error| error.downcast_ref::<uplink::Risen>()) {
+        // A hint: without it the next life finds out again.
+        data.position(FLOOR).store(Position { epoch: risen.floor, seq: 0 })?;
+    }
     parts.stop.cancel();
     let drained =
         tokio::time::timeout(STOP_TIMEOUT, async { while parts.tasks.join_next().await.is_some() {} });
@@ -313,6 +387,7 @@ fn setup(
         }
         None => Epoch(0),
     };
+    let floor = floor.max(Epoch(data.position(FLOOR).load().map_or(0, |floor| floor.epoch)));
     Ok(Setup {
         journal: site.journal.dir.clone().unwrap_or_else(|| data.journal()),
         limits: Limits {

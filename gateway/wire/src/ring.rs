@@ -197,6 +197,11 @@ impl KeyRing {
         &self.periods
     }
 
+    /// The key to which an epoch belongs, whether it signed there or not: the last that had begun by then.
+    pub fn owner(&self, epoch: Epoch) -> usize {
+        self.periods.iter().rposition(|period| period.from <= epoch).unwrap_or(0)
+    }
+
     /// Which key a record says it is signed with.
     pub fn signer(&self, bytes: &[u8]) -> Option<usize> {
         let kid = record::signed_by(bytes).ok()?;

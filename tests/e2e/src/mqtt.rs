@@ -1,6 +1,6 @@
 //! Eclipse mosquitto and its command-line publisher: an MQTT side that is not ours.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,25 +12,49 @@ use crate::wait::eventually;
 pub struct Mosquitto {
     process: Process,
     port: u16,
+    config: PathBuf,
+    folder: PathBuf,
 }
 
 impl Mosquitto {
     /// Starts one that lets anybody in, and waits until it takes connections.
     pub async fn start(place: &Place) -> Self {
+        Self::start_with(place, "persistence false\n").await
+    }
+
+    /// One that keeps what it has acknowledged, for sessions that last, also over a stop.
+    pub async fn start_keeping(place: &Place) -> Self {
+        let folder = place.folder("mosquitto-data");
+        let location = format!("persistence true\npersistence_location {}/\n", folder.display());
+        // As root it would become another user, who may not write there.
+        Self::start_with(place, &format!("user root\nmax_queued_messages 0\n{location}")).await
+    }
+
+    async fn start_with(place: &Place, more: &str) -> Self {
         // mosquitto cannot be told "any port" and say which.
         let port = free_port();
         let config = place.write(
             "mosquitto.conf",
-            &format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\n"),
+            &format!("{more}listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\n"),
         );
+        Self::launch(port, config, place.path().to_owned()).await
+    }
+
+    /// Stops it (SIGTERM), and starts it again on the same port.
+    pub async fn restart(mut self) -> Self {
+        assert!(self.process.stop().success(), "mosquitto stops when asked:\n{}", self.process.log());
+        Self::launch(self.port, self.config.clone(), self.folder.clone()).await
+    }
+
+    async fn launch(port: u16, config: PathBuf, folder: PathBuf) -> Self {
         let program = Path::new("/usr/sbin/mosquitto");
         assert!(program.exists(), "mosquitto is not there: run `cargo xtask ci --only packages`");
-        let process = Process::start("mosquitto", program, ["-c".as_ref(), config.as_os_str()], place.path());
+        let process = Process::start("mosquitto", program, ["-c".as_ref(), config.as_os_str()], &folder);
         eventually("mosquitto takes connections", Duration::from_secs(10), async || {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(drop)
         })
         .await;
-        Self { process, port }
+        Self { process, port, config, folder }
     }
 
     /// `127.0.0.1:PORT`

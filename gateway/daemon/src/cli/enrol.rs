@@ -12,6 +12,7 @@ use crate::clock::Wall;
 use crate::state::{DataDir, enrolled_at, key_at};
 use crate::uplink::client::{Client, Joined, enrol as join};
 use crate::uplink::identity;
+use crate::uplink::meter::Meter;
 
 pub(super) fn enrol(
     url: &str,
@@ -81,7 +82,7 @@ async fn take_over(data: &DataDir, joined: &Joined) -> anyhow::Result<Inherited>
     let center = &joined.enrolled.center;
     let ring = history.ring(Some(center))?;
     data.keep_history(history, Some(center))?;
-    let client = Client::new(joined.enrolled.clone(), data.key()?)?;
+    let client = Client::new(joined.enrolled.clone(), data.key()?, Meter::none())?;
     let records = identity::predecessor(&client).await?;
     let inherited = inherited(&ring, &records)?;
     data.keep_predecessor(&records)?;
@@ -119,7 +120,15 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Inherited> {
                         gateway_model::Change::Acknowledged
                         | gateway_model::Change::Quality
                         | gateway_model::Change::Gap
-                        | gateway_model::Change::Recurred => {}
+                        | gateway_model::Change::Recurred
+                        | gateway_model::Change::Step
+                        | gateway_model::Change::ReAlarmed
+                        | gateway_model::Change::Suppression
+                        | gateway_model::Change::Reset
+                        | gateway_model::Change::Chattering
+                        | gateway_model::Change::Provable
+                        | gateway_model::Change::Aggravated
+                        | gateway_model::Change::Escalated(_) => {}
                     }
                 }
             }
@@ -160,7 +169,7 @@ pub(super) fn deliver(dir: &Path, center: Option<&str>, by: Option<&Path>) -> En
     let key = key_at(who)
         .with_context(|| format!("the key in {}; another can be named with --by", who.display()))?;
     let (journal, _) = journal::opened(dir)?;
-    let client = Client::new(enrolled, key)?;
+    let client = Client::new(enrolled, key, Meter::none())?;
     let delivered = runtime()?.block_on(identity::deliver(&client, &journal))?;
     say(&serde_json::json!({
         "records": delivered.records, "sent": delivered.sent, "refused": delivered.refused,

@@ -5,12 +5,14 @@
 //! `deploy/example/` by example; a key that is not known is a problem.
 
 mod blocks;
+mod calibration;
 mod checks;
 mod devices;
 mod head;
 mod points;
 mod print;
 mod profile;
+mod sinks;
 mod site;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,9 @@ use std::path::Path;
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
 pub use print::print_plan;
+pub use sinks::{
+    Begin, InfluxApi, InfluxPlan, Login, MqttSinkPlan, SinkPlan, TargetPlan, UrlPlan, WebhookPlan,
+};
 pub use site::*;
 
 /// Bytes of a site file, profile or pack, at most.
@@ -36,6 +41,7 @@ pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
     if let Some(dir) = &mut site.journal.dir {
         *dir = base.join(&dir);
     }
+    site.sinks.iter_mut().for_each(|sink| sink.based_on(&base));
     Ok(site)
 }
 
@@ -82,8 +88,9 @@ fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
         let library = Library::new(&root, read, &mut foreign);
         let (common, head) = head::read(&root);
         let devices = devices::read(&root, &library, &common, head.as_ref());
+        let sinks = sinks::read(&root, read);
         root.finish();
-        Some(head?.into_site(devices?))
+        Some(Site { sinks, ..head?.into_site(devices?) })
     });
     let mut problems = foreign;
     problems.extend(file.into_problems());
@@ -145,7 +152,5 @@ fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
     sources
 }
 
-#[cfg(test)]
-mod pack_tests;
 #[cfg(test)]
 mod tests;

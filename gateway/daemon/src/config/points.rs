@@ -172,11 +172,14 @@ impl<'f> Reader<'f, '_> {
             "packed" => Feed::Packed,
             "bag" => Feed::Bag,
             "handover" => Feed::HandOver,
+            "stored" => Feed::Stored,
+            "received" => Feed::Received,
+            "duty" => Feed::Duty,
             other => {
                 self.file.error(
                     target.span.clone(),
                     format!("there is no feed `{other}`"),
-                    Some("visits, packed, bag or handover".into()),
+                    Some("visits, packed, bag, stored, handover, received or duty".into()),
                 );
                 return None;
             }
@@ -249,6 +252,7 @@ impl<'f> Reader<'f, '_> {
             span: making.span.map(|(low, high)| (scaled(low), scaled(high))),
             sentinels: making.sentinels.to_vec(),
             truth,
+            calibration: None,
         });
         draft.points.insert(name.value.clone(), (point, unit));
         Some(point)

@@ -10,6 +10,8 @@ use std::time::Duration;
 use gateway_model::{DeviceIx, Plan, PointIx, Text};
 use gateway_rules::{Problem, Source};
 
+use super::SinkPlan;
+
 /// A checked site: what runs, and nothing that could still be wrong in itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
@@ -31,6 +33,8 @@ pub struct Site {
     pub journal: JournalPlan,
     /// The status page; `None` = none.
     pub page: Option<PagePlan>,
+    /// Where records go besides the center.
+    pub sinks: Vec<SinkPlan>,
     /// The packs that took part, in the order of `plan.packs`; the bytes behind their hashes.
     pub packs: Vec<Source>,
     /// Rules that a device does not get because it lacks an optional point: (device id, rule id, point).
@@ -325,6 +329,12 @@ pub enum Feed {
     Bag,
     /// `{"v":1,"at":…,"labels":[…],"kg":…,"to":…}` → `FactBody::HandOver`.
     HandOver,
+    /// `{"v":1,"at":…,"labels":[…],"kg":…,"place":…}` → `FactBody::BagsStored`.
+    Stored,
+    /// `{"v":1,"at":…,"labels":[…],"kg":…,"by":…}` → `FactBody::WasteReceived`.
+    Received,
+    /// `{"v":1,"at":…,"duty":"bowie-dick","passed":true}` → `FactBody::DutyDone`.
+    Duty,
 }
 
 /// Where MQTT comes from.
@@ -351,6 +361,8 @@ pub enum Broker {
 pub struct CenterPlan {
     /// `https://…`, or `http://…` on loopback or where the file says so in as many words. Without a slash at the end.
     pub url: String,
+    /// Bytes a month that the line to it may carry; `None` = it is not metered.
+    pub month_bytes: Option<u64>,
 }
 
 /// The journal's place and limits.

@@ -261,6 +261,43 @@ struct HandOverMessage<'a> {
     to: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredMessage<'a> {
+    v: u32,
+    at: String,
+    labels: Vec<String>,
+    #[serde(borrow)]
+    kg: &'a RawValue,
+    place: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReceivedMessage<'a> {
+    v: u32,
+    at: String,
+    labels: Vec<String>,
+    #[serde(borrow)]
+    kg: &'a RawValue,
+    by: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DutyMessage {
+    v: u32,
+    at: String,
+    duty: String,
+    passed: bool,
+}
+
+/// Labels and the name beside them, within their limits.
+fn within(labels: &[String], name: &String) -> Result<(), Refusal> {
+    let long = labels.iter().chain([name]).any(|text| text.len() > TEXT_MAX);
+    if labels.len() > LABELS_MAX || long { Err(Refusal::Range) } else { Ok(()) }
+}
+
 fn feed(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal> {
     let wrong = |_| Refusal::Json;
     let (version, at, body, raw) = match mapping.feed {
@@ -268,7 +305,9 @@ fn feed(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal> {
             let CountMessage { v, at, count } = serde_json::from_slice(payload).map_err(wrong)?;
             let body = match mapping.feed {
                 Feed::Packed => FactBody::HandpiecesPacked { count },
-                Feed::Visits | Feed::Bag | Feed::HandOver => FactBody::Visits { count },
+                Feed::Visits | Feed::Bag | Feed::HandOver | Feed::Stored | Feed::Received | Feed::Duty => {
+                    FactBody::Visits { count }
+                }
             };
             (v, at, body, Raw::Int(i64::from(count)))
         }
@@ -285,11 +324,26 @@ fn feed(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal> {
         Feed::HandOver => {
             let HandOverMessage { v, at, labels, kg, to } = serde_json::from_slice(payload).map_err(wrong)?;
             let (raw, grams) = kilograms(kg.get())?;
-            let long = labels.iter().chain([&to]).any(|text| text.len() > TEXT_MAX);
-            if labels.len() > LABELS_MAX || long {
-                return Err(Refusal::Range);
-            }
+            within(&labels, &to)?;
             (v, at, FactBody::HandOver { labels, grams, to }, raw)
+        }
+        Feed::Stored => {
+            let StoredMessage { v, at, labels, kg, place } =
+                serde_json::from_slice(payload).map_err(wrong)?;
+            let (raw, grams) = kilograms(kg.get())?;
+            within(&labels, &place)?;
+            (v, at, FactBody::BagsStored { labels, grams, place }, raw)
+        }
+        Feed::Received => {
+            let ReceivedMessage { v, at, labels, kg, by } = serde_json::from_slice(payload).map_err(wrong)?;
+            let (raw, grams) = kilograms(kg.get())?;
+            within(&labels, &by)?;
+            (v, at, FactBody::WasteReceived { labels, grams, by }, raw)
+        }
+        Feed::Duty => {
+            let DutyMessage { v, at, duty, passed } = serde_json::from_slice(payload).map_err(wrong)?;
+            within(&[], &duty)?;
+            (v, at, FactBody::DutyDone { duty, passed }, Raw::Int(i64::from(passed)))
         }
     };
     if version != 1 {

@@ -1,7 +1,7 @@
 //! What records name by their hash goes to the center apart from them: rule packs today, photos when the page takes them.
 //!
 //! A file waits in `DIR/attachments` under its SHA-256 until the center has it. Promises: never in the way of alerts (a chunk
-//! goes only while the center has everything that was sealed, and the link works), a chunk that was cut off goes on where
+//! goes only while the center has everything that was sealed, and the link works; on a metered line, less than 80 % of the month is used), a chunk that was cut off goes on where
 //! the center says, and what waits survives a restart. Limits: [`WAITING_MAX`] files, each at most [`ATTACHMENT_MAX`] bytes;
 //! what finds no room is said in the log and offered again at the next start. What the center has erased is not sent again.
 
@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway_journal::Position;
+use gateway_model::CivilTime;
 use gateway_wire::{hash, hex, unhex};
-use reqwest::header::AUTHORIZATION;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Status;
-use super::client::{CallError, Client, POST_TIMEOUT, answer};
+use super::client::{CallError, Client};
+use super::meter::Level;
 use crate::clock::Clock;
 use crate::recorder::Civil;
 
@@ -99,6 +100,7 @@ impl Attachments {
     /// Sends until told to stop.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
+            biased;
             () = stop.cancelled() => Ok(()),
             ended = self.send() => ended,
         }
@@ -134,9 +136,7 @@ impl Attachments {
             while !self.free() {
                 tokio::time::sleep(PAUSE).await;
             }
-            let url = format!("{}/gateway/v1/attachments/{name}", self.client.enrolled.url);
-            let asked = self.client.http.get(&url).header(AUTHORIZATION, self.token()).timeout(POST_TIMEOUT);
-            let held = answer(asked.send().await.map_err(CallError::Unreachable)?).await?;
+            let held = self.client.attachment(self.now(), name).await?;
             let held: Held = serde_json::from_slice(&held).map_err(|error| {
                 CallError::Answer(gateway_wire::RecordError::Content {
                     what: "attachment",
@@ -153,26 +153,18 @@ impl Attachments {
             }
             let from = held.offset.min(bytes.len());
             let chunk = bytes[from..bytes.len().min(from + CHUNK)].to_vec();
-            let put = self
-                .client
-                .http
-                .put(&url)
-                .header(AUTHORIZATION, self.token())
-                .header("upload-offset", from)
-                .header("upload-length", bytes.len())
-                .timeout(POST_TIMEOUT)
-                .body(chunk);
-            answer(put.send().await.map_err(CallError::Unreachable)?).await?;
+            self.client.attach(self.now(), name, (from, bytes.len()), chunk).await?;
         }
     }
 
-    /// Nothing sealed waits for the center.
+    /// Nothing sealed waits for the center, and a metered line has enough left.
     fn free(&self) -> bool {
-        self.status.failures() == 0 && self.status.receipted() >= *self.newest.borrow()
+        let enough = self.client.meter().level() == Level::Enough;
+        enough && self.status.failures() == 0 && self.status.receipted() >= *self.newest.borrow()
     }
 
-    fn token(&self) -> String {
+    fn now(&self) -> CivilTime {
         let now = self.clock.now();
-        self.client.token(self.civil.civil(now).unwrap_or(gateway_model::CivilTime(now.0)))
+        self.civil.civil(now).unwrap_or(CivilTime(now.0))
     }
 }

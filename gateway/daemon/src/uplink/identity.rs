@@ -6,17 +6,17 @@
 //!
 //! Everything here is checked again by whoever receives it; nothing is in the way of records.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway_journal::{Journal, Position};
 use gateway_model::CivilTime;
-use gateway_wire::{KeyHistory, Receipt, pack, unpack};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use gateway_wire::{EpochReceipt, KeyHistory, Survey, SurveyRequest, unpack};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{CallError, Client, POST_TIMEOUT, answer};
-use super::ledger::Ledger;
+use super::client::{CallError, Client};
+use super::ledger::{self, Ledger, Own};
 use crate::clock::Wall;
 use crate::pause::Backoff;
 use crate::state::{PREDECESSOR_MAX, PREDECESSOR_RECORDS_MAX};
@@ -37,16 +37,10 @@ pub async fn announce(client: &Client, history: &KeyHistory, stop: &Cancellation
     let mut pause = Backoff::new(RETRY_FIRST, RETRY_LAST);
     let mut said = false;
     loop {
-        let request = client
-            .http
-            .post(format!("{}/gateway/v1/keys", client.enrolled.url))
-            .header(CONTENT_TYPE, "application/cbor")
-            .timeout(POST_TIMEOUT)
-            .body(history.encode());
-        let told = async { answer(request.send().await.map_err(CallError::Unreachable)?).await };
         let told = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
-            told = told => told,
+            told = client.keys(history) => told,
         };
         let Err(error) = told else { return };
         if !std::mem::replace(&mut said, true) {
@@ -56,6 +50,7 @@ pub async fn announce(client: &Client, history: &KeyHistory, stop: &Cancellation
             );
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause.pause()) => {}
         }
@@ -83,6 +78,16 @@ impl Told {
         self.correction_ms += server.0.saturating_sub(self.now().0);
         true
     }
+
+    /// After a failed attempt at `what`: waits for the next one, or gives up.
+    async fn again(&mut self, error: &CallError, attempts: &mut usize, what: &str) -> anyhow::Result<()> {
+        *attempts += 1;
+        anyhow::ensure!(*attempts < ATTEMPTS, "{what}: {}", crate::chain(error));
+        if !self.learn(error) {
+            tokio::time::sleep(RETRY_FIRST).await;
+        }
+        Ok(())
+    }
 }
 
 /// Everything the center has of the box that this one replaces, from its newest checkpoint on, as it was signed.
@@ -91,24 +96,10 @@ pub async fn predecessor(client: &Client) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut records: Vec<Vec<u8>> = Vec::new();
     let (mut bytes, mut attempts) = (0, 0);
     loop {
-        let request = client
-            .http
-            .get(format!("{}/gateway/v1/predecessor?skip={}", client.enrolled.url, records.len()))
-            .header(AUTHORIZATION, client.token(told.now()))
-            .timeout(POST_TIMEOUT);
-        let page = async { answer(request.send().await.map_err(CallError::Unreachable)?).await };
-        let page = match page.await {
+        let page = match client.predecessor(told.now(), records.len()).await {
             Ok(page) => page,
             Err(error) => {
-                attempts += 1;
-                anyhow::ensure!(
-                    attempts < ATTEMPTS,
-                    "fetch what the center has of the old box: {}",
-                    crate::chain(&error)
-                );
-                if !told.learn(&error) {
-                    tokio::time::sleep(RETRY_FIRST).await;
-                }
+                told.again(&error, &mut attempts, "fetch what the center has of the old box").await?;
                 continue;
             }
         };
@@ -136,75 +127,119 @@ pub struct Delivered {
     pub refused: u64,
 }
 
-/// Sends every record of a journal that the center does not have.
+/// Sends every record of a journal that the center does not have, in sessions of its own. Records of an epoch in which the
+/// center has others go beside the chain.
 pub async fn deliver(client: &Client, journal: &Journal) -> anyhow::Result<Delivered> {
-    let mut told = Told::new();
-    let mut ledger = Ledger::default();
+    let mut delivery = Delivery {
+        client: client.clone().delivering(),
+        journal,
+        told: Told::new(),
+        ledger: Ledger::default(),
+        session: 0,
+    };
     let mut delivered = Delivered::default();
-    let epochs = journal.epochs();
-    // Receipts name the newest epoch, unfinished ones and those just sent: each of ours is asked for with its first record.
-    for (epoch, first, last) in epochs {
+    delivery.compare().await?;
+    for (epoch, first, last) in journal.epochs() {
         delivered.records += last - first + 1;
         let mut from = Position { epoch, seq: first };
-        let opening = journal.read(from)?.into_iter().collect();
-        let receipt = post(client, &mut told, opening).await?;
-        delivered.refused += receipt.refused.len() as u64;
-        learn(&mut ledger, &receipt);
         loop {
-            let batch = batch(journal, &ledger, epoch, &mut from)?;
+            let (positions, batch) = delivery.batch(epoch, &mut from)?;
             if batch.is_empty() {
                 break;
             }
             delivered.sent += batch.len() as u64;
-            let receipt = post(client, &mut told, batch).await?;
-            delivered.refused += receipt.refused.len() as u64;
-            learn(&mut ledger, &receipt);
+            delivered.refused += delivery.send(&positions, &batch).await?;
         }
     }
     Ok(delivered)
 }
 
-fn learn(ledger: &mut Ledger, receipt: &Receipt) {
-    receipt.epochs.iter().for_each(|epoch| ledger.learn(epoch));
+/// One delivery under way.
+struct Delivery<'a> {
+    client: Client,
+    journal: &'a Journal,
+    told: Told,
+    ledger: Ledger,
+    session: u64,
 }
 
-/// The next records of an epoch that the center lacks; `from` moves behind them.
-fn batch(
-    journal: &Journal,
-    ledger: &Ledger,
-    epoch: u64,
-    from: &mut Position,
-) -> anyhow::Result<Vec<Vec<u8>>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for stored in journal.scan(*from) {
-        let stored = stored?;
-        if stored.position.epoch != epoch || batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-            break;
-        }
-        *from = Position { seq: stored.position.seq + 1, ..stored.position };
-        if !ledger.has(stored.position) {
-            bytes += stored.bytes.len();
-            batch.push(stored.bytes);
+impl Delivery<'_> {
+    /// A session begins with what both ends hold.
+    async fn compare(&mut self) -> anyhow::Result<()> {
+        self.ledger.forget();
+        let epochs = self.journal.epochs();
+        let mut asked = ledger::question(&epochs, None, None);
+        loop {
+            let survey = self.survey(&asked).await?;
+            self.learn(&survey.epochs)?;
+            self.session = survey.session;
+            let Some(next) = ledger::next_page(&asked, &survey) else { return Ok(()) };
+            asked = ledger::question(&epochs, Some(survey.session), Some(next));
         }
     }
-    Ok(batch)
-}
 
-async fn post(client: &Client, told: &mut Told, records: Vec<Vec<u8>>) -> anyhow::Result<Receipt> {
-    let mut attempts = 0;
-    loop {
-        match client.records(told.now(), &records).await {
-            Ok(receipt) => return Ok(receipt),
-            Err(error) => {
-                attempts += 1;
-                anyhow::ensure!(
-                    attempts < ATTEMPTS,
-                    "deliver {} bytes: {}",
-                    pack(&records).len(),
-                    crate::chain(&error)
-                );
-                if !told.learn(&error) {
-                    tokio::time::sleep(RETRY_FIRST).await;
+    async fn survey(&mut self, asked: &SurveyRequest) -> anyhow::Result<Survey> {
+        let mut attempts = 0;
+        loop {
+            match self.client.survey(self.told.now(), asked).await {
+                Ok(survey) => return Ok(survey),
+                Err(error) => self.told.again(&error, &mut attempts, "compare with the center").await?,
+            }
+        }
+    }
+
+    /// Nothing is being written: what the center has beyond the end of this disk was lost here.
+    fn learn(&mut self, receipts: &[EpochReceipt]) -> anyhow::Result<()> {
+        let epochs = self.journal.epochs();
+        for receipt in receipts {
+            let mut hashes = BTreeMap::new();
+            for (seq, _) in receipt.ends.iter().flatten() {
+                let position = Position { epoch: receipt.epoch.0, seq: seq.0 };
+                let own = self.journal.read(position)?;
+                hashes.extend(own.map(|bytes| (position, gateway_wire::hash(&bytes))));
+            }
+            self.ledger.learn(receipt, Own { epochs: &epochs, hashes: &hashes, writing: false });
+        }
+        Ok(())
+    }
+
+    /// The next records of an epoch that the center lacks; `from` moves behind them.
+    fn batch(&self, epoch: u64, from: &mut Position) -> anyhow::Result<(Vec<Position>, Vec<Vec<u8>>)> {
+        let (mut positions, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for stored in self.journal.scan(*from) {
+            let stored = stored?;
+            if stored.position.epoch != epoch || batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+                break;
+            }
+            *from = Position { seq: stored.position.seq + 1, ..stored.position };
+            if !self.ledger.has(stored.position) {
+                bytes += stored.bytes.len();
+                positions.push(stored.position);
+                batch.push(stored.bytes);
+            }
+        }
+        Ok((positions, batch))
+    }
+
+    /// How many of them were refused.
+    async fn send(&mut self, positions: &[Position], batch: &[Vec<u8>]) -> anyhow::Result<u64> {
+        let what = format!("deliver {} records", batch.len());
+        let mut attempts = 0;
+        loop {
+            let aside = positions.first().is_some_and(|first| self.ledger.is_branch(first.epoch));
+            match self.client.records(self.told.now(), self.session, aside, batch).await {
+                Ok(receipt) => {
+                    self.learn(&receipt.epochs)?;
+                    if let Some(last) = positions.last().filter(|_| aside) {
+                        self.ledger.kept_aside(*last);
+                    }
+                    return Ok(receipt.refused.len() as u64);
+                }
+                Err(error) => {
+                    self.told.again(&error, &mut attempts, &what).await?;
+                    if matches!(error, CallError::Ended) {
+                        self.compare().await?;
+                    }
                 }
             }
         }

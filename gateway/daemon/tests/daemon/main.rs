@@ -9,3 +9,4 @@ mod journal;
 mod recorder;
 mod rig;
 mod running;
+mod sinks;
