@@ -228,7 +228,45 @@ def day(text):
     return (date - datetime.date(1970, 1, 1)).days * DAY_MS if len(text) == 10 else None
 
 
-def context(files, walk):
+class Instrument:
+    """One device, as the records tell of it (section 9.4)."""
+
+    def __init__(self):
+        self.placement, self.serial, self.calibrations = None, None, []
+
+    def take(self, number, fields):
+        if number == 0:
+            review = field(fields, 3)
+            self.serial, self.placement = fields[0], fields[1] if review is None else review
+        elif number == 1:
+            self.serial = fields[1]
+        elif number == 2:
+            self.calibrations.append({"serial": fields[0], "certificate": fields[1], "done": fields[3], "until": fields[4]})
+        elif number == 3:
+            self.serial = self.placement = None
+
+    def calibration(self, seen):
+        own = [one for one in self.calibrations if self.serial is None or one["serial"] == self.serial]
+        good = [one for one in own if seen is None or (one["done"] <= seen[0] and seen[1] <= one["until"])]
+        return (good[-1], True) if good else (own[-1], False) if own else (None, False)
+
+
+def on_record(name, instrument, seen, line):
+    if instrument.placement is None:
+        line.lack("no_placement", name, "no record says where it was placed")
+    found, covers = instrument.calibration(seen)
+    if found is None:
+        line.lack("no_calibration", name, "no record of a calibration")
+    elif not covers:
+        line.lack("calibration_expired", name, "its calibration was not valid all the time")
+
+    def date(at):
+        return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=at // DAY_MS))
+    return {"device": name, "placement": instrument.placement, "certificate": found and found["certificate"],
+            "valid_from": found and date(found["done"]), "valid_until": found and date(found["until"])}
+
+
+def context(files, walk, recorded, wrong):
     line = Line("context")
     there = {sha256(data): name for name, data in files.items() if name.startswith("packs/")}
     for digest in sorted(there):
@@ -252,8 +290,13 @@ def context(files, walk):
         except (ValueError, KeyError, AttributeError, TypeError):
             line.fail("devices", "devices.toml", "cannot be read")
             known = {}
+    for at, text in wrong:
+        line.fail("device_records", at, text)
     devices = []
     for name, seen in walk.devices().items():
+        if name in recorded:
+            devices.append(on_record(name, recorded[name], seen, line))
+            continue
         facts = known.get(name, {})
         if facts.get("placement") is None:
             line.lack("no_placement", name, "no technical review of its place")
@@ -298,7 +341,26 @@ STEPS = {
 }
 
 
-def case(data, manifest, walk):
+def attachments(files, events, line):
+    """Section 10.12: every photo that a step names is there, or was erased by a logged act."""
+    try:
+        erased = [one[0] for one in loads(files["erased-attachments"])] if "erased-attachments" in files else []
+    except (Fault, ValueError, TypeError, IndexError):
+        line.fail("erased_attachments", "erased-attachments", "cannot be read")
+        return
+    for name, data in files.items():
+        if name.startswith("attachments/") and name != "attachments/" + sha256(data).hex():
+            line.fail("attachment", name, "not the bytes that its name says")
+    for step in events:
+        for named in step[11]:
+            if "attachments/" + named.hex() in files:
+                continue
+            code = "attachment_erased" if named in erased else "attachment_missing"
+            line.lack(code, step[0], named.hex())
+
+
+def case(files, manifest, walk):
+    data = files.get("case")
     if data is None:
         return Line("case", "none")
     line = Line("case")
@@ -345,6 +407,7 @@ def case(data, manifest, walk):
         elif code == "submitted" and deadline is not None and at > deadline:
             overdue += 1
         state = following or state
+    attachments(files, events, line)
     line.facts = {"case": number, "events": len(events), "state": state, "alerts": alerts, "overdue": overdue}
     return line
 

@@ -65,10 +65,76 @@ def manifest_of(data):
     return manifest, envelope
 
 
+ENDLESS = (1 << 64) - 1
+
+
+class Ring:
+    """A gateway's keys, each with its period (section 9.5)."""
+
+    def __init__(self, first):
+        self.gateway = sha256(first)[:16]
+        self.keys = [{"key": first, "from": 0, "last": None, "cause": "first"}]
+
+    @classmethod
+    def of(cls, names):
+        """The keys of a bundle; raises where somebody is not entitled to say that a key follows another."""
+        first = key_of(names, "gateway.key")
+        if first is None:
+            return None
+        ring = cls(first)
+        if "keys" not in names:
+            return ring
+        said_first, said = loads(names["keys"])
+        if said_first != first:
+            raise Fault("the first key is not the gateway's")
+        for data in said:
+            ring.follow(data, key_of(names, "center.key"))
+        return ring
+
+    def follow(self, data, center):
+        envelope = Envelope(data, "application/nonsite-succession")
+        gateway, key, begin, last, cause = loads(envelope.payload)[:5]
+        if gateway != self.gateway:
+            raise Fault("about another gateway")
+        signer = self.keys[-1]["key"] if cause == 0 else center
+        if signer is None:
+            raise Fault("the key of the center that said it is not there")
+        envelope.check(signer)
+        if begin == 0 or (last is not None and last[0] >= begin) or len(key) != 32:
+            raise Fault("the key before it ends behind its beginning")
+        if any(key == known["key"] for known in self.keys):
+            raise Fault("a key that was used before")
+        self.keys[-1]["last"] = (begin - 1, ENDLESS) if last is None else tuple(last)
+        self.keys.append({"key": key, "from": begin, "last": None, "cause": ["rotated", "replaced"][cause]})
+
+    def signer(self, kid):
+        """Number of the key with this id; None = another's."""
+        return next((n for n, one in enumerate(self.keys) if sha256(one["key"])[:8] == kid), None)
+
+    def covers(self, signer, at):
+        one = self.keys[signer]
+        return one["from"] <= at[0] and (one["last"] is None or at <= one["last"])
+
+    def facts(self):
+        return [{"key": one["key"].hex(), "from_epoch": one["from"],
+                 "last": cursor(one["last"]) if one["last"] and one["last"][1] != ENDLESS else None,
+                 "last_epoch": one["last"] and one["last"][0], "cause": one["cause"]} for one in self.keys]
+
+
+def ring_of(names):
+    """With a list of keys that cannot be believed only the first of them counts; says why."""
+    try:
+        return Ring.of(names), None
+    except (Fault, ValueError, TypeError, IndexError) as wrong:
+        first = key_of(names, "gateway.key")
+        return (Ring(first) if first else None), str(wrong)
+
+
 class Seal:
     """One record of the bundle and what became of it."""
 
-    def __init__(self, data, key, others):
+    def __init__(self, data, ring, others):
+        self.signer, self.in_period = 0, True
         self.data, self.record, self.kind, self.content, self.eaten = data, None, None, None, None
         self.state, self.text = "unreadable", ""
         try:
@@ -79,19 +145,20 @@ class Seal:
         if len(record.envelope.signature) != 64:
             self.state = "unsigned"
             return
-        if key is None or record.envelope.kid != sha256(key)[:8]:
+        signer = ring.signer(record.envelope.kid) if ring else None
+        if signer is None:
             self.state, known = "foreign", record.envelope.kid in [sha256(other)[:8] for other in others]
             self.text = "a key that is trusted, but is not this gateway's" if known else "not the gateway's key"
             return
         try:
-            record.envelope.check(key)
+            record.envelope.check(ring.keys[signer]["key"])
         except Fault as fault:
             self.state, self.text = "invalid", str(fault)
             return
-        if record.gateway != sha256(key)[:16]:
+        if record.gateway != ring.gateway:
             self.state, self.text = "foreign", "signed with the gateway's key, but says it is of another"
             return
-        self.state = "valid"
+        self.state, self.signer, self.in_period = "valid", signer, ring.covers(signer, record.at)
         try:
             self.kind, content = record.content()
             self.eaten = lines.read_inputs(self.kind, content, record)
@@ -141,6 +208,37 @@ def container(data):
     return line, names, manifest, records
 
 
+def instruments(names):
+    """What the records of section 9.4 tell of instruments, and what is wrong with them."""
+    found, wrong, plans = {}, [], {}
+    if "device-records" not in names:
+        return found, wrong
+    try:
+        ring, records = Ring.of(names), sequence(names["device-records"], 10_000)
+    except (Fault, ValueError, TypeError, IndexError) as fault:
+        return found, [("device-records", str(fault))]
+    if ring is None:
+        return found, [("device-records", "the gateway's key is not there")]
+    for place, data in enumerate(records):
+        seal = Seal(data, ring, [])
+        if seal.state != "valid" or not seal.in_period:
+            wrong.append((f"#{place}", seal.text or seal.state))
+        elif seal.kind == "config" and seal.content is not None:
+            plans[seal.record.at] = seal.content[0]
+        elif seal.kind == "inputs" and seal.content is not None:
+            plan = plans.get((seal.record.epoch, seal.record.config))
+            if plan is None:
+                wrong.append((cursor(seal.record.at), "the config it names is not there"))
+                continue
+            for kind, what in seal.eaten[0]:
+                if kind == "fact" and what[2][0] == 5 and what[0] < len(plan[2]):
+                    number, fields = what[2][1][0]
+                    found.setdefault(plan[2][what[0]][0], lines.Instrument()).take(number, fields)
+        else:
+            wrong.append((cursor(seal.record.at), "neither a config nor facts"))
+    return found, wrong
+
+
 def key_of(names, name):
     data = names.get(name)
     return data if data is not None and len(data) == 32 else None
@@ -148,6 +246,9 @@ def key_of(names, name):
 
 def identity(names, manifest, seals, policy, walk):
     line = Line("identity")
+    ring, wrong_keys = ring_of(names)
+    if wrong_keys:
+        line.fail("keys", "keys", wrong_keys)
     key, center = key_of(names, "gateway.key"), key_of(names, "center.key")
     enrolment = None
     if "enrolment" in names:
@@ -158,7 +259,9 @@ def identity(names, manifest, seals, policy, walk):
                 envelope = Envelope(names["enrolment"], "application/nonsite-enrolment")
                 envelope.check(center)
                 enrolment = loads(envelope.payload)
-                if enrolment[0] != key:
+                about = field(enrolment, 6)
+                named = about is not None and ring and about == ring.gateway and enrolment[0] in [one["key"] for one in ring.keys]
+                if enrolment[0] != key and not named:
                     enrolment = None
                     line.fail("enrolment", "enrolment", "about another gateway's key")
         except (Fault, ValueError, TypeError, IndexError) as wrong:
@@ -169,28 +272,39 @@ def identity(names, manifest, seals, policy, walk):
     for seal in seals:
         if seal.state == "foreign":
             line.fail("other_gateway", cursor(seal.record.at), "a record of another gateway, or signed with its key")
-    by, covers = None, lambda at: True
+    by = None
     if policy and key in policy.gateways:
-        begin, end = policy.gateways[key]
-        by, covers = "policy", lambda at: at >= begin and (end is None or at <= end)
+        by = "policy"
     elif policy and enrolment and center and sha256(center) in policy.centers:
-        by, covers = "center", lambda at: at[0] > enrolment[3]
+        by = "center"
+
+    def covers(seal):
+        signed = ring.keys[seal.signer]["key"] if ring else None
+        if not seal.in_period:
+            return False
+        if by == "policy" and signed in policy.gateways:
+            begin, end = policy.gateways[signed]
+            return seal.record.at >= begin and (end is None or seal.record.at <= end)
+        return not (by == "center" and signed == enrolment[0]) or seal.record.at[0] > enrolment[3]
     if policy is None:
         line.lack("no_policy", "", "no trust policy was given")
     elif by is None:
         line.fail("unknown_key", "gateway.key", "the policy names neither this gateway's key nor its center's")
     elif manifest is not None:
-        known = manifest["maker_key"] == key if manifest["maker"] == 0 else sha256(manifest["maker_key"]) in policy.centers
+        known = bool(ring) and manifest["maker_key"] == ring.keys[-1]["key"] if manifest["maker"] == 0 else sha256(manifest["maker_key"]) in policy.centers
         if not known:
             line.fail("maker", "manifest", "made by somebody whom the policy does not name")
+    replaced = ring and any(one["cause"] == "replaced" for one in ring.keys)
+    if by and replaced and not (center and sha256(center) in policy.centers):
+        line.fail("unknown_key", "keys", "a center that the policy does not name put one key in another's place")
     valid = [seal.record.at for seal in seals if seal.state == "valid"]
-    for at in valid:
-        if not covers(at):
-            line.fail("key_period", cursor(at), "outside the period in which this key was valid")
+    for seal in seals:
+        if seal.state == "valid" and not covers(seal):
+            line.fail("key_period", cursor(seal.record.at), "outside the period in which this key was valid")
     line.facts = {
         "institution": enrolment[1] if enrolment else walk.institution,
         "site": enrolment[2] if enrolment else walk.site,
-        "gateway": key and sha256(key)[:16].hex(), "key": key and key.hex(),
+        "gateway": key and sha256(key)[:16].hex(), "key": key and key.hex(), "keys": ring.facts() if ring else [],
         "center": sha256(center).hex() if enrolment else None, "vouched_by": by,
         "first": cursor(min(valid)) if valid else None, "last": cursor(max(valid)) if valid else None,
     }
@@ -328,7 +442,7 @@ def start_faults(seal, last):
     if previous is not None and said == last[0]:
         if digest != last[1]:
             yield "broken", cursor(at), "does not hold the hash of the record before it"
-    elif previous is None or said < last[0]:
+    elif previous is None or (said < last[0] and content[4] != 3):
         yield "tail_lost", cursor(at), f"says that {cursor(said)} was the last before it"
 
 
@@ -399,6 +513,10 @@ class Recomputation:
         if kind == "start":
             previous = field(content, 2)
             follows = previous is None or tuple(previous) == last
+            if not follows and content[4] == 3 and tuple(previous) < last:
+                # Another box went on from an earlier state than the one that its predecessor's disk tells of.
+                self.engine, self.eaten, self.pending = None, False, {}
+                return
         else:
             follows = at == (last[0], last[1] + 1)
         if follows:
@@ -516,8 +634,8 @@ class Recomputation:
 
 def verify(data, policy):
     line, names, manifest, records = container(data)
-    key = key_of(names, "gateway.key")
-    seals = [Seal(record, key, policy.gateways if policy else []) for record in records]
+    ring, _ = ring_of(names)
+    seals = [Seal(record, ring, policy.gateways if policy else []) for record in records]
     walk, again = Walk(), Recomputation()
     for seal in ordered(seals):
         if seal.content is not None:
@@ -529,8 +647,8 @@ def verify(data, policy):
         line, identity(names, manifest, seals, policy, walk), signatures(seals),
         sequence_line(manifest, seals, erased, faults), chain_line(manifest, seals, erased, faults, epochs),
         walk.liveness(manifest), walk.time(names.get("received"), bool(policy and policy.accept_simulated)),
-        walk.coverage(), lines.context(names, walk), again.finish(walk), Line("log", "none"),
-        lines.case(names.get("case"), manifest, walk), Line("anchor", "none"), Line("limits", "none"),
+        walk.coverage(), lines.context(names, walk, *instruments(names)), again.finish(walk), Line("log", "none"),
+        lines.case(names, manifest, walk), Line("anchor", "none"), Line("limits", "none"),
     ]
     worst = max((one.status for one in report), key=lines.RANK.index)
     return {"failed": "invalid", "incomplete": "incomplete"}.get(worst, "valid"), report

@@ -39,6 +39,8 @@ pub struct Raised<'p> {
     pub at: EngineTime,
     /// The cycle concluded just before it.
     pub cycle: Option<&'p Cycle>,
+    /// Of a box that was replaced, and unknown to the one that took its place: history, nobody's task any more.
+    pub tail: bool,
 }
 
 /// `red`, `orange`, `yellow`, `blue`.
@@ -113,6 +115,14 @@ pub async fn changed(
     changes: &mut Changes,
 ) -> anyhow::Result<()> {
     let held = rows::find(tx, &with.row.gateway, "gateway", change.alert).await?;
+    // What both boxes know of is told by the one that is in use.
+    let known_before = held.as_ref().is_some_and(|held| {
+        let (epoch, seq) = held.record;
+        !with.gateway.keys.iter().any(|key| key.is_tail(epoch, seq))
+    });
+    if with.tail && known_before {
+        return Ok(());
+    }
     let Some(rule) = change.rule.and_then(|rule| with.plan.rules.get(usize::from(rule.0))) else {
         return without_rule(tx, with, change, held, changes).await;
     };
@@ -130,6 +140,9 @@ pub async fn changed(
         regions(&mut alert, with, change);
         priority_code(center_casebook::priority(rule, change.detail)).clone_into(&mut alert.row.priority);
     }
+    if with.tail {
+        supersede(&mut alert, with.clocks.civil(with.at, with.fallback).0);
+    }
     rows::keep(tx, &alert).await?;
     changes.alerts.insert(alert.row.n);
     if new {
@@ -137,7 +150,7 @@ pub async fn changed(
     }
     let urgent = center_casebook::priority(rule, change.detail);
     // What is handled below is shown and counted, but opens no case before its window ends (design §7).
-    let opens = is_raise || alert.row.state == "open";
+    let opens = (is_raise || alert.row.state == "open") && !with.tail;
     if opens && alert.row.case.is_none() && center_casebook::is_item(rule, change.detail) {
         let case = cases::raise(tx, with.app, &alert, urgent, changes).await?;
         alert.row.case = Some(case);
@@ -147,6 +160,16 @@ pub async fn changed(
         cases::clear(tx, with.app, &alert, changes).await?;
     }
     Ok(())
+}
+
+/// Ended because the box that raised it is gone; one that it ended itself stays as it was.
+pub fn supersede(alert: &mut StoredAlert, now: i64) {
+    if alert.row.state != "cleared" {
+        "cleared".clone_into(&mut alert.row.state);
+        alert.row.clear_cause = Some(cause_code(ClearCause::Superseded).to_owned());
+        alert.row.cleared_at = Some(now);
+        alert.cleared = Some(alert.raised);
+    }
 }
 
 /// The gateway's plan no longer has the rule: it can only be over.

@@ -30,7 +30,7 @@ pub async fn detail(app: &App, viewer: &Viewer, id: i64) -> Result<CaseDetail, A
     let clocks = ClockTable::new(app.store.clocks(&row.gateway).await?);
     let plan =
         match (app.store.config_at(&row.gateway, i64::MAX).await?, app.store.enrolled(&row.gateway).await?) {
-            (Some(config), Some(enrolled)) => Some(app.plans.of(&config, enrolled.public_key).await?),
+            (Some(config), Some(enrolled)) => Some(app.plans.of(&config, &enrolled.ring).await?),
             (None, _) | (_, None) => None,
         };
     let teller = Teller { names: &names, clocks: &clocks, plan: plan.as_deref(), gateway: &row.gateway };

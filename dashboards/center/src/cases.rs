@@ -353,7 +353,7 @@ async fn window(app: &App, row: &CaseRow) -> Result<Window, ApiError> {
     let length = match app.store.config_at(&row.gateway, i64::MAX).await? {
         Some(config) => {
             let enrolled = app.store.enrolled(&row.gateway).await?.ok_or(ApiError::NotFound)?;
-            let plan = app.plans.of(&config, enrolled.public_key).await?;
+            let plan = app.plans.of(&config, &enrolled.ring).await?;
             rule_of(&plan, &row.rule, &row.device).map(|(_, rule)| rule.verify.window_ms)
         }
         None => None,

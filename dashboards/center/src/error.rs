@@ -34,6 +34,8 @@ pub enum ApiError {
     Refused(Refusal),
     /// It exists already.
     Conflict(&'static str, Words),
+    /// It was erased by a logged act: when (civil ms) and why.
+    Erased(i64, String),
     /// Too large.
     TooLarge,
     /// Not now: again after so many seconds.
@@ -109,6 +111,14 @@ impl ApiError {
                 };
                 (status, refusal.code(), refusal.text().into())
             }
+            Self::Erased(_, reason) => (
+                StatusCode::GONE,
+                "erased",
+                Words {
+                    zh: format!("已依记录在案的操作删除:{reason}"),
+                    en: format!("Erased by a logged act: {reason}"),
+                },
+            ),
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", words("内容过大。", "The content is too large."))
             }

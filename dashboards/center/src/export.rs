@@ -5,14 +5,17 @@
 
 use anyhow::{Context as _, ensure};
 use center_casebook::{Actor, CaseEvent, CaseEventBody, Window};
-use gateway_evidence::{CaseFile, CaseStep, Contents, Entry, Made, Received, bundle, select};
+use gateway_evidence::{
+    CaseFile, CaseStep, Contents, Entry, ErasedAttachment, Made, Received, bundle, select,
+};
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, GatewayId, InstitutionId, Seq, SiteId};
-use gateway_wire::{Enrolment, Kind, Maker, VerifyingKey};
+use gateway_wire::{Enrolment, Kind, Maker};
 
 use crate::civil::ClockTable;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::gateways::Enrolled;
+use crate::store::keys as store_keys;
 use crate::store::records::RecordRow;
 use crate::store::{CaseRow, Scope, Store};
 use crate::{keys, segments};
@@ -31,6 +34,8 @@ pub struct Exported {
     pub made: Made,
     /// Records in it.
     pub records: usize,
+    /// Records tell of its instruments.
+    pub instruments: bool,
 }
 
 /// Makes the bundle of a case.
@@ -53,24 +58,51 @@ pub async fn export(
     let rows = store.records_for_evidence(&gateway.id, window.from.0, window.to.0 + BEHIND_MS).await?;
     let selection = select(&rows.iter().map(entry).collect::<Vec<_>>(), (window.from, window.to));
     let chosen: Vec<&RecordRow> = selection.places.iter().map(|place| &rows[*place]).collect();
-    let folder = config.data.join("segments");
+    let (folder, attachments) = (config.data.join("segments"), config.data.join("attachments"));
     let read = |row: &&RecordRow| {
         segments::read(&folder, row.place).with_context(|| format!("record {}/{}", row.epoch, row.seq))
     };
     let records = chosen.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let history =
+        store_keys::history(gateway.ring.gateway(), gateway.ring.first().to_bytes(), &gateway.keys, &key);
+    let instruments = store.device_records(&gateway.id).await?;
+    let instruments = instruments.iter().map(|row| read(&row)).collect::<anyhow::Result<Vec<_>>>()?;
+    let told_instruments = !instruments.is_empty();
+    let mut packs = packs.to_vec();
+    for name in store.packs().await? {
+        packs.push((
+            name.clone(),
+            std::fs::read(attachments.join(&name)).with_context(|| format!("pack {name}"))?,
+        ));
+    }
+    let case = case_file(id, &row, &events)?;
+    let (mut photos, mut erased_attachments) = (Vec::new(), Vec::new());
+    for named in case.events.iter().flat_map(|step| &step.attachments) {
+        let name = gateway_wire::hex(&named[..]);
+        let Some(known) = store.attachment(&Scope::All, &name).await? else { continue };
+        match known.erased {
+            Some((at, reason)) => erased_attachments.push(ErasedAttachment { hash: *named, at, reason }),
+            None => photos
+                .push(std::fs::read(attachments.join(&name)).with_context(|| format!("attachment {name}"))?),
+        }
+    }
     let statement = enrolment(&gateway, clock.civil()).seal(&key);
     let made = bundle(
         &Contents {
-            gateway_key: VerifyingKey::from_bytes(&gateway.public_key)?,
+            ring: gateway.ring.clone(),
+            history: history.as_ref(),
             records: records.iter().map(Vec::as_slice).collect(),
             spans: selection.spans,
             window: selection.window,
             packs: packs.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())).collect(),
             enrolment: Some((key.verifying_key(), &statement)),
+            device_records: instruments.iter().map(Vec::as_slice).collect(),
             devices,
             received: chosen.iter().map(|row| received(row)).collect(),
             erased: Vec::new(),
-            case: Some(case_file(id, &row, &events)?),
+            case: Some(case),
+            attachments: photos.iter().map(Vec::as_slice).collect(),
+            erased_attachments,
             maker: Maker::Center,
             made_at: Some(clock.civil()),
             software: concat!("nonsite-center ", env!("CARGO_PKG_VERSION")),
@@ -78,7 +110,7 @@ pub async fn export(
         &key,
     )?;
     store.close().await;
-    Ok(Exported { made, records: records.len() })
+    Ok(Exported { made, records: records.len(), instruments: told_instruments })
 }
 
 /// The span of engine time that the case is about.
@@ -146,12 +178,13 @@ fn received(row: &RecordRow) -> Received {
 /// The center vouches for the gateway anew: this statement is for whoever reads the bundle.
 fn enrolment(gateway: &Enrolled, now: CivilTime) -> Enrolment {
     Enrolment {
-        gateway_key: gateway.public_key,
+        gateway_key: gateway.ring.first().to_bytes(),
         institution: InstitutionId(gateway.institution.clone()),
         site: SiteId(gateway.site.clone()),
         epoch_floor: Epoch(gateway.epoch_floor),
         tls_keys: Vec::new(),
         issued: now,
+        gateway: None,
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway_model::{Cursor, Epoch, GatewayId, Seq};
-use gateway_wire::{Body, Header, Kind, Receipt, RecordError, Refused, VerifyingKey};
+use gateway_wire::{Body, Header, Kind, Receipt, RecordError, Refused, Standing};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,6 +24,7 @@ use crate::store::aside::{self, AsideRow};
 use crate::store::audit;
 use crate::store::gateways::{self, Enrolled};
 use crate::store::records::{self, RecordRow};
+use crate::succession;
 
 /// Requests that wait; when full, callers wait to be let in, which slows the gateways down.
 const QUEUE_MAX: usize = 64;
@@ -55,6 +56,18 @@ pub struct Manner {
     /// The gateway knows that the numbers of these records are taken: all of them are kept aside.
     #[serde(default)]
     aside: bool,
+    /// Somebody delivers a disk: not the gateway itself, whose session goes on.
+    #[serde(default)]
+    delivery: bool,
+}
+
+impl Manner {
+    /// Whose sessions end each other: those of one key, and apart from them those of deliveries.
+    pub fn line(self, gateway: &Enrolled) -> String {
+        let key = gateway.former.map_or_else(String::new, |next| format!("/{}", next.0));
+        let delivery = if self.delivery { "/delivery" } else { "" };
+        format!("{}{key}{delivery}", gateway.id)
+    }
 }
 
 /// The answer to a batch of a session that has ended, or that this start of the center never knew.
@@ -80,6 +93,10 @@ struct Checked {
     body: Option<Body>,
     hash: [u8; 32],
     bytes: Vec<u8>,
+    /// Signed with a key of the gateway that may not have signed it.
+    standing: Standing,
+    /// The epoch is another key's: it has no place in the chain.
+    foreign: bool,
 }
 
 /// What one request brought.
@@ -121,7 +138,7 @@ pub async fn take(
     body: bytes::Bytes,
 ) -> Result<Receipt, ApiError> {
     Metrics::count(&app.metrics.batches);
-    let late = manner.session.is_some_and(|session| !app.sessions.holds(&gateway.id, session));
+    let late = manner.session.is_some_and(|session| !app.sessions.holds(&manner.line(&gateway), session));
     if late {
         return Err(ended(app));
     }
@@ -133,14 +150,14 @@ pub async fn take(
     };
     let touched: BTreeSet<u64> = checked.iter().map(|record| record.header.epoch.0).collect();
     let (reply, answer) = oneshot::channel();
-    let id = gateway.id.clone();
+    let speaker = gateway.clone();
     let request = Request { gateway, records: checked, refused, manner, late: false, reply };
     tokio::time::timeout(QUEUE_WAIT, app.ingest.sender.send(request))
         .await
         .map_err(|_| ApiError::Busy { seconds: seconds_within(RETRY_SECONDS) })?
         .map_err(|_| ApiError::Internal(anyhow::anyhow!("ingest has ended")))?;
     let Some(refused) = answer.await.context("ingest has ended")?? else { return Err(ended(app)) };
-    Ok(receipt(app, &id, &touched, refused, app.ingest.window()).await?)
+    Ok(receipt(app, &speaker, &touched, refused, app.ingest.window()).await?)
 }
 
 /// Somewhere in the span: gateways that were sent away together do not come back together.
@@ -159,7 +176,6 @@ fn check(app: &App, gateway: &Enrolled, body: &[u8]) -> Result<CheckedBatch, Api
             crate::error::words("数据批次无法解析。", &format!("The batch cannot be read: {error}.")),
         )
     })?;
-    let key = VerifyingKey::from_bytes(&gateway.public_key).context("the gateway's key")?;
     let mut checked = Vec::with_capacity(batch.len());
     let mut refused = Vec::new();
     for (index, bytes) in batch.into_iter().enumerate() {
@@ -191,18 +207,28 @@ fn check(app: &App, gateway: &Enrolled, body: &[u8]) -> Result<CheckedBatch, Api
             refuse("epoch");
             continue;
         }
-        match gateway_wire::open(&key, bytes) {
-            Ok(opened) => {
+        match gateway.ring.open_any(bytes) {
+            Ok((opened, standing)) => {
                 if let Err(not) = &opened.body {
                     tracing::warn!(gateway = gateway.id, cursor = %header.cursor(), ?not, "a record is kept but not understood");
                 }
                 let hash = gateway_wire::hash(bytes);
-                checked.push(Checked { header, kind, body: opened.body.ok(), hash, bytes: bytes.to_vec() });
+                let owner = gateway.ring.owner(header.epoch);
+                checked.push(Checked {
+                    header,
+                    kind,
+                    body: opened.body.ok(),
+                    hash,
+                    bytes: bytes.to_vec(),
+                    standing,
+                    foreign: gateway.ring.signer(bytes) != Some(owner),
+                });
             }
             Err(
                 RecordError::Signature
                 | RecordError::KeyId { .. }
                 | RecordError::Algorithm(_)
+                | RecordError::Period { .. }
                 | RecordError::Key,
             ) => {
                 Metrics::count(&app.metrics.refused_signature);
@@ -250,7 +276,9 @@ async fn run(app: Weak<App>, writers: Writers, mut requests: mpsc::Receiver<Requ
         // The last word on it: nothing else is written between here and the commit.
         for request in &mut group {
             let session = request.manner.session;
-            if session.is_some_and(|session| !app.sessions.holds(&request.gateway.id, session)) {
+            if session
+                .is_some_and(|session| !app.sessions.holds(&request.manner.line(&request.gateway), session))
+            {
                 request.late = true;
                 request.records.clear();
             }
@@ -336,11 +364,13 @@ struct Sorted {
     aside: Vec<(usize, usize)>,
     /// (request, epoch, seq)
     equivocations: Vec<(usize, u64, u64)>,
+    /// (request, epoch, seq): signed with a key to which the epoch does not belong.
+    foreign: Vec<(usize, u64, u64)>,
 }
 
 async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
     let mut new = NewRecords::new();
-    let (mut aside, mut equivocations) = (Vec::new(), Vec::new());
+    let (mut aside, mut equivocations, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
     for r in 0..group.len() {
         let id = group[r].gateway.id.clone();
         let mut connection = app.store.read().acquire().await?;
@@ -372,6 +402,12 @@ async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
                     .map(|row| row.hash),
             };
             match known {
+                None if record.foreign => {
+                    foreign.push((r, epoch.0, seq.0));
+                    if !group[r].manner.aside {
+                        group[r].refused.push(refusal("revoked"));
+                    }
+                }
                 None if !group[r].manner.aside => {
                     new.insert(key, (r, i));
                     continue;
@@ -406,7 +442,7 @@ async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
             aside.push((r, i));
         }
     }
-    Ok(Sorted { new, aside, equivocations })
+    Ok(Sorted { new, aside, equivocations, foreign })
 }
 
 /// Rows and everything derived, in one transaction.
@@ -416,17 +452,27 @@ async fn index(
     sorted: &Sorted,
     (places, beside): (Vec<records::Place>, Vec<records::Place>),
 ) -> anyhow::Result<Changes> {
-    let Sorted { new, aside, equivocations } = sorted;
+    let Sorted { new, aside, equivocations, foreign } = sorted;
     let mut changes = Changes::default();
     let now = app.clock.civil().0;
     let mut tx = app.store.write().await?;
     let mut epochs: BTreeSet<(usize, i64)> = BTreeSet::new();
     for ((request, record), place) in new.values().zip(places) {
         let (gateway, record) = (&group[*request].gateway, &group[*request].records[*record]);
-        let row = row(gateway, record, place, now);
+        let mut row = row(gateway, record, place, now);
+        let counts = succession::counts(&mut tx, gateway, &row, record.standing).await?;
+        if !counts {
+            "revoked".clone_into(&mut row.state);
+            row.projected = true;
+        }
         records::add(&mut tx, &row).await?;
         epochs.insert((*request, row.epoch));
-        match &record.body {
+        match record.body.as_ref().filter(|_| counts) {
+            None if !counts => {
+                Metrics::count(&app.metrics.records_quarantined);
+                let about = format!("{}/{}", row.epoch, row.seq);
+                project::center_alert(&mut tx, app, gateway, project::REVOKED, &about, &mut changes).await?;
+            }
             Some(body) => {
                 Metrics::count(&app.metrics.records_stored);
                 project::record(&mut tx, app, gateway, &row, body, &mut changes).await?;
@@ -470,6 +516,14 @@ async fn index(
         project::center_alert(&mut tx, app, gateway, project::EQUIVOCATION, &about, &mut changes).await?;
         audit::note(&mut tx, now, &gateway.id, "equivocation", &about).await?;
     }
+    let mut told = BTreeSet::new();
+    for (request, epoch, seq) in foreign {
+        let gateway = &group[*request].gateway;
+        if told.insert((&gateway.id, *epoch)) {
+            let about = format!("{epoch}/{seq}");
+            project::center_alert(&mut tx, app, gateway, project::REVOKED, &about, &mut changes).await?;
+        }
+    }
     for request in group.iter().filter(|request| !request.late) {
         let id = &request.gateway.id;
         if !app.clock.simulated() {
@@ -484,7 +538,10 @@ async fn index(
         if !request.refused.is_empty() {
             gateways::count_refused(&mut tx, id, request.refused.len() as i64).await?;
         }
-        project::sign_of_life(&mut tx, app, id, &mut changes).await?;
+        // Of the gateway that is in use: a box that was replaced is no sign of it.
+        if request.gateway.former.is_none() {
+            project::sign_of_life(&mut tx, app, id, &mut changes).await?;
+        }
     }
     tx.commit().await?;
     Metrics::count(&app.metrics.commits);

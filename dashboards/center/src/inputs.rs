@@ -62,12 +62,12 @@ async fn decode(app: &App, gateway: &Enrolled, rows: Vec<RecordRow>) -> anyhow::
         }
         let config = app.store.record(&gateway.id, row.epoch, row.config).await?;
         let plan = match config.filter(|config| config.kind == "config" && config.state == "stored") {
-            Some(config) => Some(app.plans.of(&config, gateway.public_key).await?),
+            Some(config) => Some(app.plans.of(&config, &gateway.ring).await?),
             None => None,
         };
         plans.insert((row.epoch, row.config), plan);
     }
-    let bodies = app.plans.bodies(rows.clone(), gateway.public_key).await?;
+    let bodies = app.plans.bodies(rows.clone(), &gateway.ring).await?;
     Ok(rows
         .into_iter()
         .zip(bodies)

@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod app;
 pub mod attachments;
+pub mod audit;
 pub mod auth;
 pub mod case_view;
 pub mod cases;
@@ -31,6 +32,7 @@ pub mod readings;
 pub mod receipt;
 pub mod segments;
 pub mod store;
+pub mod succession;
 pub mod tls;
 pub mod verifier;
 pub mod watch;

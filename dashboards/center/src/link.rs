@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The newest session per gateway. At most one per enrolled gateway.
+/// The newest session per gateway. At most one per key of an enrolled gateway, and one more for a delivery.
 #[derive(Debug)]
 pub struct Sessions(Mutex<Held>);
 

@@ -10,6 +10,7 @@ use center::app::App;
 use center::clock::Clock;
 use center::config::Config;
 use clap::{Parser, Subcommand};
+use gateway_evidence::Account;
 
 /// Exit code for a configuration that cannot be used.
 const EX_CONFIG: u8 = 78;
@@ -28,6 +29,9 @@ enum Command {
     Run(Run),
     /// One file that proves a case to a stranger.
     Export(Export),
+    /// What became of every reading that was due on a day, point by point. 0 the sums close, 1 they do not, 3 not everything
+    /// is here.
+    Audit(Audit),
     /// Check such a file, without a network. 0 valid, 1 invalid, 2 usage, 3 incomplete, 78 a policy that says nothing clear.
     Verify {
         /// The bundle.
@@ -66,6 +70,24 @@ struct Export {
 }
 
 #[derive(Debug, clap::Args)]
+struct Audit {
+    /// Id of the gateway.
+    gateway: String,
+    /// Which day at the site: `2026-11-20`.
+    #[arg(long, value_name = "DAY")]
+    day: String,
+    /// Settings (TOML), as for `run`.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where database and segments lie.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// As JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct Run {
     /// Settings (TOML). Without it, defaults on loopback.
     config: Option<PathBuf>,
@@ -87,6 +109,7 @@ fn main() -> ExitCode {
     let run = match Cli::parse().command {
         Command::Run(run) => run,
         Command::Export(asked) => return end(export(&asked)),
+        Command::Audit(asked) => return end(audit(&asked)),
         Command::Verify { file, policy, json } => return end(verify(&file, policy.as_deref(), json)),
     };
     tracing_subscriber::fmt()
@@ -165,20 +188,46 @@ fn export(asked: &Export) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exported =
         runtime.block_on(center::export::export(&config, &clock, asked.case, devices.as_deref(), &packs))?;
+    let known = devices.is_some() || exported.instruments;
     let made = exported.made;
     std::fs::write(&asked.output, &made.bytes)
         .with_context(|| format!("write {}", asked.output.display()))?;
     say(&serde_json::json!({
         "file": asked.output, "bytes": made.bytes.len(), "records": exported.records, "missing_packs": made.missing_packs,
-        "devices": devices.is_some(),
+        "devices": known,
     }))?;
     for pack in &made.missing_packs {
         eprintln!("pack {pack} is not in this release: name its folder with --packs");
     }
-    if devices.is_none() {
-        eprintln!("placement and calibration are missing; name the file with --devices");
+    if !known {
+        eprintln!(
+            "placement and calibration are missing: `gateway device` records them, or name a file with --devices"
+        );
     }
-    Ok(if made.missing_packs.is_empty() && devices.is_some() { 0 } else { 3 })
+    Ok(if made.missing_packs.is_empty() && known { 0 } else { 3 })
+}
+
+fn audit(asked: &Audit) -> anyhow::Result<u8> {
+    let (config, _) = settle(asked.config.as_deref(), asked.data.as_ref(), None, None)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(center::audit::audit(&config, &asked.gateway, &asked.day))?;
+    if !asked.json {
+        say(&Account::head())?;
+    }
+    for (point, account) in &found.audited.points {
+        if asked.json { say(&account.json(point))? } else { say(&account.row(point))? }
+    }
+    if found.unread > 0 {
+        eprintln!("{} records cannot be read or are of a later release", found.unread);
+    }
+    if found.missing > 0 {
+        eprintln!("{} records of this gateway are not here yet", found.missing);
+    }
+    Ok(match (found.audited.closes(), found.unread + found.missing) {
+        (false, _) => 1,
+        (true, 0) => 0,
+        (true, _) => 3,
+    })
 }
 
 fn verify(file: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<u8> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail, ensure};
 use gateway_model::Plan;
-use gateway_wire::{Body, VerifyingKey};
+use gateway_wire::{Body, KeyRing};
 
 use crate::segments;
 use crate::store::records::RecordRow;
@@ -44,11 +44,11 @@ impl Plans {
     }
 
     /// The plan in this config record.
-    pub async fn of(&self, row: &RecordRow, key: [u8; 32]) -> anyhow::Result<Arc<Plan>> {
+    pub async fn of(&self, row: &RecordRow, ring: &KeyRing) -> anyhow::Result<Arc<Plan>> {
         if let Some(plan) = self.known(&row.gateway, row.epoch, row.seq) {
             return Ok(plan);
         }
-        let Body::Config(config) = self.body(row, key).await? else {
+        let Body::Config(config) = self.body(row, ring).await? else {
             bail!("record {}/{} of {} holds no config", row.epoch, row.seq, row.gateway);
         };
         let plan = Arc::new(config.plan);
@@ -57,16 +57,16 @@ impl Plans {
     }
 
     /// What a stored record says. Its signature is checked again: the segment is a file, and files rot.
-    pub async fn body(&self, row: &RecordRow, key: [u8; 32]) -> anyhow::Result<Body> {
-        let mut bodies = self.bodies(vec![row.clone()], key).await?;
+    pub async fn body(&self, row: &RecordRow, ring: &KeyRing) -> anyhow::Result<Body> {
+        let mut bodies = self.bodies(vec![row.clone()], ring).await?;
         bodies.pop().context("one record was asked for")
     }
 
     /// What stored records say, in the order asked for.
-    pub async fn bodies(&self, rows: Vec<RecordRow>, key: [u8; 32]) -> anyhow::Result<Vec<Body>> {
+    pub async fn bodies(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Vec<Body>> {
         let directory = self.segments.clone();
+        let ring = ring.clone();
         let read = move || {
-            let key = VerifyingKey::from_bytes(&key).context("the gateway's key")?;
             rows.iter()
                 .map(|row| {
                     let place = || format!("record {}/{} of {}", row.epoch, row.seq, row.gateway);
@@ -76,7 +76,7 @@ impl Plans {
                         "{}: bytes differ from the index",
                         place()
                     );
-                    let opened = gateway_wire::open(&key, &bytes).with_context(place)?;
+                    let opened = ring.open(&bytes).with_context(place)?;
                     opened.body.map_err(|not| anyhow::anyhow!("{}: not understood: {not:?}", place()))
                 })
                 .collect()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gateway_model::{
     AlertId, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan, OrderOutcome,
-    Plan, Priority, Quality, Raw, StartInput,
+    Plan, Priority, Quality, Raw, StartCause, StartInput,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
 use sqlx::SqliteConnection;
@@ -20,6 +20,7 @@ use crate::live::Change;
 use crate::metrics::Metrics;
 use crate::store::alerts::{StoredAlert, StoredCycle};
 use crate::store::gateways::{self, Enrolled};
+use crate::store::keys;
 use crate::store::records::{self, ClockRow, RecordRow};
 use crate::store::{AlertRow, CycleRow, PointRow, Scope, Words, alerts as alert_rows, count_up};
 
@@ -76,14 +77,17 @@ pub async fn record(
     changes: &mut Changes,
 ) -> anyhow::Result<()> {
     match body {
-        Body::Start(start) => started(tx, app, gateway, start, changes).await?,
+        Body::Start(start) => started(tx, app, gateway, row, start, changes).await?,
         Body::Config(config) => {
             configured(tx, app, gateway, row, config).await?;
             records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
             return catch_up(tx, app, gateway, row, changes).await;
         }
         Body::Inputs(inputs) => {
-            clocks(tx, row, inputs, changes).await?;
+            clocks(tx, app, gateway, row, inputs, changes).await?;
+            if gateway_evidence::tells_of_instruments(body) {
+                records::add_device_record(tx, &row.gateway, row.epoch, row.seq).await?;
+            }
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
             last_values(tx, row, inputs, &plan).await?;
         }
@@ -107,7 +111,7 @@ async fn catch_up(
     changes: &mut Changes,
 ) -> anyhow::Result<()> {
     for row in records::waiting(tx, &config.gateway, config.epoch, config.seq).await? {
-        match app.plans.body(&row, gateway.public_key).await {
+        match app.plans.body(&row, &gateway.ring).await {
             Ok(body) => Box::pin(record(tx, app, gateway, &row, &body, changes)).await?,
             Err(error) => {
                 Metrics::count(&app.metrics.projection_failures);
@@ -141,17 +145,21 @@ async fn plan(
         records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
         return Ok(None);
     }
-    Ok(Some(app.plans.of(&config, gateway.public_key).await?))
+    Ok(Some(app.plans.of(&config, &gateway.ring).await?))
 }
 
 async fn started(
     tx: &mut SqliteConnection,
     app: &App,
     gateway: &Enrolled,
+    row: &RecordRow,
     start: &StartInput,
     changes: &mut Changes,
 ) -> sqlx::Result<()> {
     gateways::set_simulated(tx, &gateway.id, start.simulated).await?;
+    if start.cause == StartCause::Replaced {
+        return replaced(tx, app, gateway, row, start, changes).await;
+    }
     let held = records::epochs(tx, &gateway.id).await?;
     let claimed = start.previous.map(|(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
     let newest = held.iter().rfind(|row| row.epoch < start.epoch.0 as i64);
@@ -160,6 +168,29 @@ async fn started(
     if let Some(lost) = lost {
         let about = format!("{}/{}", lost.epoch, lost.last);
         center_alert(tx, app, gateway, TAIL_LOST, &about, changes).await?;
+    }
+    Ok(())
+}
+
+/// A box went on where the one before it stood as far as the center had it. What the other one raised behind that, it
+/// does not know of: nobody else will ever end it, and where the condition still holds it is raised anew.
+async fn replaced(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    row: &RecordRow,
+    start: &StartInput,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    let Some(key) = gateway.keys.iter().rfind(|key| key.from_epoch <= row.epoch) else { return Ok(()) };
+    let took = start.previous.map_or((0, 0), |(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
+    keys::set_took(tx, &gateway.id, key.n, took).await?;
+    for mut alert in alert_rows::open_of(tx, &gateway.id).await? {
+        if alert.record > took && alert.record.0 < row.epoch {
+            alerts::supersede(&mut alert, app.clock.civil().0);
+            alert_rows::keep(tx, &alert).await?;
+            changes.alerts.insert(alert.row.n);
+        }
     }
     Ok(())
 }
@@ -195,6 +226,8 @@ async fn configured(
 
 async fn clocks(
     tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
     row: &RecordRow,
     inputs: &InputsBody,
     changes: &mut Changes,
@@ -218,7 +251,14 @@ async fn clocks(
             known,
         };
         records::add_clock(tx, &row.gateway, &said).await?;
-        let moves = before.offset_at(gateway_model::EngineTime(since)) != Some(clock.offset_ms);
+        let held = before.offset_at(gateway_model::EngineTime(since));
+        let moves = held != Some(clock.offset_ms);
+        let stepped =
+            held.is_some_and(|held| held.saturating_sub(clock.offset_ms).saturating_abs() > CLOCK_STEP_MS);
+        if known && stepped {
+            let about = format!("{}/{}", row.epoch, row.seq);
+            center_alert(tx, app, gateway, CLOCK_STEP, &about, changes).await?;
+        }
         if known && moves {
             // The first word also dates everything before it.
             let from = if before.offset_now().is_none() { i64::MIN } else { since };
@@ -310,6 +350,7 @@ async fn concluded(
     changes: &mut Changes,
 ) -> anyhow::Result<()> {
     let clocks = ClockTable::new(records::clocks(tx, &row.gateway).await?);
+    let tail = keys::of(tx, &row.gateway).await?.iter().any(|key| key.is_tail(row.epoch, row.seq));
     let fallback = row.received_at - row.t1;
     let mut last_cycle: Option<&Cycle> = None;
     for conclusion in &conclusions.list {
@@ -324,6 +365,7 @@ async fn concluded(
                     fallback,
                     at: conclusion.at,
                     cycle: last_cycle,
+                    tail,
                 };
                 alerts::changed(tx, &raised, change, changes).await?;
             }
@@ -354,6 +396,7 @@ async fn concluded(
                         fallback,
                         at: folded.to,
                         cycle: last_cycle,
+                        tail,
                     };
                     alerts::changed(tx, &raised, change, changes).await?;
                 }
@@ -497,6 +540,22 @@ pub const TAIL_LOST: CenterRule = (
     "网关存储丢失了已上传的记录",
     "Gateway's storage lost records it had sent",
 );
+/// A key that had ended goes on signing: a box that was replaced is still in use somewhere, or its key was copied.
+pub const REVOKED: CenterRule = (
+    "center/revoked-key",
+    Priority::Red,
+    "已停用的网关密钥仍在签发记录",
+    "A gateway key that had ended signed records",
+);
+/// The gateway's civil time moved by minutes: its clock was wrong before or is now.
+pub const CLOCK_STEP: CenterRule = (
+    "center/clock-step",
+    Priority::Yellow,
+    "网关时钟跳变超过5分钟",
+    "Gateway's clock moved by more than five minutes",
+);
+/// A clock that moves by less is set as clocks are, ms.
+const CLOCK_STEP_MS: i64 = 5 * 60_000;
 /// No sign of life.
 pub const SILENT: CenterRule =
     ("center/gateway-silent", Priority::Yellow, "网关失联", "Gateway not in contact");

@@ -2,7 +2,7 @@
 //!
 //! Promises: wherever it says that it has records it names the hash of the last of them, so that a gateway whose disk was
 //! copied or set back can tell; a comparison names every epoch of the span that was asked for, so that what it does not
-//! name is not here.
+//! name is not here. A box whose key has ended is told of the epochs of its own key only.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +12,19 @@ use gateway_wire::{
 };
 
 use crate::app::App;
+use crate::store::gateways::Enrolled;
 use crate::store::records::EpochRow;
 
 /// The answer to a batch that touched these epochs.
 pub async fn receipt(
     app: &App,
-    gateway: &str,
+    gateway: &Enrolled,
     touched: &BTreeSet<u64>,
     refused: Vec<Refused>,
     window: u32,
 ) -> sqlx::Result<Receipt> {
-    let rows = app.store.epochs(gateway).await?;
+    let mut rows = app.store.epochs(&gateway.id).await?;
+    rows.retain(|row| row.epoch < end(gateway));
     let newest = rows.last().map(|row| row.epoch);
     let mut told: Vec<_> = rows
         .into_iter()
@@ -35,11 +37,11 @@ pub async fn receipt(
     told.truncate(EPOCHS_MAX);
     let mut epochs = Vec::with_capacity(told.len());
     for row in told {
-        epochs.push(epoch(app, gateway, row, None).await?);
+        epochs.push(epoch(app, &gateway.id, row, None).await?);
     }
     let wants = app
         .store
-        .wanted_configs(gateway, RANGES_MAX as i64)
+        .wanted_configs(&gateway.id, RANGES_MAX as i64)
         .await?
         .into_iter()
         .map(|(epoch, seq)| (Epoch(epoch as u64), Seq(seq as u64), Seq(seq as u64)))
@@ -48,18 +50,30 @@ pub async fn receipt(
 }
 
 /// One page of a comparison.
-pub async fn survey(app: &App, gateway: &str, asked: &SurveyRequest, session: u64) -> sqlx::Result<Survey> {
+pub async fn survey(
+    app: &App,
+    gateway: &Enrolled,
+    asked: &SurveyRequest,
+    session: u64,
+) -> sqlx::Result<Survey> {
     let from = i64::try_from(asked.from.0).unwrap_or(i64::MAX);
     let to = asked.to.map_or(i64::MAX, |to| i64::try_from(to.0).unwrap_or(i64::MAX));
-    let mut rows = app.store.epochs_between(gateway, from, to, SURVEY_MAX as i64 + 1).await?;
+    let to = to.min(end(gateway) - 1);
+    let mut rows = app.store.epochs_between(&gateway.id, from, to, SURVEY_MAX as i64 + 1).await?;
     let next = rows.get(SURVEY_MAX).map(|row| Epoch(row.epoch as u64));
     rows.truncate(SURVEY_MAX);
     let mut epochs = Vec::with_capacity(rows.len());
     for row in rows {
         let last = asked.last.iter().find(|(epoch, _)| epoch.0 == row.epoch as u64);
-        epochs.push(epoch(app, gateway, row, last.map(|(_, seq)| *seq)).await?);
+        epochs.push(epoch(app, &gateway.id, row, last.map(|(_, seq)| *seq)).await?);
     }
     Ok(Survey { server_time: app.clock.civil(), session, epochs, next })
+}
+
+/// The first epoch that the key of who asks may not sign: what another key signed there is none of its records, and
+/// would look like a branch.
+fn end(gateway: &Enrolled) -> i64 {
+    gateway.former.map_or(i64::MAX, |next| i64::try_from(next.0).unwrap_or(i64::MAX))
 }
 
 /// What is here of one epoch; `asked`: a record whose hash the gateway wants to see too.

@@ -3,11 +3,11 @@
 
 mod rig;
 
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode, header};
 use center::store::Scope;
 use gateway_model::{Change, ClearCause, Epoch, Gap, GapCause, Seq};
 use gateway_wire::{
-    Body, Fingerprint, Order, Receipt, SigningKey, Survey, SurveyRequest, hash, pack, unpack_orders,
+    Body, Fingerprint, Order, Receipt, SigningKey, Survey, SurveyRequest, Token, hash, pack, unpack_orders,
 };
 use rig::{Gateway, Rig, send};
 use serde_json::json;
@@ -208,6 +208,60 @@ async fn a_large_batch_and_a_wrong_type_are_refused() {
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     let answer = send(&rig.router, rig.push_request(&gateway, b"\xff\xff".to_vec())).await;
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_REQUEST, "malformed"));
+}
+
+/// A picture comes in pieces, over connections that break: it goes on where the center has it, and is kept only whole and only
+/// if it is what its name says.
+#[tokio::test]
+async fn an_attachment_comes_in_pieces_and_is_kept_whole() {
+    let rig = Rig::new().await;
+    let gateway = rig.gateway(1).await;
+    let picture: Vec<u8> = [0xff, 0xd8, 0xff].into_iter().chain((0..200_000_u32).map(|n| n as u8)).collect();
+    let name = gateway_wire::hex(&gateway_wire::hash(&picture));
+    let path = format!("/gateway/v1/attachments/{name}");
+    let token = Token::make(&gateway.key, rig.app.clock.civil(), &gateway.audience);
+    let request = |method: &str, path: &str| {
+        Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Nonsite {token}"))
+    };
+    let put = async |path: &str, offset: usize, length: usize, bytes: &[u8]| {
+        let request = request("PUT", path).header("upload-offset", offset).header("upload-length", length);
+        send(&rig.router, request.body(bytes.to_vec().into()).unwrap()).await
+    };
+    let held = async || {
+        send(&rig.router, request("GET", &path).body(axum::body::Body::empty()).unwrap()).await.json()
+    };
+    assert_eq!(held().await, serde_json::json!({"offset": 0, "done": false}));
+    assert_eq!(put(&path, 0, picture.len(), &picture[..70_000]).await.status, StatusCode::NO_CONTENT);
+    // The answer was lost: the same piece again, and one from further on, are no pieces of this file.
+    assert_eq!(put(&path, 0, picture.len(), &picture[..70_000]).await.code(), "offset");
+    assert_eq!(put(&path, 90_000, picture.len(), &picture[90_000..]).await.code(), "offset");
+    let rig = rig.restart().await;
+    let request = |method: &str| {
+        Request::builder().method(method).uri(&path).header(header::AUTHORIZATION, format!("Nonsite {token}"))
+    };
+    let held =
+        async || send(&rig.router, request("GET").body(axum::body::Body::empty()).unwrap()).await.json();
+    assert_eq!(held().await, serde_json::json!({"offset": 70_000, "done": false}), "it survives a restart");
+    let rest = request("PUT").header("upload-offset", 70_000).header("upload-length", picture.len());
+    let rest = send(&rig.router, rest.body(picture[70_000..].to_vec().into()).unwrap()).await;
+    assert_eq!(rest.status, StatusCode::NO_CONTENT);
+    assert_eq!(held().await["done"], true);
+    assert_eq!(std::fs::read(rig.app.attachments().join(&name)).unwrap(), picture);
+
+    // What is too large, or not what its name says, is not kept, and does not stand in the way of a better attempt.
+    let large = request("PUT").header("upload-offset", 0).header("upload-length", 9 << 20);
+    let large = send(&rig.router, large.body(vec![0; 10].into()).unwrap()).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let other = format!("/gateway/v1/attachments/{}", gateway_wire::hex(&[7; 32]));
+    let lie = Request::builder()
+        .method("PUT")
+        .uri(&other)
+        .header(header::AUTHORIZATION, format!("Nonsite {token}"))
+        .body(picture.clone().into())
+        .unwrap();
+    assert_eq!(send(&rig.router, lie).await.code(), "hash");
+    assert!(!rig.app.attachments().join(gateway_wire::hex(&[7; 32])).exists());
+    assert_eq!(rig.app.store.audit_broken_at().await.unwrap(), None);
 }
 
 async fn compare(rig: &Rig, gateway: &Gateway, asked: SurveyRequest) -> Survey {

@@ -34,7 +34,7 @@ pub struct Wall(Arc<Source>);
 enum Source {
     System,
     Demo { read_at: Instant, civil_then: i64, speed: f64 },
-    Steered(Arc<AtomicI64>),
+    Steered { civil_ms: Arc<AtomicI64>, as_system: bool },
     Stepped { read_at: Instant, civil_then: i64, step_ms: Arc<AtomicI64> },
 }
 
@@ -103,7 +103,12 @@ impl Wall {
 
     /// Civil time is what the caller last put there: for tests in virtual time.
     pub fn steered(civil_ms: Arc<AtomicI64>) -> Self {
-        Self(Arc::new(Source::Steered(civil_ms)))
+        Self(Arc::new(Source::Steered { civil_ms, as_system: false }))
+    }
+
+    /// The same in the place of the system's clock, which may be wrong or never set: for tests of what becomes of that.
+    pub fn steered_system(civil_ms: Arc<AtomicI64>) -> Self {
+        Self(Arc::new(Source::Steered { civil_ms, as_system: true }))
     }
 
     /// Civil time runs from `civil` on, off by what the caller last put into `step_ms`: for tests in virtual time.
@@ -118,7 +123,10 @@ impl Wall {
                 let now = system_ms();
                 (now >= OLDEST_CREDIBLE_MS).then_some(CivilTime(now))
             }
-            Source::Steered(civil_ms) => Some(CivilTime(civil_ms.load(Ordering::Relaxed))),
+            Source::Steered { civil_ms, as_system } => {
+                let now = civil_ms.load(Ordering::Relaxed);
+                (!as_system || now >= OLDEST_CREDIBLE_MS).then_some(CivilTime(now))
+            }
             Source::Stepped { read_at, civil_then, step_ms } => Some(CivilTime(
                 civil_then
                     .saturating_add(scaled(since(*read_at), 1.0))
@@ -133,21 +141,28 @@ impl Wall {
     /// How civil time is known, and the largest error it admits in ms.
     pub fn source(&self) -> (ClockSource, Option<i64>) {
         match &*self.0 {
-            Source::System if self.civil().is_some() => (ClockSource::System, Some(SYSTEM_ERROR_MS)),
-            Source::System => (ClockSource::Unknown, None),
-            Source::Demo { .. } | Source::Steered(_) | Source::Stepped { .. } => (ClockSource::Demo, Some(0)),
+            Source::System | Source::Steered { as_system: true, .. } if self.civil().is_some() => {
+                (ClockSource::System, Some(SYSTEM_ERROR_MS))
+            }
+            Source::System | Source::Steered { as_system: true, .. } => (ClockSource::Unknown, None),
+            Source::Demo { .. } | Source::Steered { .. } | Source::Stepped { .. } => {
+                (ClockSource::Demo, Some(0))
+            }
         }
     }
 
     /// True under the demo clock: records made with it say `simulated` and are never evidence.
     pub fn simulated(&self) -> bool {
-        matches!(&*self.0, Source::Demo { .. } | Source::Steered(_) | Source::Stepped { .. })
+        matches!(
+            &*self.0,
+            Source::Demo { .. } | Source::Steered { as_system: false, .. } | Source::Stepped { .. }
+        )
     }
 
     /// Seconds of the gateway's time per second of real time.
     pub fn speed(&self) -> f64 {
         match &*self.0 {
-            Source::System | Source::Steered(_) | Source::Stepped { .. } => 1.0,
+            Source::System | Source::Steered { .. } | Source::Stepped { .. } => 1.0,
             Source::Demo { speed, .. } => *speed,
         }
     }

@@ -8,6 +8,7 @@ pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod door;
 pub mod history;
 pub mod metrics;
 pub mod mqtt;

@@ -1,7 +1,8 @@
 //! `gateway run`: puts the parts together, and takes them apart again in the right order.
 //!
 //! Promises: one line on stdout when everything is up; if one part ends, all end; after SIGTERM or SIGINT the sources
-//! stop first, then the recorder seals what it has and writes a checkpoint.
+//! stop first, then the recorder seals what it has and writes a checkpoint. A new key begins with an epoch: when one is
+//! ordered everything stops in this way and begins again, within a second or two.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,15 +22,16 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
+use crate::door::Door;
 use crate::metrics::Metrics;
 use crate::mqtt::{Address, Listener};
 use crate::page::{Facts, Page};
 use crate::pause::Backoff;
 use crate::recorder::core::{Core, Settings};
-use crate::recorder::start::{Found, Setup, start};
+use crate::recorder::start::{Found, Heritage, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
 use crate::sinks::Home;
-use crate::state::{DataDir, Enrolled};
+use crate::state::{DataDir, Enrolled, keys_at};
 use crate::{history, mqtt, sinks, uplink};
 
 /// How long parts may take to end after they were told to.
@@ -45,6 +47,7 @@ const RISE_LAST: Duration = Duration::from_hours(1);
 const HISTORY_SEAL_MS: i64 = 300_000;
 
 /// What to run, and how.
+#[derive(Clone)]
 pub struct Options {
     /// The checked site.
     pub site: Site,
@@ -69,30 +72,40 @@ pub struct Up {
     pub epoch: u64,
 }
 
-/// Runs until `stop` or until a part ends. `up` is told when everything is up.
+/// How a life ended.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A new key signs from now on.
+    Rotated,
+}
+
+/// Runs until `stop` or until a part ends. `up` is told when everything is up, each time.
 ///
-/// A gateway that has to leave its epoch ([`uplink::Risen`]) is taken apart and put together again at the same addresses:
-/// what a restart of the process would do.
-pub async fn run(mut options: Options, stop: CancellationToken, up: impl FnOnce(&Up)) -> anyhow::Result<()> {
-    let mut up = Some(up);
+/// A gateway that has to leave its epoch ([`uplink::Risen`]), or that has a new key, is taken apart and put together again
+/// at the same addresses: what a restart of the process would do.
+pub async fn run(
+    mut options: Options,
+    stop: CancellationToken,
+    mut up: impl FnMut(&Up),
+) -> anyhow::Result<()> {
     let mut pauses = Backoff::new(RISE_FIRST, RISE_LAST);
     let mut rise_after = Duration::ZERO;
     loop {
         let mut bound = None;
-        let ended = life(&options, rise_after, stop.clone(), |this| {
+        let ended = life(&options, rise_after, &stop, |this| {
             bound = Some(this.clone());
-            if let Some(up) = up.take() {
-                up(this);
-            }
+            up(this);
         });
         match ended.await {
+            Ok(Ended::Rotated) => tracing::info!("the gateway signs with a new key from now on"),
             Err(error) if error.is::<uplink::Risen>() && !stop.is_cancelled() => {
-                if let Some(bound) = bound {
-                    bound.keep(&mut options.site);
-                }
                 rise_after = pauses.pause();
             }
-            ended => return ended,
+            ended => return ended.map(|_| ()),
+        }
+        if let Some(bound) = bound {
+            bound.keep(&mut options.site);
         }
     }
 }
@@ -114,9 +127,9 @@ impl Up {
 async fn life(
     options: &Options,
     rise_after: Duration,
-    stop: CancellationToken,
-    up: impl FnOnce(&Up),
-) -> anyhow::Result<()> {
+    stop: &CancellationToken,
+    mut up: impl FnMut(&Up),
+) -> anyhow::Result<Ended> {
     let Options { site, data, wall, history } = options;
     let (site, wall, history) = (site.clone(), wall.clone(), history.clone());
     anyhow::ensure!(
@@ -138,6 +151,8 @@ async fn life(
         move || begin(setup, &site, history.as_deref(), &civil, &metrics)
     };
     let (core, found) = tokio::task::spawn_blocking(begin).await.context("the recorder panicked")??;
+    data.forget_predecessor()?;
+    let rotation = core.rotation();
     let clock = Clock::start(wall.clone(), resume_at(&core, &wall, &civil));
     tracing::info!(epoch = core.epoch().0, cause = ?found.cause, "recording");
 
@@ -197,17 +212,46 @@ async fn life(
         let budget = site.center.as_ref().and_then(|center| center.month_bytes);
         let meter = uplink::meter::Meter::new(budget, data.position("line"));
         let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone(), meter)?;
+        let (announced, attaching) = (client.clone(), client.clone());
+        let keys = keys_at(data.root())?.map(|(_, history)| history);
         let beginning = uplink::Beginning { last_order: found.last_order, epoch: this.epoch, rise_after };
         let (sender, orders, shown) =
             uplink::new(client, &doors, &clock, urgent, cursors, &beginning, &metrics);
-        parts.spawn("the uplink", sender.run(parts.stop.clone()));
+        let stop = parts.stop.clone();
+        parts.spawn("the uplink", async move {
+            if let Some(keys) = keys {
+                uplink::identity::announce(&announced, &keys, &stop).await;
+            }
+            sender.run(stop).await
+        });
         parts.spawn("the order listener", orders.run(parts.stop.clone()));
+        // Whoever verifies a record needs the packs it names, whatever becomes of this box.
+        for pack in &site.packs {
+            if let Err(error) = uplink::attachments::offer(data.root(), pack.text.as_bytes()) {
+                tracing::warn!(
+                    pack = pack.name,
+                    error = format!("{error:#}"),
+                    "a pack is not kept for the center"
+                );
+            }
+        }
+        let attachments = uplink::attachments::Attachments {
+            client: attaching,
+            data: data.root().to_owned(),
+            status: shown.clone(),
+            newest: doors.newest.clone(),
+            clock: clock.clone(),
+            civil: civil.clone(),
+        };
+        parts.spawn("the sender of attachments", attachments.run(parts.stop.clone()));
         status = Some(shown);
     } else if site.center.is_some() {
         tracing::warn!(
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
+    let door = Door::open(data.root(), site.plan.clone(), doors.inputs.clone(), clock.clone())?;
+    parts.spawn("the gateway's door", door.run(parts.stop.clone()));
     let mut shown_sinks = Vec::new();
     for plan in &site.sinks {
         let status = sinks::status::Status::new(&plan.name, plan.target.kind());
@@ -255,6 +299,7 @@ async fn life(
         // Parts that end because they were told to are no failure.
         biased;
         () = stop.cancelled() => Ok(()),
+        () = rotation.cancelled() => Ok(()),
         ended = parts.tasks.join_next() => ended.map_or(Ok(()), part_ended),
         ended = &mut recording => {
             let ended = ended.context("the recorder panicked").and_then(|ended| ended);
@@ -279,7 +324,13 @@ async fn life(
     } else {
         recording.await.context("the recorder panicked").and_then(|r| r)
     };
-    first.and(sealed)
+    first.and(sealed)?;
+    if !rotation.is_cancelled() || stop.is_cancelled() {
+        return Ok(Ended::Stopped);
+    }
+    let now = wall.civil().or_else(|| civil.civil(clock.now())).unwrap_or_default();
+    data.rotate(Epoch(this.epoch), now)?;
+    Ok(Ended::Rotated)
 }
 
 /// Cancelled at SIGTERM or SIGINT.
@@ -347,6 +398,10 @@ fn setup(
         key: data.key()?,
         plan: site.plan.clone(),
         epoch_floor: floor,
+        heritage: Heritage {
+            ring: keys_at(data.root())?.map(|(ring, _)| ring),
+            predecessor: data.predecessor()?,
+        },
         from: history.map(history::head).transpose()?.map(|head| gateway_model::CivilTime(head.from)),
         checkpoint: data.position("checkpoint"),
         settings: Settings {

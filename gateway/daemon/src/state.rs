@@ -2,6 +2,11 @@
 //!
 //! ```text
 //! DIR/key            secret key, 32 bytes in hex, readable by its owner only
+//! DIR/key.next       a new one, until it is certain that it signs from now on
+//! DIR/keys           the gateway's first key and how others followed it, where there are others
+//! DIR/predecessor    records of the box that this one replaces, until its own journal begins
+//! DIR/attachments/   what records name by its hash, until the center has it
+//! DIR/door           socket of the running gateway, for its owner
 //! DIR/enrolment      the center's signed statement, as received
 //! DIR/center         the center's address and public key
 //! DIR/journal/       records
@@ -16,7 +21,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use gateway_journal::Position;
-use gateway_wire::{SigningKey, VerifyingKey, hex, unhex};
+use gateway_model::{CivilTime, Epoch};
+use gateway_wire::{KeyHistory, KeyRing, SigningKey, Succession, SuccessionCause, VerifyingKey, hex, unhex};
+
+/// Records of a box that is replaced: a day of sealing every five seconds, several times over.
+pub const PREDECESSOR_RECORDS_MAX: usize = 200_000;
+/// Bytes of them.
+pub const PREDECESSOR_MAX: usize = 64 << 20;
 
 /// Something in the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,16 +111,81 @@ impl DataDir {
     /// The gateway's key, made at the first call.
     pub fn key(&self) -> Result<SigningKey, StateError> {
         let path = self.root.join("key");
-        if let Some(bytes) = read(&path)? {
-            let damaged = StateError::Damaged { path, what: "not 64 hex digits" };
-            let text = String::from_utf8(bytes).ok();
-            let secret = text.and_then(|text| unhex(text.trim())).ok_or(damaged)?;
-            return Ok(SigningKey::from_bytes(&secret));
+        if read(&path)?.is_none() {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).map_err(|_| StateError::Random)?;
+            replace(&path, hex(&secret).as_bytes())?;
         }
+        let (key, next) = current_key(&self.root)?;
+        if next {
+            // The change was certain before the process ended.
+            let next = self.root.join("key.next");
+            fs::rename(&next, &path).map_err(io_error("rename", &next))?;
+        }
+        Ok(key)
+    }
+
+    /// Signs with a new key from the epoch after `epoch` on. It stands once the list of keys is on disk; the caller
+    /// begins that epoch.
+    pub fn rotate(&self, epoch: Epoch, now: CivilTime) -> Result<(), StateError> {
+        let old = self.key()?;
+        let mut history = key_history(&self.root)?.unwrap_or_else(|| KeysFile {
+            history: KeyHistory { first: old.verifying_key().to_bytes(), successions: Vec::new() },
+            center: None,
+        });
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|_| StateError::Random)?;
-        replace(&path, hex(&secret).as_bytes())?;
-        Ok(SigningKey::from_bytes(&secret))
+        replace(&self.root.join("key.next"), hex(&secret).as_bytes())?;
+        let said = Succession {
+            gateway: old.gateway_id(),
+            key: SigningKey::from_bytes(&secret).verifying_key().to_bytes(),
+            from: Epoch(epoch.0 + 1),
+            last: None,
+            cause: SuccessionCause::Rotated,
+            issued: now,
+        };
+        history.history.successions.push(said.seal(&old).into());
+        self.keep_history(&history.history, history.center.as_ref())?;
+        self.key()?;
+        Ok(())
+    }
+
+    /// Remembers how the keys followed each other; `center` said those that replaced a box.
+    pub fn keep_history(
+        &self,
+        history: &KeyHistory,
+        center: Option<&VerifyingKey>,
+    ) -> Result<(), StateError> {
+        let center = center.map_or_else(|| "-".to_owned(), |center| hex(&center.to_bytes()));
+        let mut text = format!("{}\n{center}\n", hex(&history.first));
+        for said in &history.successions {
+            text.push_str(&hex(said));
+            text.push('\n');
+        }
+        replace(&self.root.join("keys"), text.as_bytes())
+    }
+
+    /// Records of the box that this one replaces; empty = there are none (any more).
+    pub fn predecessor(&self) -> Result<Vec<Vec<u8>>, StateError> {
+        let path = self.root.join("predecessor");
+        let Some(bytes) = read(&path)? else { return Ok(Vec::new()) };
+        let records = gateway_wire::unpack(&bytes, PREDECESSOR_RECORDS_MAX);
+        let records = records.map_err(|_| StateError::Damaged { path, what: "not a batch of records" })?;
+        Ok(records.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    /// Keeps them until the journal begins.
+    pub fn keep_predecessor(&self, records: &[Vec<u8>]) -> Result<(), StateError> {
+        replace(&self.root.join("predecessor"), &gateway_wire::pack(records))
+    }
+
+    /// The journal has begun: they are in it, as its first checkpoint.
+    pub fn forget_predecessor(&self) -> Result<(), StateError> {
+        let path = self.root.join("predecessor");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// What the gateway knows of its center; `None` = not enrolled.
@@ -128,6 +204,67 @@ impl DataDir {
     pub fn position(&self, name: &str) -> PositionFile {
         PositionFile(self.root.join("cursors").join(name))
     }
+}
+
+/// How the keys of the gateway of this directory followed each other.
+struct KeysFile {
+    history: KeyHistory,
+    /// Who said it of those that replaced a box.
+    center: Option<VerifyingKey>,
+}
+
+fn key_history(root: &Path) -> Result<Option<KeysFile>, StateError> {
+    let path = root.join("keys");
+    let Some(bytes) = read(&path)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let parsed = || {
+        let first = unhex(lines.next()?)?;
+        let center = match lines.next()? {
+            "-" => None,
+            key => Some(VerifyingKey::from_bytes(&unhex(key)?).ok()?),
+        };
+        let successions =
+            lines.map(|line| Some(gateway_wire::unhex_any(line)?.into())).collect::<Option<_>>()?;
+        Some(KeysFile { history: KeyHistory { first, successions }, center })
+    };
+    parsed().map(Some).ok_or(StateError::Damaged { path, what: "not a list of keys" })
+}
+
+/// The gateway's keys, and how they followed each other, where there was ever more than one; also while it runs.
+pub fn keys_at(root: &Path) -> Result<Option<(KeyRing, KeyHistory)>, StateError> {
+    let Some(KeysFile { history, center }) = key_history(root)? else { return Ok(None) };
+    let damaged = |_| StateError::Damaged { path: root.join("keys"), what: "a key that nobody vouches for" };
+    let ring = history.ring(center.as_ref()).map_err(damaged)?;
+    Ok(Some((ring, history)))
+}
+
+/// The key that signs, in the name of its gateway, also while it runs.
+pub fn key_at(root: &Path) -> Result<SigningKey, StateError> {
+    current_key(root).map(|(key, _)| key)
+}
+
+/// The key that signs, and whether it still stands beside the one before.
+fn current_key(root: &Path) -> Result<(SigningKey, bool), StateError> {
+    let load = |name: &str| -> Result<Option<SigningKey>, StateError> {
+        let path = root.join(name);
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        let damaged = StateError::Damaged { path, what: "not 64 hex digits" };
+        let text = String::from_utf8(bytes).ok();
+        let secret = text.and_then(|text| unhex(text.trim())).ok_or(damaged)?;
+        Ok(Some(SigningKey::from_bytes(&secret)))
+    };
+    let missing = StateError::Damaged { path: root.join("key"), what: "not there" };
+    let key = load("key")?.ok_or(missing)?;
+    let Some((ring, _)) = keys_at(root)? else { return Ok((key, false)) };
+    let current = |key: &SigningKey| key.verifying_key() == *ring.current();
+    if current(&key) {
+        return Ok((key.speaking_for(ring.gateway()), false));
+    }
+    let next = load("key.next")?.filter(current);
+    let lost =
+        StateError::Damaged { path: root.join("keys"), what: "the secret of its newest key is not there" };
+    next.map(|key| (key.speaking_for(ring.gateway()), true)).ok_or(lost)
 }
 
 /// What the gateway of this directory knows of its center, also while it runs; `None` = not enrolled.
@@ -172,7 +309,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use gateway_model::{BadCause, EngineTime, Gap, GapCause, Input, Plan, Quality, StartCause, UncertainCause};
 use gateway_wire::{Body, Header, InputsBody};
+use serde_json::{Value, json};
 
 /// One point's sums over the span.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,6 +48,62 @@ impl Account {
     }
 }
 
+impl Account {
+    /// As one line of JSON: what `gateway audit --json` and `center audit --json` print.
+    pub fn json(&self, point: &str) -> Value {
+        json!({
+            "point": point, "planned": self.planned, "due": self.due, "kept": self.kept,
+            "within_deadband": self.within_deadband, "late": self.late, "failed": self.causes(),
+            "stopped": self.stopped, "crashed": self.crashed, "overload": self.overload,
+            "untold": self.untold(), "closes": self.closes(),
+        })
+    }
+
+    /// Failures by cause, those that happened.
+    fn causes(&self) -> serde_json::Map<String, Value> {
+        let causes = BadCause::ALL.iter().zip(self.failed).filter(|(_, n)| *n > 0);
+        causes.map(|(cause, n)| (format!("{cause:?}"), n.into())).collect()
+    }
+
+    /// Head of the columns of [`Account::row`].
+    pub fn head() -> String {
+        format!(
+            "{:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8} {:>8} {:>8} {:>8}",
+            "point",
+            "planned",
+            "due",
+            "kept",
+            "within",
+            "late",
+            "failed",
+            "stopped",
+            "crashed",
+            "overload",
+            "untold"
+        )
+    }
+
+    /// As one line for people.
+    pub fn row(&self, point: &str) -> String {
+        let failed: u64 = self.failed.iter().sum();
+        let by_cause: Vec<String> = self.causes().iter().map(|(cause, n)| format!("{cause} {n}")).collect();
+        format!(
+            "{point:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {failed:>7} {:>8} {:>8} {:>8} {:>8} {}{}",
+            self.planned,
+            self.due,
+            self.kept,
+            self.within_deadband,
+            self.late,
+            self.stopped,
+            self.crashed,
+            self.overload,
+            self.untold(),
+            by_cause.join(", "),
+            if self.closes() { "" } else { " THE SUM DOES NOT CLOSE" }
+        )
+    }
+}
+
 /// Adds up records of one gateway, in their order.
 #[derive(Debug, Default)]
 pub struct Audit {
@@ -58,6 +115,9 @@ pub struct Audit {
     points: BTreeMap<String, Account>,
     /// Readings due in gaps of which no plan is known.
     unplanned: u64,
+    /// Where the record before the present epoch's start ended.
+    seen: Option<EngineTime>,
+    last: Option<EngineTime>,
 }
 
 /// The sums.
@@ -85,7 +145,10 @@ impl Audit {
     /// Takes the next record.
     pub fn take(&mut self, header: &Header, body: &Body) {
         match body {
-            Body::Start(start) => self.cause = Some(start.cause),
+            Body::Start(start) => {
+                self.cause = Some(start.cause);
+                self.seen = self.last;
+            }
             Body::Config(config) => {
                 // The time until now was due by the plan before; a restart's is told by its gap record and due by it too.
                 self.plan_until(header.t1);
@@ -97,6 +160,7 @@ impl Audit {
             Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) => {}
         }
         self.plan_until(header.t1);
+        self.last = self.last.max(Some(header.t1));
     }
 
     /// The sums.
@@ -171,7 +235,9 @@ impl Audit {
             self.unplanned += gap.count;
             return;
         };
-        let span = self.clipped(gap.from, gap.to);
+        // A box that replaces another did not know of the records that came from the other's disk afterwards.
+        let told = self.seen.filter(|_| self.cause == Some(StartCause::Replaced)).unwrap_or(gap.from);
+        let span = self.clipped(gap.from.max(told), gap.to);
         let slots: Vec<(usize, u64)> = plan
             .points
             .iter()

@@ -1,15 +1,18 @@
 //! Makes bundles: chooses the records for a window and puts everything that a check needs into one file.
 
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, Seq};
-use gateway_wire::{FileRef, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, open, pack};
+use gateway_wire::{
+    FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack,
+};
 
 use crate::story::Story;
-use crate::verify::case::CaseFile;
+use crate::verify::case::{CaseFile, ErasedAttachment};
+use crate::verify::instruments::DEVICE_RECORDS_MAX;
 use crate::verify::numbers::Erased;
 use crate::verify::walk::Received;
 use crate::verify::{
-    CASE, CENTER_KEY, DEVICES, ENROLMENT, ERASED, GATEWAY_KEY, MANIFEST, PACKS, RECEIVED, RECORDS,
-    RECORDS_MAX,
+    ATTACHMENTS, CASE, CENTER_KEY, DEVICE_RECORDS, DEVICES, ENROLMENT, ERASED, ERASED_ATTACHMENTS,
+    GATEWAY_KEY, KEYS, MANIFEST, PACKS, RECEIVED, RECORDS, RECORDS_MAX,
 };
 use crate::{container, cover};
 
@@ -74,8 +77,10 @@ pub fn select(all: &[Entry], window: (EngineTime, EngineTime)) -> Selection {
 /// What goes into a bundle.
 #[derive(Debug, Clone)]
 pub struct Contents<'c> {
-    /// Whose records.
-    pub gateway_key: VerifyingKey,
+    /// Whose records: the gateway's keys, each with its period.
+    pub ring: KeyRing,
+    /// How the keys followed each other, where there was ever more than one.
+    pub history: Option<&'c KeyHistory>,
     /// As they were signed, in the order of their cursors.
     pub records: Vec<&'c [u8]>,
     /// [`Selection::spans`].
@@ -86,7 +91,9 @@ pub struct Contents<'c> {
     pub packs: Vec<(String, &'c [u8])>,
     /// The center's key and its signed statement about the gateway.
     pub enrolment: Option<(VerifyingKey, &'c [u8])>,
-    /// Placement and calibration; see [`crate::check_devices`].
+    /// Records that tell of instruments, each behind the config it names, whenever they were made.
+    pub device_records: Vec<&'c [u8]>,
+    /// Placement and calibration of devices of which no record tells; see [`crate::check_devices`].
     pub devices: Option<&'c str>,
     /// When the center received each record.
     pub received: Vec<Received>,
@@ -94,6 +101,10 @@ pub struct Contents<'c> {
     pub erased: Vec<Erased>,
     /// The center's case.
     pub case: Option<CaseFile>,
+    /// Photos that its steps name.
+    pub attachments: Vec<&'c [u8]>,
+    /// Those of them that were erased.
+    pub erased_attachments: Vec<ErasedAttachment>,
     /// Who makes it.
     pub maker: Maker,
     /// Now.
@@ -139,6 +150,9 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
     if contents.records.is_empty() {
         return Err(Error::Empty);
     }
+    if contents.device_records.len() > DEVICE_RECORDS_MAX {
+        return Err(Error::TooMuch(format!("{} records of instruments", contents.device_records.len())));
+    }
     if contents.records.len() > RECORDS_MAX {
         return Err(Error::TooMuch(format!("{} records", contents.records.len())));
     }
@@ -150,7 +164,7 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
     }
     let mut story = Story::new(contents.window);
     for (place, bytes) in contents.records.iter().enumerate() {
-        let opened = open(&contents.gateway_key, bytes).map_err(|source| Error::Record { place, source })?;
+        let opened = contents.ring.open(bytes).map_err(|source| Error::Record { place, source })?;
         if let Ok(body) = &opened.body {
             story.take(&opened.header, body);
         }
@@ -159,8 +173,11 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
         ("cover.zh.txt".into(), cover::text(&story, contents, cover::Lang::Zh).into_bytes()),
         ("cover.en.txt".into(), cover::text(&story, contents, cover::Lang::En).into_bytes()),
         ("report.html".into(), cover::html(&story, contents).into_bytes()),
-        (GATEWAY_KEY.into(), contents.gateway_key.to_bytes().to_vec()),
+        (GATEWAY_KEY.into(), contents.ring.first().to_bytes().to_vec()),
     ];
+    if let Some(history) = contents.history {
+        files.push((KEYS.into(), history.encode()));
+    }
     if let Some((center, statement)) = contents.enrolment {
         files.push((CENTER_KEY.into(), center.to_bytes().to_vec()));
         files.push((ENROLMENT.into(), statement.to_vec()));
@@ -180,15 +197,28 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
             None => missing_packs.push(format!("{name} {version}")),
         }
     }
+    if !contents.device_records.is_empty() {
+        files.push((DEVICE_RECORDS.into(), pack(&contents.device_records)));
+    }
     if let Some(text) = contents.devices {
         files.push((DEVICES.into(), text.as_bytes().to_vec()));
     }
     if let Some(case) = &contents.case {
         files.push((CASE.into(), minicbor::to_vec(case).expect(encode)));
     }
+    let mut attachments: Vec<_> = contents.attachments.iter().map(|bytes| (hash(bytes), bytes)).collect();
+    attachments.sort_unstable_by_key(|(hash, _)| *hash);
+    attachments.dedup_by_key(|(hash, _)| *hash);
+    for (hash, bytes) in attachments {
+        files.push((format!("{ATTACHMENTS}{}", gateway_wire::hex(&hash)), bytes.to_vec()));
+    }
+    if !contents.erased_attachments.is_empty() {
+        files
+            .push((ERASED_ATTACHMENTS.into(), minicbor::to_vec(&contents.erased_attachments).expect(encode)));
+    }
     let manifest = Manifest {
         version: Manifest::VERSION,
-        gateway: contents.gateway_key.gateway_id(),
+        gateway: contents.ring.gateway(),
         maker: contents.maker,
         maker_key: maker.verifying_key().to_bytes(),
         window: contents.window,

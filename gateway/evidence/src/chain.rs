@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_model::{Cursor, Epoch, Gap, GatewayId, Seq, StartInput};
+use gateway_model::{Cursor, Epoch, Gap, GatewayId, Seq, StartCause, StartInput};
 use gateway_wire::{Body, Header, hash};
 
 /// Faults and holes kept, at most; the rest is counted.
@@ -187,6 +187,8 @@ impl Run {
                     self.hole(said.epoch, Seq(0), said.seq);
                 }
             }
+            // What the box before had sealed and the center did not have yet came later, from its disk.
+            Some(_) if start.cause == StartCause::Replaced => {}
             said => {
                 let said = said.unwrap_or_default();
                 self.fault(Fault::TailLost { at, said, seen });

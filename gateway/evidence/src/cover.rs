@@ -78,8 +78,8 @@ fn facts(story: &Story, contents: &Contents<'_>, lang: Lang) -> Vec<(&'static st
     let mut facts = vec![
         (name("单位", "Institution"), story.institution.clone()),
         (name("场所", "Site"), story.site.clone()),
-        (name("网关", "Gateway"), contents.gateway_key.gateway_id().to_string()),
-        (name("网关公钥", "Gateway key"), hex(&contents.gateway_key.to_bytes())),
+        (name("网关", "Gateway"), contents.ring.gateway().to_string()),
+        (name("网关公钥", "Gateway key"), hex(&contents.ring.current().to_bytes())),
         (name("时间段", "Span"), format!("{from} – {to}")),
         (name("记录", "Records"), story.records.to_string()),
         (name("读数", "Readings"), story.readings.to_string()),

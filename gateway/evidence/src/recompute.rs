@@ -10,7 +10,9 @@
 use std::collections::VecDeque;
 
 use gateway_engine::Engine;
-use gateway_model::{Conclusion, Cursor, Epoch, GapCause, Input, Plan, SEMANTICS, Seq, StartInput, State};
+use gateway_model::{
+    Conclusion, Cursor, Epoch, GapCause, Input, Plan, SEMANTICS, Seq, StartCause, StartInput, State,
+};
 use gateway_wire::{Body, Header, Record};
 
 /// Reasons for "incomplete" kept, at most; the rest is in [`Recomputed::unchecked`].
@@ -199,6 +201,15 @@ impl Run {
             (Some(last), _) => last.epoch == at.epoch && last.seq.0 + 1 == at.seq.0,
         };
         if follows {
+            return;
+        }
+        if let (Some(last), Body::Start(start)) = (self.last, body)
+            && start.cause == StartCause::Replaced
+            && start.previous.is_some_and(|(epoch, seq)| (epoch, seq) < (last.epoch, last.seq))
+        {
+            // Another box went on from an earlier state than the one that its predecessor's disk tells of.
+            (self.engine, self.eaten) = (None, false);
+            self.derived.clear();
             return;
         }
         if self.last.is_some_and(|last| last.epoch != at.epoch) {

@@ -7,6 +7,18 @@ use minicbor::{Decode, Encode};
 
 use crate::{CivilTime, PointIx, Raw};
 
+/// What the counters of a device do when it, or a part of it, is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Counters {
+    /// They go on.
+    #[n(0)]
+    Kept,
+    /// They begin at nothing.
+    #[n(1)]
+    Reset,
+}
+
 /// One event in an instrument's life. Serial numbers and certificates are given as printed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum DeviceFact {
@@ -22,6 +34,9 @@ pub enum DeviceFact {
         /// Opaque id of the person.
         #[n(2)]
         by: String,
+        /// Number of the technical review that accepted the place, where there is one.
+        #[n(3)]
+        review: Option<String>,
     },
     /// Another one measures at the same place from now on.
     #[n(1)]
@@ -35,6 +50,9 @@ pub enum DeviceFact {
         /// Opaque id of the person.
         #[n(2)]
         by: String,
+        /// What its counters of hours and cycles do: with a new lamp they begin anew, with a new probe they go on.
+        #[n(3)]
+        counters: Option<Counters>,
     },
     /// Compared with a standard.
     #[n(2)]
@@ -54,9 +72,15 @@ pub enum DeviceFact {
         /// Until when it counts.
         #[n(4)]
         valid_until: CivilTime,
-        /// Expanded uncertainty (k = 2) of each point, in the point's unit.
+        /// Expanded uncertainty of each point, in the point's unit.
         #[n(5)]
         uncertainty: Vec<(PointIx, Raw)>,
+        /// Its coverage factor k (JJF 1059.1); `None` = 2.
+        #[n(6)]
+        coverage_factor: Option<Raw>,
+        /// Correction of each point, to be added to what it shows, in the point's unit.
+        #[n(7)]
+        corrections: Option<Vec<(PointIx, Raw)>>,
     },
     /// Taken out of use; nothing measures at its place.
     #[n(3)]

@@ -111,6 +111,9 @@ pub enum StartCause {
     /// Without one: crash, kill or power cut.
     #[n(2)]
     Unclean,
+    /// It was another box's: this one replaces it and goes on from what the center had of it.
+    #[n(3)]
+    Replaced,
 }
 
 /// Why the process stops.
@@ -268,6 +271,9 @@ pub enum CommandBody {
         #[n(2)]
         reason: String,
     },
+    /// Sign with a new key from the next epoch on. Nothing for the engine to decide: the shell does it.
+    #[n(20)]
+    RotateKey,
 }
 
 /// Something that happened at a device.

@@ -35,7 +35,7 @@ pub use alert::{
 pub use conclusion::{
     Conclusion, ConclusionBody, Cycle, CycleMeasured, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
-pub use device_fact::DeviceFact;
+pub use device_fact::{Counters, DeviceFact};
 pub use handling::{
     AggravatePlan, AggravatedBy, AlertDetail, ChatterPlan, EscalatePlan, EscalationCause, Handling,
     HandlingState, ProvablePlan, ShownPlan, StepPlan, SuppressionChange, SuppressionEvent,

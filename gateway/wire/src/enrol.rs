@@ -7,16 +7,18 @@
 
 use std::fmt;
 
-use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
+use gateway_model::{CivilTime, Epoch, GatewayId, InstitutionId, SiteId};
 use minicbor::{Decode, Encode};
 
-use crate::{RecordError, SigningKey, VerifyingKey, envelope, hex, unhex};
+use crate::{KeyRing, RecordError, SigningKey, VerifyingKey, envelope, hex, unhex};
 
 const REQUEST_TYPE: &str = "application/nonsite-enrol-request";
 const IDENTITY_TYPE: &str = "application/nonsite-identity";
 const STATEMENT_TYPE: &str = "application/nonsite-enrolment";
 /// Bytes of a request or an answer, at most.
 const ENROL_MAX: usize = 16 << 10;
+/// Bytes of all keys of a gateway, at most.
+const HISTORY_MAX: usize = 64 << 10;
 /// Letters and digits that cannot be taken for each other; 32 of them, 5 bits each.
 const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 /// Characters of the secret half: 40 bits, used once within 15 minutes.
@@ -128,6 +130,9 @@ pub struct EnrolRequest {
     /// Epoch of its journal, where it has one already.
     #[n(3)]
     pub epoch: Option<Epoch>,
+    /// The gateway whose box this one replaces.
+    #[n(4)]
+    pub replaces: Option<GatewayId>,
 }
 
 impl EnrolRequest {
@@ -166,6 +171,9 @@ pub struct Enrolment {
     /// When.
     #[n(5)]
     pub issued: CivilTime,
+    /// For which gateway the key speaks; `None` = the one that it names itself.
+    #[n(6)]
+    pub gateway: Option<GatewayId>,
 }
 
 impl Enrolment {
@@ -191,6 +199,42 @@ pub struct EnrolAnswer {
     /// The signed [`Enrolment`], to be kept as it is.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub statement: Vec<u8>,
+    /// Of a box that replaces another: the gateway's first key, and every [`crate::Succession`] since.
+    #[n(2)]
+    pub history: Option<KeyHistory>,
+}
+
+/// How a gateway's keys followed each other.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeyHistory {
+    /// Names the gateway.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub first: [u8; 32],
+    /// Signed [`crate::Succession`]s, oldest first.
+    #[n(1)]
+    pub successions: Vec<minicbor::bytes::ByteVec>,
+}
+
+impl KeyHistory {
+    /// As CBOR.
+    pub fn encode(&self) -> Vec<u8> {
+        envelope::encode(self)
+    }
+
+    /// From CBOR, strictly; nothing is checked against a key yet.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        const WHAT: &str = "keys";
+        if bytes.len() > HISTORY_MAX {
+            return Err(RecordError::TooLarge { what: WHAT, size: bytes.len(), limit: HISTORY_MAX });
+        }
+        envelope::decode(WHAT, bytes)
+    }
+
+    /// The keys, after checking who said so.
+    pub fn ring(&self, center: Option<&VerifyingKey>) -> Result<KeyRing, RecordError> {
+        let successions: Vec<&[u8]> = self.successions.iter().map(|bytes| &bytes[..]).collect();
+        KeyRing::new(VerifyingKey::from_bytes(&self.first)?, &successions, center)
+    }
 }
 
 impl EnrolAnswer {
@@ -202,8 +246,9 @@ impl EnrolAnswer {
     /// From CBOR, strictly; nothing is checked against a key yet.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         const WHAT: &str = "enrolment answer";
-        if bytes.len() > ENROL_MAX {
-            return Err(RecordError::TooLarge { what: WHAT, size: bytes.len(), limit: ENROL_MAX });
+        let limit = ENROL_MAX + HISTORY_MAX;
+        if bytes.len() > limit {
+            return Err(RecordError::TooLarge { what: WHAT, size: bytes.len(), limit });
         }
         envelope::decode(WHAT, bytes)
     }
@@ -222,6 +267,17 @@ impl EnrolAnswer {
             let claimed = VerifyingKey::from_bytes(&enrolment.gateway_key)?.gateway_id();
             return Err(RecordError::Gateway { key: own.gateway_id(), claimed });
         }
-        Ok((center, enrolment))
+        let gateway = enrolment.gateway.unwrap_or_else(|| own.gateway_id());
+        match &self.history {
+            None if gateway == own.gateway_id() => Ok((center, enrolment)),
+            None => Err(RecordError::Gateway { key: own.gateway_id(), claimed: gateway }),
+            Some(history) => {
+                let ring = history.ring(Some(&center))?;
+                if ring.current() != own || ring.gateway() != gateway {
+                    return Err(RecordError::Gateway { key: own.gateway_id(), claimed: ring.gateway() });
+                }
+                Ok((center, enrolment))
+            }
+        }
     }
 }

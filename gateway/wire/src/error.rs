@@ -77,6 +77,12 @@ pub enum RecordError {
         /// Who it claims to be.
         claimed: gateway_model::GatewayId,
     },
+    /// A good signature of a key that may not sign this record: it ended before, or begins later.
+    #[error("record {at} is signed with a key outside its period")]
+    Period {
+        /// Which record.
+        at: gateway_model::Cursor,
+    },
     /// 32 bytes that are no usable Ed25519 public key.
     #[error("not a usable Ed25519 public key")]
     Key,
@@ -90,6 +96,16 @@ pub fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").ok();
         text
     })
+}
+
+/// Reads the form that [`hex`] writes, as many bytes as there are.
+pub fn unhex_any(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let digit = |c: u8| char::from(c).to_digit(16);
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
 }
 
 /// Reads the form that [`hex`] writes, exactly `N` bytes.

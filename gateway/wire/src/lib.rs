@@ -20,6 +20,7 @@ mod manifest;
 mod order;
 mod receipt;
 mod record;
+mod ring;
 mod strict;
 mod token;
 mod varint;
@@ -29,9 +30,9 @@ pub use body::{
     Body, CONTENT_MAX, ConclusionsBody, ConfigBody, FRAME_MAX, Frame, InputsBody, Kind, NotUnderstood,
 };
 pub use columns::ITEMS_MAX;
-pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint, Identity};
+pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint, Identity, KeyHistory};
 pub use envelope::decode;
-pub use error::{RecordError, hex, unhex};
+pub use error::{RecordError, hex, unhex, unhex_any};
 pub use key::{SigningKey, VerifyingKey};
 pub use manifest::{FileRef, Maker, Manifest};
 pub use order::{Order, pack_orders, unpack_orders};
@@ -39,4 +40,5 @@ pub use receipt::{
     EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused, SURVEY_MAX, Survey, SurveyRequest,
 };
 pub use record::{Header, Opened, RECORD_MAX, RECORD_TYPE, Record, hash, open, peek, reread, seal};
+pub use ring::{KEYS_MAX, KeyPeriod, KeyRing, Standing, Succession, SuccessionCause};
 pub use token::{TOKEN_LIFE_MS, Token, TokenError};

@@ -93,6 +93,11 @@ pub fn peek(bytes: &[u8]) -> Result<(Header, Kind), RecordError> {
     Ok((header, Kind::from_number(part.kind)))
 }
 
+/// Key id in a record's header. Nothing is checked but the structure.
+pub(crate) fn signed_by(bytes: &[u8]) -> Result<Vec<u8>, RecordError> {
+    Ok(envelope::read(bytes, RECORD_TYPE, RECORD_MAX)?.kid().to_vec())
+}
+
 /// Checks a record against its gateway's key, signature first, and reads it.
 pub fn open(key: &VerifyingKey, bytes: &[u8]) -> Result<Opened, RecordError> {
     let envelope = envelope::read(bytes, RECORD_TYPE, RECORD_MAX)?;

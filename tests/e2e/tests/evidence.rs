@@ -215,12 +215,16 @@ fn both_verifiers_find_a_conclusion_that_does_not_follow() {
     let devices = std::str::from_utf8(file(&bytes, "devices.toml")).unwrap();
     let made = gateway_evidence::bundle(
         &Contents {
-            gateway_key: key.verifying_key(),
+            ring: key.verifying_key().into(),
+            history: None,
             records: records.iter().map(Vec::as_slice).collect(),
             spans: selection.spans,
             window: selection.window,
             packs: Vec::new(),
             enrolment: None,
+            attachments: Vec::new(),
+            erased_attachments: Vec::new(),
+            device_records: Vec::new(),
             devices: Some(devices),
             received: Vec::new(),
             erased: Vec::new(),
@@ -287,7 +291,7 @@ async fn a_day_of_the_demo_is_exported_and_verified_twice() {
 
     // Without placement and calibration the answer is that something is missing, not that it is good.
     let errors = export(&[], 3);
-    assert!(errors.contains("devices.toml"), "{errors}");
+    assert!(errors.contains("--devices"), "{errors}");
     let (first, second) = agree(&bundle, &policy);
     assert_eq!((first.verdict(), second.verdict()), ("incomplete", "incomplete"));
     assert_eq!(first.line("context")["findings"][0]["code"], "no_placement");

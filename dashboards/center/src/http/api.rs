@@ -211,6 +211,16 @@ pub(super) async fn alerts(
     Ok(Json(json!({ "alerts": alerts, "next": next })))
 }
 
+/// The gateway makes itself a new key as soon as it hears of it.
+pub(super) async fn rotate_key(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    crate::succession::order_rotation(&app, &viewer, &id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct CasesAsked {
     state: Option<String>,
@@ -265,6 +275,23 @@ pub(super) async fn attachment(
         (header::CACHE_CONTROL, "private, max-age=31536000, immutable".to_owned()),
     ];
     Ok((headers, bytes).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EraseAsked {
+    reason: String,
+}
+
+/// A logged act: id and hash stay.
+pub(super) async fn erase_attachment(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(sha256): Path<String>,
+    Asked(asked): Asked<EraseAsked>,
+) -> Result<StatusCode, ApiError> {
+    attachments::erase(&app, &viewer, &sha256, &asked.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,10 +8,10 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
+use gateway_model::{CivilTime, Epoch, GatewayId, InstitutionId, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolRequest, Enrolment, Identity, SurveyRequest, Token, TokenError, VerifyingKey, hex,
-    pack_orders,
+    EnrolAnswer, EnrolRequest, Enrolment, Identity, KeyHistory, SurveyRequest, Token, TokenError,
+    VerifyingKey, hex, pack_orders,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -26,7 +26,8 @@ use crate::metrics::Metrics;
 use crate::project::{Changes, sign_of_life};
 use crate::receipt;
 use crate::store::gateways::{self, Enrolled};
-use crate::store::{accounts, audit};
+use crate::store::{Tx, accounts, audit, keys};
+use crate::succession;
 
 /// How long a poll for orders waits for one, real time, …
 const POLL: Duration = Duration::from_secs(30);
@@ -60,15 +61,22 @@ impl FromRequestParts<AppState> for Known {
             .and_then(|text| text.strip_prefix("Nonsite "))
             .ok_or_else(|| refuse(app, "token_missing"))?;
         let claimed = Token::claimed(text).map_err(|_| refuse(app, "token_malformed"))?;
-        let enrolled = app
+        let mut enrolled = app
             .store
             .enrolled(&claimed.to_string())
             .await
             .map_err(|error| ApiError::from(error).into_response())?
             .ok_or_else(|| refuse(app, "gateway_unknown"))?;
-        let key =
-            VerifyingKey::from_bytes(&enrolled.public_key).map_err(|_| refuse(app, "gateway_unknown"))?;
-        check(app, &key, text, parts).map_err(|code| refuse(app, code))?;
+        // The key in use, or one that has ended: then only what it sealed may still come.
+        let mut shown = Err("token_signature");
+        for (place, period) in enrolled.ring.periods().iter().enumerate().rev() {
+            shown = check(app, &period.key, text, parts);
+            if shown != Err("token_signature") {
+                enrolled.former = enrolled.ring.periods().get(place + 1).map(|next| next.from);
+                break;
+            }
+        }
+        shown.map_err(|code| refuse(app, code))?;
         Ok(Self(enrolled))
     }
 }
@@ -128,10 +136,15 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
             words("注册码无效、已使用或已过期。", "The enrolment code is wrong, used or expired."),
         )
     })?;
+    if let Some(old) = request.replaces {
+        return replace(app, tx, &request, old, (institution, site)).await;
+    }
     let held = gateways::enrolled(&mut tx, &id).await?;
     let enrolled = held.unwrap_or_else(|| Enrolled {
         id: id.clone(),
-        public_key: request.gateway_key,
+        ring: key.into(),
+        keys: Vec::new(),
+        former: None,
         institution: institution.clone(),
         site: site.clone(),
         epoch_floor: 0,
@@ -146,19 +159,90 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
         epoch_floor: Epoch(enrolled.epoch_floor),
         tls_keys: app.tls_keys.clone(),
         issued: now,
+        gateway: None,
     };
     tracing::info!(gateway = id, "a gateway has joined");
-    let answer =
-        EnrolAnswer { center_key: app.key.verifying_key().to_bytes(), statement: statement.seal(&app.key) };
-    Ok(cbor(CBOR, answer.encode()))
+    Ok(answer(&app, &statement, None))
+}
+
+fn answer(app: &App, statement: &Enrolment, history: Option<KeyHistory>) -> Response {
+    let center_key = app.key.verifying_key().to_bytes();
+    cbor(CBOR, EnrolAnswer { center_key, statement: statement.seal(&app.key), history }.encode())
+}
+
+/// A new box in the place of an old one, at the premises that the code is for.
+async fn replace(
+    app: AppState,
+    mut tx: Tx,
+    request: &EnrolRequest,
+    old: GatewayId,
+    (institution, site): (String, String),
+) -> Result<Response, ApiError> {
+    let held = gateways::enrolled(&mut tx, &old.to_string()).await?;
+    let held = held.filter(|held| (&held.institution, &held.site) == (&institution, &site)).ok_or_else(|| {
+        ApiError::Conflict(
+            "replaces",
+            words(
+                "该场所没有这台网关:请核对网关编号和注册码。",
+                "There is no such gateway at the premises of this code: check its id, and for which site the code was made.",
+            ),
+        )
+    })?;
+    let row = succession::replace(&mut tx, &app, request, &held).await?;
+    let held = gateways::enrolled(&mut tx, &held.id).await?.ok_or(ApiError::NotFound)?;
+    tx.commit().await?;
+    let statement = Enrolment {
+        gateway_key: request.gateway_key,
+        institution: InstitutionId(institution),
+        site: SiteId(site),
+        epoch_floor: Epoch(row.from_epoch as u64 - 1),
+        tls_keys: app.tls_keys.clone(),
+        issued: app.clock.civil(),
+        gateway: Some(old),
+    };
+    let history = keys::history(old, held.ring.first().to_bytes(), &held.keys, &app.key);
+    Ok(answer(&app, &statement, history))
+}
+
+/// How the keys of a gateway followed each other, by its own word.
+pub(super) async fn gateway_keys(State(app): State<AppState>, body: Bytes) -> Result<StatusCode, ApiError> {
+    let history = KeyHistory::decode(&body).map_err(|error| {
+        ApiError::Malformed(
+            "malformed",
+            words("密钥记录无法解析。", &format!("The keys cannot be read: {error}.")),
+        )
+    })?;
+    succession::rotated(&app, &history).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Skip {
+    #[serde(default)]
+    skip: usize,
+}
+
+/// What the box before this one had sent.
+pub(super) async fn predecessor(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    Query(skip): Query<Skip>,
+) -> Result<Response, ApiError> {
+    if gateway.former.is_some() {
+        return Err(ApiError::Forbidden);
+    }
+    let records = succession::predecessor(&app, &gateway, skip.skip).await?;
+    Ok(cbor(CBOR_SEQ, gateway_wire::pack(&records)))
 }
 
 /// The beginning of a session: what is here, epoch by epoch, in pages.
 pub(super) async fn session(
     State(app): State<AppState>,
     Known(gateway): Known,
+    Query(manner): Query<Manner>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    let line = manner.line(&gateway);
     let asked = SurveyRequest::decode(&body).map_err(|error| {
         ApiError::Malformed(
             "malformed",
@@ -166,11 +250,11 @@ pub(super) async fn session(
         )
     })?;
     let session = match asked.session {
-        None => app.sessions.begin(&gateway.id),
-        Some(session) if app.sessions.holds(&gateway.id, session) => session,
+        None => app.sessions.begin(&line),
+        Some(session) if app.sessions.holds(&line, session) => session,
         Some(_) => return Err(ingest::ended(&app)),
     };
-    Ok(cbor(CBOR, receipt::survey(&app, &gateway.id, &asked, session).await?.encode()))
+    Ok(cbor(CBOR, receipt::survey(&app, &gateway, &asked, session).await?.encode()))
 }
 
 /// Records in, receipt out.
@@ -226,6 +310,9 @@ pub(super) async fn orders(
     let (epoch, seq) = standing
         .parse()
         .ok_or_else(|| ApiError::invalid("after", "after 格式为 E/S。", "after is written E/S."))?;
+    if gateway.former.is_some() {
+        return Err(ApiError::Forbidden);
+    }
     if !app.carried_out(epoch, seq).await? {
         let text = "after 超出本中心可能下达的指令。";
         return Err(ApiError::invalid("after", text, "after names an order that no center can have given."));
@@ -274,8 +361,23 @@ pub(super) async fn attachment(
     State(app): State<AppState>,
     Known(gateway): Known,
     Path(sha256): Path<String>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
-    attachments::keep(&app, &gateway.id, Some(&gateway.institution), Some(&sha256), body).await?;
+    let number = |name: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+    };
+    let whole = body.len() as u64;
+    let (offset, length) = (number("upload-offset").unwrap_or(0), number("upload-length").unwrap_or(whole));
+    attachments::part(&app, &gateway, &sha256, (offset, length), body).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How much of it is here.
+pub(super) async fn attachment_held(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    Path(sha256): Path<String>,
+) -> Result<Json<attachments::Held>, ApiError> {
+    Ok(Json(attachments::held(&app, &gateway.id, &sha256).await?))
 }

@@ -27,12 +27,16 @@ pub fn router(app: AppState) -> Router {
     let gateway = Router::new()
         .route("/gateway/v1/identity", get(gateway::identity))
         .route("/gateway/v1/enrol", post(gateway::enrol))
+        .route("/gateway/v1/keys", post(gateway::gateway_keys))
+        .route("/gateway/v1/predecessor", get(gateway::predecessor))
         .route("/gateway/v1/orders", get(gateway::orders))
         .route("/gateway/v1/session", post(gateway::session))
         .route("/gateway/v1/records", post(gateway::records).layer(DefaultBodyLimit::max(BATCH_MAX)))
         .route(
             "/gateway/v1/attachments/{sha256}",
-            put(gateway::attachment).layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
+            put(gateway::attachment)
+                .get(gateway::attachment_held)
+                .layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
         );
     let api = Router::new()
         .route("/api/v1/setup", post(api::setup))
@@ -44,6 +48,7 @@ pub fn router(app: AppState) -> Router {
         .route("/api/v1/institutions", get(api::institutions).post(api::put_institution))
         .route("/api/v1/enrolment-codes", post(api::enrolment_code))
         .route("/api/v1/gateways", get(api::gateways))
+        .route("/api/v1/gateways/{id}/rotate-key", post(api::rotate_key))
         .route("/api/v1/points", get(api::points))
         .route("/api/v1/alerts", get(api::alerts))
         .route("/api/v1/events", get(live::events))
@@ -54,6 +59,7 @@ pub fn router(app: AppState) -> Router {
             "/api/v1/attachments/{sha256}",
             get(api::attachment).put(api::put_attachment).layer(DefaultBodyLimit::max(ATTACHMENT_MAX)),
         )
+        .route("/api/v1/attachments/{sha256}/erase", post(api::erase_attachment))
         .route("/api/v1/readings", get(api::readings))
         .route("/api/v1/cycles", get(api::cycles))
         .route("/metrics", get(api::metrics))

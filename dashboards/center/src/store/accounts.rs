@@ -123,7 +123,7 @@ impl Store {
     /// An attachment, if the asker may see it: their own institution's, or any at the center.
     pub async fn attachment(&self, scope: &Scope, sha256: &str) -> sqlx::Result<Option<AttachmentRow>> {
         let found = sqlx::query(
-            "SELECT sha256, media_type, bytes FROM attachments
+            "SELECT sha256, media_type, bytes, erased_at, erased_reason FROM attachments
              WHERE sha256 = $1 AND ($2 IS NULL OR institution = $2)",
         )
         .bind(sha256)
@@ -136,10 +136,48 @@ impl Store {
                     sha256: row.try_get(0)?,
                     media_type: row.try_get(1)?,
                     bytes: row.try_get(2)?,
+                    erased: row.try_get::<Option<i64>, _>(3)?.zip(row.try_get(4)?),
                 })
             })
             .transpose()
     }
+
+    /// Hashes of all rule packs that gateways have brought.
+    pub async fn packs(&self) -> sqlx::Result<Vec<String>> {
+        sqlx::query("SELECT sha256 FROM attachments WHERE media_type = 'application/toml' ORDER BY sha256")
+            .fetch_all(self.read())
+            .await?
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect()
+    }
+
+    /// How many attachments somebody has brought.
+    pub async fn attachments_of(&self, by: &str) -> sqlx::Result<i64> {
+        let row = sqlx::query("SELECT count(*) FROM attachments WHERE uploaded_by = $1")
+            .bind(by)
+            .fetch_one(self.read())
+            .await?;
+        row.try_get(0)
+    }
+}
+
+/// Says that an attachment was erased, and why; false = there is none that is still here.
+pub async fn erase_attachment(
+    connection: &mut SqliteConnection,
+    sha256: &str,
+    at: i64,
+    reason: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE attachments SET erased_at = $2, erased_reason = $3 WHERE sha256 = $1 AND erased_at IS NULL",
+    )
+    .bind(sha256)
+    .bind(at)
+    .bind(reason)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Adds an account; false where the name is taken.

@@ -321,3 +321,14 @@ pub async fn of_case(connection: &mut SqliteConnection, case: i64) -> sqlx::Resu
         .map(stored)
         .collect()
 }
+
+/// Alerts of a gateway that are not over.
+pub async fn open_of(connection: &mut SqliteConnection, gateway: &str) -> sqlx::Result<Vec<StoredAlert>> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{STORED} WHERE gateway = $1 AND source = 'gateway' AND state = 'open' ORDER BY n"
+    )))
+    .bind(gateway)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(stored).collect()
+}

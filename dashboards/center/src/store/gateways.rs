@@ -1,10 +1,12 @@
 //! Gateways, their points, and the orders that wait for them.
 
-use gateway_model::EngineTime;
+use gateway_model::{EngineTime, Epoch};
+use gateway_wire::KeyRing;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::civil::ClockTable;
+use crate::store::keys::{self, KeyRow};
 
 use super::{GatewayRow, PAGE_MAX, PointRow, Scope, Store, Words};
 
@@ -18,8 +20,13 @@ pub const SILENT_MS: i64 = 300_000;
 pub struct Enrolled {
     /// 32 hex digits.
     pub id: String,
-    /// Ed25519.
-    pub public_key: [u8; 32],
+    /// Its keys, each with its period.
+    pub ring: KeyRing,
+    /// How they followed each other.
+    pub keys: Vec<KeyRow>,
+    /// Who speaks showed a key that has ended: the first epoch of the key after it. It may still bring what its key sealed,
+    /// and nothing else.
+    pub former: Option<Epoch>,
     /// Whose.
     pub institution: String,
     /// Where.
@@ -58,7 +65,7 @@ impl Store {
         sqlx::query(
             "SELECT g.id, g.institution, i.name_zh, i.name_en, g.site, g.enrolled_at, g.last_seen, e.epoch, e.through,
                  (SELECT count(*) FROM records r WHERE r.gateway = g.id),
-                 (SELECT count(*) FROM records r WHERE r.gateway = g.id AND r.state = 'quarantined'),
+                 (SELECT count(*) FROM records r WHERE r.gateway = g.id AND r.state <> 'stored'),
                  g.refused, (SELECT max(r.t1) FROM records r WHERE r.gateway = g.id), g.software,
                  (SELECT count(*) FROM alerts a WHERE a.gateway = g.id AND a.state = 'open'), g.simulated,
                  (SELECT c.offset_ms FROM clocks c WHERE c.gateway = g.id AND c.known = TRUE
@@ -140,7 +147,8 @@ impl Store {
         .fetch_all(self.read())
         .await?
         .iter()
-        .map(|row| Ok((gateway(row)?, row.try_get(5)?)))
+        // What the center says of a silent gateway needs none of its later keys.
+        .map(|row| Ok((gateway(row, Vec::new())?, row.try_get(5)?)))
         .collect()
     }
 
@@ -170,13 +178,16 @@ impl Store {
     }
 }
 
-fn gateway(row: &SqliteRow) -> sqlx::Result<Enrolled> {
+fn gateway(row: &SqliteRow, keys: Vec<KeyRow>) -> sqlx::Result<Enrolled> {
     let key: Vec<u8> = row.try_get(1)?;
     let public_key =
         key.try_into().map_err(|_| sqlx::Error::Decode("public key of a gateway is not 32 bytes".into()))?;
+    let ring = keys::ring(public_key, &keys).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Ok(Enrolled {
         id: row.try_get(0)?,
-        public_key,
+        ring,
+        keys,
+        former: None,
         institution: row.try_get(2)?,
         site: row.try_get(3)?,
         epoch_floor: row.try_get::<i64, _>(4)? as u64,
@@ -185,13 +196,13 @@ fn gateway(row: &SqliteRow) -> sqlx::Result<Enrolled> {
 
 /// What ingest needs to know of a gateway.
 pub async fn enrolled(connection: &mut SqliteConnection, id: &str) -> sqlx::Result<Option<Enrolled>> {
-    sqlx::query("SELECT id, public_key, institution, site, epoch_floor FROM gateways WHERE id = $1")
-        .bind(id)
-        .fetch_optional(connection)
-        .await?
-        .as_ref()
-        .map(gateway)
-        .transpose()
+    let row =
+        sqlx::query("SELECT id, public_key, institution, site, epoch_floor FROM gateways WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some(row) = row else { return Ok(None) };
+    gateway(&row, keys::of(connection, id).await?).map(Some)
 }
 
 /// Adds a gateway; one that is known keeps what it has.
@@ -202,7 +213,7 @@ pub async fn add(connection: &mut SqliteConnection, gateway: &Enrolled, at: i64)
          VALUES ($1, $2, $3, $4, $5, $6, NULL, NULL, FALSE, 0, NULL) ON CONFLICT (id) DO NOTHING",
     )
     .bind(&gateway.id)
-    .bind(gateway.public_key.as_slice())
+    .bind(gateway.ring.first().to_bytes().as_slice())
     .bind(&gateway.institution)
     .bind(&gateway.site)
     .bind(at)

@@ -17,6 +17,7 @@ pub mod aside;
 pub mod audit;
 pub mod cases;
 pub mod gateways;
+pub mod keys;
 pub mod records;
 pub mod rows;
 
@@ -34,6 +35,7 @@ pub const PAGE_MAX: i64 = 500;
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_center.sql")),
     (4, include_str!("../../migrations/0004_aside.sql")),
+    (14, include_str!("../../migrations/0014_keys.sql")),
 ];
 
 /// The database.

@@ -40,7 +40,7 @@ pub struct RecordRow {
     pub t0: i64,
     /// Engine time of its last item.
     pub t1: i64,
-    /// `stored` or `quarantined`.
+    /// `stored`, `quarantined` (not understood) or `revoked` (signed with a key that had ended).
     pub state: String,
     /// Everything that follows from it is in the derived tables.
     pub projected: bool,
@@ -176,7 +176,7 @@ impl Store {
             None => (0, 0),
         };
         sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t0 <= $2
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t0 <= $2 AND state <> 'revoked'
                AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 2))) ORDER BY epoch, seq LIMIT $5"
         )))
         .bind(gateway)
@@ -189,6 +189,92 @@ impl Store {
         .iter()
         .map(record)
         .collect()
+    }
+
+    /// Records below `epoch` from the newest checkpoint on, with the first two of its epoch; at most a thousand behind
+    /// the first `skip`.
+    pub async fn records_to_go_on(
+        &self,
+        gateway: &str,
+        epoch: i64,
+        skip: usize,
+    ) -> sqlx::Result<Vec<RecordRow>> {
+        let checkpoint = sqlx::query(
+            "SELECT epoch, seq FROM records WHERE gateway = $1 AND kind = 'checkpoint' AND state = 'stored' AND epoch < $2
+             ORDER BY epoch DESC, seq DESC LIMIT 1",
+        )
+        .bind(gateway)
+        .bind(epoch)
+        .fetch_optional(self.read())
+        .await?;
+        let from: (i64, i64) = match checkpoint {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (0, 0),
+        };
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND epoch < $2 AND state <> 'revoked'
+               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 1))) ORDER BY epoch, seq LIMIT 1000 OFFSET $5"
+        )))
+        .bind(gateway)
+        .bind(epoch)
+        .bind(from.0)
+        .bind(from.1)
+        .bind(skip as i64)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// Records that tell of a gateway's instruments, each behind the config it names.
+    pub async fn device_records(&self, gateway: &str) -> sqlx::Result<Vec<RecordRow>> {
+        let named =
+            sqlx::query("SELECT epoch, seq FROM device_records WHERE gateway = $1 ORDER BY epoch, seq")
+                .bind(gateway)
+                .fetch_all(self.read())
+                .await?;
+        let mut rows = Vec::with_capacity(named.len() * 2);
+        for row in &named {
+            let Some(fact) = self.record(gateway, row.try_get(0)?, row.try_get(1)?).await? else { continue };
+            rows.extend(self.record(gateway, fact.epoch, fact.config).await?);
+            rows.push(fact);
+        }
+        Ok(rows)
+    }
+
+    /// What the sums of a span need: every record in it, and of all others those that say what was due or why it is not
+    /// there, in order.
+    pub async fn records_for_audit(&self, gateway: &str, from: i64, to: i64) -> sqlx::Result<Vec<RecordRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND state <> 'revoked'
+               AND (kind IN ('start', 'config', 'gap') OR (t1 >= $2 AND t0 <= $3)) ORDER BY epoch, seq"
+        )))
+        .bind(gateway)
+        .bind(from)
+        .bind(to)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// How many numbers below the highest of each epoch are neither here nor said to be gone.
+    pub async fn missing(&self, gateway: &str) -> sqlx::Result<u64> {
+        let mut missing = 0;
+        for epoch in self.epochs(gateway).await?.iter().filter(|epoch| epoch.through < epoch.last) {
+            let row =
+                sqlx::query("SELECT count(*) FROM records WHERE gateway = $1 AND epoch = $2 AND seq > $3")
+                    .bind(gateway)
+                    .bind(epoch.epoch)
+                    .bind(epoch.through)
+                    .fetch_one(self.read())
+                    .await?;
+            let here: i64 = row.try_get(0)?;
+            missing += (epoch.last - epoch.through - here).max(0) as u64;
+        }
+        Ok(missing)
     }
 
     /// Engine time up to which everything of the gateway's newest epoch is here, without a hole.
@@ -333,7 +419,7 @@ impl Store {
     /// (records, bytes, quarantined) over all gateways.
     pub async fn record_totals(&self) -> sqlx::Result<(i64, i64, i64)> {
         let row = sqlx::query(
-            "SELECT count(*), coalesce(sum(length), 0), coalesce(sum(CASE WHEN state = 'quarantined' THEN 1 ELSE 0 END), 0)
+            "SELECT count(*), coalesce(sum(length), 0), coalesce(sum(CASE WHEN state <> 'stored' THEN 1 ELSE 0 END), 0)
              FROM records",
         )
         .fetch_one(self.read())
@@ -462,6 +548,24 @@ pub async fn add_clock(
     .bind(clock.since)
     .bind(clock.offset_ms)
     .bind(clock.known)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Remembers a record that tells of instruments.
+pub async fn add_device_record(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO device_records (gateway, epoch, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(gateway)
+    .bind(epoch)
+    .bind(seq)
     .execute(connection)
     .await?;
     Ok(())

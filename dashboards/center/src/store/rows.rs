@@ -402,10 +402,13 @@ pub struct Session {
 pub struct AttachmentRow {
     /// SHA-256, hex.
     pub sha256: String,
-    /// `image/jpeg`, `image/png`, `image/webp`.
+    /// `image/jpeg`, `image/png`, `image/webp`; `application/toml` of a rule pack.
     pub media_type: String,
     /// Bytes.
     pub bytes: i64,
+    /// When and why it was erased.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub erased: Option<(i64, String)>,
 }
 
 /// One sample or gap of a series.

@@ -163,6 +163,7 @@ impl Rig {
             gateway_key: key.verifying_key().to_bytes(),
             software: "test".into(),
             epoch: None,
+            replaces: None,
         };
         let request = Request::post("/gateway/v1/enrol").body(HttpBody::from(request.seal(&key))).unwrap();
         let answer = send(&self.router, request).await;

@@ -7,9 +7,6 @@ use std::path::PathBuf;
 use clap::Args;
 use gateway_evidence::{Account, Audit as Sums};
 use gateway_journal::{Journal, Position};
-use gateway_model::BadCause;
-use gateway_wire::open;
-use serde_json::json;
 
 use super::{Ended, GOOD, INCOMPLETE, WRONG, export, journal, say};
 
@@ -38,7 +35,7 @@ pub(super) fn audit(asked: &Audit) -> Ended {
     let mut sums = Sums::new(from, from.plus(DAY_MS));
     let mut unread = 0_u64;
     for stored in journal.scan(Position::default()) {
-        match stored.ok().and_then(|stored| open(&key, &stored.bytes).ok()) {
+        match stored.ok().and_then(|stored| key.open(&stored.bytes).ok()) {
             Some(opened) => match &opened.body {
                 Ok(body) => sums.take(&opened.header, body),
                 Err(_) => unread += 1,
@@ -48,23 +45,10 @@ pub(super) fn audit(asked: &Audit) -> Ended {
     }
     let audited = sums.finish();
     if !asked.json {
-        say(&format_args!(
-            "{:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8} {:>8} {:>8} {:>8}",
-            "point",
-            "planned",
-            "due",
-            "kept",
-            "within",
-            "late",
-            "failed",
-            "stopped",
-            "crashed",
-            "overload",
-            "untold"
-        ))?;
+        say(&Account::head())?;
     }
     for (point, account) in &audited.points {
-        if asked.json { say(&line(point, account))? } else { say(&row(point, account))? }
+        if asked.json { say(&account.json(point))? } else { say(&account.row(point))? }
     }
     if audited.unplanned > 0 {
         eprintln!(
@@ -80,38 +64,4 @@ pub(super) fn audit(asked: &Audit) -> Ended {
         (true, 0) => GOOD,
         (true, _) => INCOMPLETE,
     })
-}
-
-fn line(point: &str, account: &Account) -> serde_json::Value {
-    json!({
-        "point": point, "planned": account.planned, "due": account.due, "kept": account.kept,
-        "within_deadband": account.within_deadband, "late": account.late, "failed": causes(account),
-        "stopped": account.stopped, "crashed": account.crashed, "overload": account.overload,
-        "untold": account.untold(), "closes": account.closes(),
-    })
-}
-
-/// Failures by cause, those that happened.
-fn causes(account: &Account) -> serde_json::Map<String, serde_json::Value> {
-    let causes = BadCause::ALL.iter().zip(account.failed).filter(|(_, n)| *n > 0);
-    causes.map(|(cause, n)| (format!("{cause:?}"), n.into())).collect()
-}
-
-fn row(point: &str, account: &Account) -> String {
-    let failed: u64 = account.failed.iter().sum();
-    let by_cause: Vec<String> = causes(account).iter().map(|(cause, n)| format!("{cause} {n}")).collect();
-    format!(
-        "{point:<34} {:>8} {:>8} {:>8} {:>8} {:>6} {failed:>7} {:>8} {:>8} {:>8} {:>8} {}{}",
-        account.planned,
-        account.due,
-        account.kept,
-        account.within_deadband,
-        account.late,
-        account.stopped,
-        account.crashed,
-        account.overload,
-        account.untold(),
-        by_cause.join(", "),
-        if account.closes() { "" } else { " THE SUM DOES NOT CLOSE" }
-    )
 }

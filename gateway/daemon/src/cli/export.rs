@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use gateway_evidence::{Contents, Entry, Selection, bundle, select};
+use gateway_evidence::{Contents, Dates, Entry, Selection, bundle, select, tells_of_instruments};
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{CivilTime, ClockInput, EngineTime, Epoch, Input, Seq};
-use gateway_wire::{Body, Maker, VerifyingKey, open, peek};
+use gateway_wire::{Body, KeyRing, Maker, peek};
 
 use super::{Ended, GOOD, INCOMPLETE, journal, say};
 use crate::recorder::start::software;
-use crate::state::enrolled_at;
+use crate::state::{enrolled_at, keys_at};
 
 /// What `gateway journal export` is asked.
 #[derive(Args)]
@@ -41,15 +41,17 @@ pub(super) struct Index {
     positions: Vec<Position>,
     entries: Vec<Entry>,
     /// What was said of civil time, in the order in which it holds.
-    clocks: Vec<(EngineTime, i64)>,
+    clocks: Dates,
     pub(super) utc_offset_min: i16,
+    /// Records that tell of instruments, each behind the config it names.
+    instruments: Vec<Position>,
 }
 
 pub(super) fn export(asked: &Export) -> Ended {
     let key = journal::signing_key(&asked.dir)?;
-    let public = key.verifying_key();
+    let ring = journal::key(&asked.dir)?;
     let (journal, _) = Journal::open_read_only(&journal::place(&asked.dir))?;
-    let index = index(&journal, &public)?;
+    let index = index(&journal, &ring)?;
     let engine = |text: &Option<String>, default: EngineTime| {
         text.as_ref().map_or(Ok(default), |text| index.engine(civil(text, index.utc_offset_min)?))
     };
@@ -61,17 +63,29 @@ pub(super) fn export(asked: &Export) -> Ended {
         let bytes = journal.read(position)?;
         records.push(bytes.with_context(|| format!("record {position} went away meanwhile; try again"))?);
     }
+    let history = keys_at(&journal::root(&asked.dir)?)?.map(|(_, history)| history);
+    let instruments = index.instruments.iter().map(|at| {
+        let bytes = journal.read(*at)?;
+        bytes.with_context(|| {
+            format!("record {at}, which tells of an instrument, went away meanwhile; try again")
+        })
+    });
+    let instruments: Vec<Vec<u8>> = instruments.collect::<anyhow::Result<_>>()?;
     let packs = gateway_evidence::packs(&asked.packs).context("read the packs")?;
     let devices = devices(asked)?;
     let enrolled = enrolled_at(&asked.dir)?;
     let made = bundle(
         &Contents {
-            gateway_key: public,
+            ring,
+            history: history.as_ref(),
             records: records.iter().map(Vec::as_slice).collect(),
             spans,
             window,
             packs: packs.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())).collect(),
             enrolment: enrolled.as_ref().map(|enrolled| (enrolled.center, enrolled.statement.as_slice())),
+            attachments: Vec::new(),
+            erased_attachments: Vec::new(),
+            device_records: instruments.iter().map(Vec::as_slice).collect(),
             devices: devices.as_deref(),
             received: Vec::new(),
             erased: Vec::new(),
@@ -86,31 +100,41 @@ pub(super) fn export(asked: &Export) -> Ended {
         .with_context(|| format!("write {}", asked.output.display()))?;
     say(&serde_json::json!({
         "file": asked.output, "bytes": made.bytes.len(), "records": records.len(), "missing_packs": made.missing_packs,
-        "devices": devices.is_some(), "enrolled": enrolled.is_some(),
+        "devices": devices.is_some() || !instruments.is_empty(), "enrolled": enrolled.is_some(),
     }))?;
     let mut hints = String::new();
     for pack in &made.missing_packs {
         writeln!(hints, "pack {pack} is not in this release: name its folder with --packs")?;
     }
-    if devices.is_none() {
+    if devices.is_none() && instruments.is_empty() {
         writeln!(
             hints,
-            "no devices.toml: placement and calibration are missing; name the file with --devices"
+            "placement and calibration are missing: `gateway device` records them, or name a file with --devices"
         )?;
     }
     eprint!("{hints}");
     Ok(if hints.is_empty() { GOOD } else { INCOMPLETE })
 }
 
-pub(super) fn index(journal: &Journal, key: &VerifyingKey) -> anyhow::Result<Index> {
-    let mut index = Index { positions: vec![], entries: vec![], clocks: vec![], utc_offset_min: 0 };
+pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
+    let mut index = Index {
+        positions: vec![],
+        entries: vec![],
+        clocks: Dates::default(),
+        utc_offset_min: 0,
+        instruments: vec![],
+    };
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
         let (header, kind) = peek(&stored.bytes).with_context(|| format!("record {}", stored.position))?;
         // Whatever says something of civil time is kept, so nothing else has to be read here.
         if stored.class == Class::Keep
-            && let Ok(opened) = open(key, &stored.bytes)
+            && let Ok(opened) = key.open(&stored.bytes)
         {
+            if opened.body.as_ref().is_ok_and(tells_of_instruments) {
+                let config = Position { epoch: header.epoch.0, seq: header.config.0 };
+                index.instruments.extend([config, stored.position]);
+            }
             match opened.body {
                 Ok(Body::Inputs(inputs)) => {
                     inputs.items.iter().for_each(|input| index.learn(header.epoch, input));
@@ -134,34 +158,18 @@ impl Index {
             entry.map_or(*at, |entry| entry.t0)
         };
         let from = since.map_or(*at, from);
-        self.clocks.retain(|(at, _)| *at < from);
-        self.clocks.push((from, *offset_ms));
+        self.clocks.learn(from, *offset_ms);
     }
 
     /// The engine time at which it was so late.
     pub(super) fn engine(&self, civil: CivilTime) -> anyhow::Result<EngineTime> {
-        let Some(first) = self.clocks.first() else {
-            bail!("no record says what the civil time was: leave out --from and --to");
-        };
-        let at = |offset: i64| EngineTime(civil.0.saturating_sub(offset));
-        let last = self.clocks.iter().rev().find(|(from, offset)| at(*offset) >= *from);
-        Ok(at(last.unwrap_or(first).1))
+        self.clocks.engine(civil).context("no record says what the civil time was: leave out --from and --to")
     }
 }
 
 /// A moment as a person writes it; without a zone it is the site's.
 pub(super) fn civil(text: &str, utc_offset_min: i16) -> anyhow::Result<CivilTime> {
-    if let Ok(ms) = text.parse() {
-        return Ok(CivilTime(ms));
-    }
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(CivilTime(moment.as_millisecond()));
-    }
-    let local: jiff::civil::DateTime = text.parse().with_context(|| {
-        format!("{text:?} is no time: 2026-11-20, 2026-11-20T08:00 or 2026-11-20T08:00:00+08:00")
-    })?;
-    let zone = jiff::tz::TimeZone::fixed(jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60)?);
-    Ok(CivilTime(local.to_zoned(zone)?.timestamp().as_millisecond()))
+    gateway_evidence::civil(text, utc_offset_min).map_err(anyhow::Error::msg)
 }
 
 fn devices(asked: &Export) -> anyhow::Result<Option<String>> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gateway_evidence::chain::{Chain, Fault, Link, check};
 use gateway_journal::{Class, Position};
-use gateway_wire::{VerifyingKey, open, peek};
+use gateway_wire::{KeyRing, peek};
 use serde_json::json;
 
 use super::journal::{key, opened};
@@ -68,12 +68,12 @@ pub(super) fn fsck(dir: &Path, as_json: bool) -> Ended {
     })
 }
 
-fn link(bytes: &[u8], key: Option<&VerifyingKey>) -> Result<Link, String> {
+fn link(bytes: &[u8], key: Option<&KeyRing>) -> Result<Link, String> {
     let Some(key) = key else {
         let (header, _) = peek(bytes).map_err(|error| error.to_string())?;
         return Ok(Link::new(header, bytes, None));
     };
-    let opened = open(key, bytes).map_err(|error| error.to_string())?;
+    let opened = key.open(bytes).map_err(|error| error.to_string())?;
     Ok(Link::new(opened.header, bytes, opened.body.as_ref().ok()))
 }
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use gateway_journal::{Class, Journal, Position, Stored};
 use gateway_model::{ClockInput, Conclusion, ConclusionBody, EngineTime, Input};
-use gateway_wire::{Body, Header, Kind, SigningKey, VerifyingKey, hash, hex, open, peek, unhex};
+use gateway_wire::{Body, Header, KeyRing, Kind, SigningKey, hash, hex, peek};
 use serde_json::{Value, json};
 
 use super::{Ended, GOOD, WRONG, say};
+use crate::state::{key_at, keys_at};
 
 /// The journal of a data directory, or the directory itself.
 pub(super) fn place(dir: &Path) -> PathBuf {
@@ -17,18 +18,24 @@ pub(super) fn place(dir: &Path) -> PathBuf {
     if inner.is_dir() { inner } else { dir.to_owned() }
 }
 
-/// The public key of the gateway whose data directory this is.
-pub(super) fn key(dir: &Path) -> anyhow::Result<VerifyingKey> {
-    Ok(signing_key(dir)?.verifying_key())
+/// The public keys of the gateway whose data directory this is.
+pub(super) fn key(dir: &Path) -> anyhow::Result<KeyRing> {
+    let root = root(dir)?;
+    Ok(match keys_at(&root)? {
+        Some((ring, _)) => ring,
+        None => KeyRing::from(key_at(&root)?.verifying_key()),
+    })
 }
 
-/// Its secret key.
+/// The secret key that signs now.
 pub(super) fn signing_key(dir: &Path) -> anyhow::Result<SigningKey> {
-    let path = [dir.join("key"), dir.join("..").join("key")].into_iter().find(|path| path.exists());
-    let path = path
-        .with_context(|| format!("{} holds no key: name the data directory of a gateway", dir.display()))?;
-    let secret = unhex(std::fs::read_to_string(&path)?.trim()).context("the key file is damaged")?;
-    Ok(SigningKey::from_bytes(&secret))
+    Ok(key_at(&root(dir)?)?)
+}
+
+/// The data directory: what was named, or what the named journal lies in.
+pub(super) fn root(dir: &Path) -> anyhow::Result<PathBuf> {
+    let found = [dir.to_owned(), dir.join("..")].into_iter().find(|root| root.join("key").exists());
+    found.with_context(|| format!("{} holds no key: name the data directory of a gateway", dir.display()))
 }
 
 /// Opened for reading; says so where there is none.
@@ -79,7 +86,7 @@ pub(super) fn stat(dir: &Path, as_json: bool) -> Ended {
         *kinds.entry(peeked.as_ref().map_or("not readable", |(_, kind)| kind_name(*kind))).or_default() += 1;
         // The first record of an epoch's inputs tells the clock.
         if matches!(peeked, Some((_, Kind::Inputs)))
-            && let Ok(Ok(body)) = key(dir).map(|key| open(&key, &stored.bytes).map(|opened| opened.body))
+            && let Ok(Ok(body)) = key(dir).map(|key| key.open(&stored.bytes).map(|opened| opened.body))
             && let Ok(Body::Inputs(inputs)) = body
         {
             clock = inputs.items.iter().filter_map(clock_of).next_back().or(clock);
@@ -165,14 +172,14 @@ struct Shown {
 
 impl Shown {
     /// Without a key nothing is believed; the header is shown as it claims to be.
-    fn of(stored: &Stored, key: Option<&VerifyingKey>) -> Self {
+    fn of(stored: &Stored, key: Option<&KeyRing>) -> Self {
         let nothing = Self { header: None, kind: "?", body: None, bad: None, not_understood: None };
         let (header, kind) = match peek(&stored.bytes) {
             Ok((header, kind)) => (Some(header), kind_name(kind)),
             Err(error) => return Self { bad: Some(error.to_string()), ..nothing },
         };
         let known = Self { header, kind, ..nothing };
-        match key.map(|key| open(key, &stored.bytes)) {
+        match key.map(|key| key.open(&stored.bytes)) {
             None => known,
             Some(Err(error)) => Self { bad: Some(error.to_string()), ..known },
             Some(Ok(opened)) => match opened.body {

@@ -3,6 +3,8 @@
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
 mod audit;
+mod device;
+mod enrol;
 mod export;
 mod fsck;
 mod journal;
@@ -19,8 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use gateway_journal::Position;
-use gateway_model::EngineTime;
-use gateway_wire::EnrolCode;
+use gateway_model::{EngineTime, GatewayId};
 use tracing_subscriber::EnvFilter;
 
 use crate::bus::Bus;
@@ -28,8 +29,6 @@ use crate::clock::{Clock, Wall};
 use crate::config::{self, Broker, CenterPlan, PagePlan, Site};
 use crate::metrics::Metrics;
 use crate::run::{self, Options};
-use crate::state::DataDir;
-use crate::uplink;
 
 /// Nothing wrong.
 const GOOD: u8 = 0;
@@ -100,6 +99,19 @@ enum Command {
         /// Another data directory.
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// This box takes the place of that gateway: its open alerts, counters and number go on here.
+        #[arg(long, value_name = "GATEWAY", value_parser = gateway_id)]
+        replaces: Option<GatewayId>,
+    },
+    /// Makes a new key; records are signed with it from the next start on. The gateway must not be running.
+    RotateKey {
+        /// The data directory of a gateway.
+        dir: PathBuf,
+    },
+    /// Says what happened to an instrument: placed, replaced, calibrated, removed. The gateway has to be running.
+    Device {
+        #[command(subcommand)]
+        what: device::Device,
     },
     /// Looks into a journal.
     Journal {
@@ -172,6 +184,17 @@ enum JournalCommand {
     },
     /// One file that proves a span of time to a stranger: see `gateway verify`.
     Export(export::Export),
+    /// Brings what is on the disk of a box to its center: of one that was replaced, or that found no network.
+    Deliver {
+        /// The data directory of the box.
+        dir: PathBuf,
+        /// Another address for the center.
+        #[arg(long, value_name = "URL")]
+        center: Option<String>,
+        /// A data directory of the same gateway whose key shows who brings it; default: the disk's own.
+        #[arg(long, value_name = "DIR")]
+        by: Option<PathBuf>,
+    },
     /// Reads every byte, changes none: damage, signatures, the chain, what is missing.
     Fsck {
         /// A data directory or a journal.
@@ -180,6 +203,10 @@ enum JournalCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+fn gateway_id(text: &str) -> Result<GatewayId, String> {
+    GatewayId::parse(text).ok_or_else(|| "expected the 32 hex digits of a gateway's id".to_owned())
 }
 
 fn position(text: &str) -> Result<Position, String> {
@@ -234,11 +261,18 @@ pub fn main() -> ExitCode {
         Command::Verify { file, policy, json, .. } => {
             verify::check(&file.unwrap_or_default(), policy.as_deref(), json)
         }
-        Command::Enrol { url, code, site, data } => enrol(&url, code.as_deref(), &site, data),
+        Command::Enrol { url, code, site, data, replaces } => {
+            enrol::enrol(&url, code.as_deref(), &site, data, replaces)
+        }
+        Command::Device { what } => device::device(what),
+        Command::RotateKey { dir } => enrol::rotate(&dir),
         Command::Journal { command } => match command {
             JournalCommand::Stat { dir, json } => journal::stat(&dir, json),
             JournalCommand::Dump { dir, from, json } => journal::dump(&dir, from, json),
             JournalCommand::Export(asked) => export::export(&asked),
+            JournalCommand::Deliver { dir, center, by } => {
+                enrol::deliver(&dir, center.as_deref(), by.as_deref())
+            }
             JournalCommand::Fsck { dir, json } => fsck::fsck(&dir, json),
         },
         Command::Rules { command: RulesCommand::Test { dir } } => rules::test(&dir),
@@ -408,37 +442,4 @@ fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
         say(&table::answers(&site, answers, json)?.trim_end())?;
     }
     Ok(if failed == 0 { GOOD } else { WRONG })
-}
-
-fn enrol(url: &str, code: Option<&str>, site: &Path, data: Option<PathBuf>) -> Ended {
-    let (url, code) = match (url.split_once("/enrol#"), code) {
-        (Some((url, code)), None) => (url, code),
-        (None, Some(code)) => (url, code),
-        (Some(_), Some(_)) => {
-            eprintln!("error: the address has a code in it already: give one code only");
-            return Ok(2);
-        }
-        (None, None) => {
-            eprintln!(
-                "error: give the code that the center shows beside its address, or the text of its QR code"
-            );
-            return Ok(2);
-        }
-    };
-    let Some(code) = EnrolCode::parse(code) else {
-        eprintln!("error: {code} is no enrolment code: eight letters and digits, a dash, 16 hex digits");
-        return Ok(USAGE);
-    };
-    let data = DataDir::open(&data_dir(site, data))?;
-    let key = data.key()?;
-    let (enrolled, enrolment) = runtime()?.block_on(uplink::client::enrol(url, &code, &key))?;
-    data.enrol(&enrolled)?;
-    let line = serde_json::json!({
-        "gateway": key.gateway_id().to_string(),
-        "institution": enrolment.institution.0,
-        "site": enrolment.site.0,
-        "center": enrolled.url,
-    });
-    say(&line)?;
-    Ok(GOOD)
 }

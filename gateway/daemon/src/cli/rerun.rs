@@ -8,7 +8,7 @@ use std::path::Path;
 
 use gateway_evidence::{Verdict, recompute};
 use gateway_journal::{Journal, Position};
-use gateway_wire::{Record, open};
+use gateway_wire::Record;
 use serde_json::json;
 
 use super::{Ended, GOOD, INCOMPLETE, WRONG, journal, say};
@@ -23,7 +23,7 @@ pub(super) fn rerun(dir: &Path) -> Ended {
             damaged += 1;
             return None;
         };
-        match open(&key, &stored.bytes) {
+        match key.open(&stored.bytes) {
             Ok(opened) => {
                 let record = opened.body.map(|body| Record { header: opened.header, body });
                 not_understood += u64::from(record.is_err());

@@ -144,7 +144,7 @@ fn list(dir: &Path, as_json: bool) -> Ended {
 fn drain(dir: &Path, name: &str) -> Ended {
     let plan = found_plan(dir, name)?;
     let (opened, _) = journal::opened(dir)?;
-    let gateway = journal::key(dir)?.gateway_id();
+    let gateway = journal::key(dir)?.gateway();
     let site = crate::sinks::reader::site_of(&opened)
         .context("the journal holds no config record that can be read: run the gateway once")?;
     let home = Home { data: dir.to_owned(), site, gateway };

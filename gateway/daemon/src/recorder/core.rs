@@ -14,13 +14,15 @@ use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, ClockInput, ClockSource, Command, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause,
-    GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq,
-    StopCause, StorageState,
+    Change, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId,
+    Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause,
+    StorageState,
 };
-use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, SigningKey, hash, seal};
+use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, SigningKey, hash, seal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use super::dating::Dating;
 use super::full::Full;
 use super::room::Pending;
 use super::{Answers, Civil, Event, Urgent};
@@ -39,10 +41,6 @@ const FRAMES_MAX: usize = 64;
 const HEARTBEAT_MS: i64 = 300_000;
 /// A checkpoint at least so often.
 const CHECKPOINT_MS: i64 = 86_400_000;
-/// Civil time is compared so often, …
-const CLOCK_CHECK_MS: i64 = 60_000;
-/// … and said anew when it has moved by more than this.
-const CLOCK_DRIFT_MS: i64 = 1_000;
 
 /// Which settings a core runs with.
 pub struct Settings {
@@ -76,7 +74,7 @@ pub struct Core {
     pub(super) checkpoint_position: Option<Position>,
     pub(super) checkpoint: crate::state::PositionFile,
     pub(super) clock_check_at: EngineTime,
-    pub(super) offset: Option<(i64, ClockSource)>,
+    pub(super) dating: Dating,
     /// Full: judged, but only what must not be lost is recorded.
     pub(super) full: Option<Full>,
     /// What was said last of the room there is.
@@ -89,6 +87,10 @@ pub struct Core {
     pub(super) upkeep_at: EngineTime,
     /// When everything on disk is read through anew.
     pub(super) check_again_at: EngineTime,
+    /// The gateway's keys, for reading what older ones signed.
+    pub(super) ring: KeyRing,
+    /// Cancelled when somebody ordered a new key: the next epoch signs with it.
+    pub(super) rotation: CancellationToken,
 }
 
 /// The record that is being filled.
@@ -126,6 +128,11 @@ impl Core {
     /// What was said last of the room there is.
     pub fn storage(&self) -> StorageState {
         self.storage
+    }
+
+    /// Cancelled when somebody ordered a new key.
+    pub fn rotation(&self) -> CancellationToken {
+        self.rotation.clone()
     }
 
     /// Where engine time stands.
@@ -203,6 +210,17 @@ impl Core {
                 Some(full) => full.refuse_entry(now),
                 None => self.eat(Input::Fact(fact)),
             },
+            Event::Entry { fact, taken } => match &mut self.full {
+                Some(full) => full.refuse_entry(now),
+                None => {
+                    self.eat(Input::Fact(fact));
+                    self.seal(now)?;
+                    if self.full.is_none() {
+                        // Who entered it may have gone away.
+                        let _told = taken.send(());
+                    }
+                }
+            },
             Event::Receipted(position) => self.receipted = Some(position),
             Event::Overrun { from, to, count } => {
                 let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };
@@ -216,8 +234,12 @@ impl Core {
                     if expired {
                         self.expired(order, now)?;
                     } else {
+                        let rotates = body == CommandBody::RotateKey;
                         self.eat(Input::Command(Command { at: now, order: Some(order), author, body }));
                         self.seal(now)?;
+                        if rotates {
+                            self.rotation.cancel();
+                        }
                     }
                 }
                 // Not told before it is on disk: it will come again. The sender may also have gone away.
@@ -452,45 +474,6 @@ impl Core {
     fn expired(&mut self, order: (u64, u64), now: EngineTime) -> anyhow::Result<()> {
         self.seal(now)?;
         self.say(ConclusionBody::Order { order, outcome: OrderOutcome::Expired }, now)
-    }
-
-    fn check_clock(&mut self, now: EngineTime) {
-        self.clock_check_at = now.plus(CLOCK_CHECK_MS);
-        let (source, error_ms) = self.settings.wall.source();
-        let Some(civil) = self.settings.wall.civil() else { return };
-        let offset_ms = civil.0.saturating_sub(now.0);
-        let moved = match self.offset {
-            Some((offset, ClockSource::System | ClockSource::Demo)) => {
-                offset.saturating_sub(offset_ms).abs() > CLOCK_DRIFT_MS
-            }
-            // The system's own clock is better than what a receipt says.
-            Some((_, ClockSource::Center | ClockSource::Unknown)) | None => true,
-        };
-        if moved {
-            self.clock(ClockInput { at: now, offset_ms, error_ms, source, since: None });
-        }
-    }
-
-    /// Taken only where no better source is known.
-    fn server_time(&mut self, civil_ms: i64, error_ms: i64, now: EngineTime) {
-        let offset_ms = civil_ms.saturating_sub(now.0);
-        let moved = match self.offset {
-            Some((_, ClockSource::System | ClockSource::Demo)) => false,
-            Some((offset, ClockSource::Center)) => {
-                offset.saturating_sub(offset_ms).abs() > CLOCK_DRIFT_MS.saturating_add(error_ms)
-            }
-            Some((_, ClockSource::Unknown)) | None => true,
-        };
-        if moved {
-            let source = ClockSource::Center;
-            self.clock(ClockInput { at: now, offset_ms, error_ms: Some(error_ms), source, since: None });
-        }
-    }
-
-    pub(super) fn clock(&mut self, clock: ClockInput) {
-        self.offset = Some((clock.offset_ms, clock.source));
-        self.settings.civil.set(clock.error_ms.map(|_| clock.offset_ms));
-        self.eat(Input::Clock(clock));
     }
 
     /// The clean end: a stop input, what follows from it, and a checkpoint, in one append.

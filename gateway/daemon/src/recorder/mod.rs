@@ -9,6 +9,7 @@
 
 mod ask;
 pub mod core;
+mod dating;
 mod fold;
 mod full;
 pub mod replay;
@@ -67,6 +68,13 @@ pub enum Event {
     },
     /// Something happened at a device.
     Fact(Fact),
+    /// Somebody entered that something happened at a device.
+    Entry {
+        /// What.
+        fact: Fact,
+        /// Told when it is on disk; dropped where there is no room for it.
+        taken: oneshot::Sender<()>,
+    },
     /// MQTT readings were dropped because the recorder was full.
     Overrun {
         /// First loss.
@@ -109,6 +117,7 @@ impl Event {
             Self::Answers(answers) => answers.items.len() as u64,
             Self::Missed { .. }
             | Self::Fact(_)
+            | Self::Entry { .. }
             | Self::Overrun { .. }
             | Self::ServerTime { .. }
             | Self::Receipted(_)

@@ -177,7 +177,6 @@ impl Core {
     /// One gap per run of numbers that goes; records of the other set between them stay. Numbers in between that are
     /// nowhere any more have been named before.
     fn evicted(&self, oldest: &Evictable) -> Vec<Gap> {
-        let public = self.key.verifying_key();
         let mut gaps: Vec<Gap> = Vec::new();
         let mut runs_on = false;
         for stored in self.journal.scan(oldest.first).filter_map(Result::ok) {
@@ -188,7 +187,7 @@ impl Core {
                 runs_on = false;
                 continue;
             }
-            let Ok(opened) = gateway_wire::open(&public, &stored.bytes) else { continue };
+            let Ok(opened) = self.ring.open(&stored.bytes) else { continue };
             let (t0, t1) = (opened.header.t0, opened.header.t1);
             let readings = match opened.body {
                 Ok(Body::Inputs(inputs)) => {

@@ -3,10 +3,13 @@
 //! Newest valid checkpoint, inputs after it replayed under the plan they were recorded with, then the new epoch: start,
 //! config, checkpoint, a gap record for the time nobody watched, and whatever the changed plan or the gap made the
 //! engine conclude, all in one append.
+//!
+//! A box that replaces another has no journal yet: its past is what the center had of the other one ([`Heritage`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Disk, Journal, Limits, Position, Storage};
@@ -14,15 +17,21 @@ use gateway_model::{
     ClockInput, ClockSource, ClockState, Conclusion, EngineTime, Epoch, Gap, GapCause, Input, Plan,
     SEMANTICS, Seq, StartCause, StartInput, StorageState,
 };
-use gateway_wire::{Body, ConfigBody, SigningKey, hash, open};
+use gateway_wire::{Body, ConfigBody, KeyRing, Opened, SigningKey, hash};
+
+use tokio_util::sync::CancellationToken;
 
 use super::core::{CONFIG_SEQ, Core, Open, Settings};
+use super::dating::Dating;
 use super::replay::Replayer;
 use super::room::missing;
 use crate::state::PositionFile;
 
 /// A stop leads to at most so many records of conclusions.
 const STOP_DEPTH: u64 = 8;
+
+/// Nobody leaves a box switched off for longer and then believes its clock.
+const DOWNTIME_MAX_MS: i64 = 400 * 86_400_000;
 
 /// What a recorder needs to begin.
 pub struct Setup {
@@ -36,12 +45,24 @@ pub struct Setup {
     pub plan: Plan,
     /// Epochs are above this, should the journal itself be new.
     pub epoch_floor: Epoch,
+    /// What came before this key and this journal.
+    pub heritage: Heritage,
     /// Begin at this civil time instead of now: a recording's first moment. Only in an empty journal.
     pub from: Option<gateway_model::CivilTime>,
     /// Where the newest checkpoint lies: a hint.
     pub checkpoint: PositionFile,
     /// The rest.
     pub settings: Settings,
+}
+
+/// What came before this key and this journal.
+#[derive(Debug, Clone, Default)]
+pub struct Heritage {
+    /// All keys of the gateway; `None` = it has never had another.
+    pub ring: Option<KeyRing>,
+    /// Records of the box that this one replaces, from its newest checkpoint on, as the center has them. Only an empty
+    /// journal begins with them.
+    pub predecessor: Vec<Vec<u8>>,
 }
 
 /// What was found.
@@ -74,7 +95,8 @@ pub fn start(setup: Setup) -> anyhow::Result<(Core, Found)> {
 
 /// The same on another storage.
 pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core, Found)> {
-    let Setup { journal, limits, key, plan, epoch_floor, from, checkpoint, settings } = setup;
+    let Setup { journal, limits, key, plan, epoch_floor, heritage, from, checkpoint, settings } = setup;
+    let ring = heritage.ring.unwrap_or_else(|| KeyRing::from(key.verifying_key()));
     let (mut journal, opened) = Journal::open_on(storage, &journal, limits)?;
     if opened.torn_bytes > 0 {
         tracing::info!(
@@ -88,7 +110,10 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
             "the journal was damaged; the rest of it is used. Run `gateway journal fsck` and check the storage"
         );
     }
-    let past = past(&journal, &key, opened.last, &checkpoint)?;
+    let past = match opened.last {
+        None if !heritage.predecessor.is_empty() => inherited(&ring, &heritage.predecessor)?,
+        last => past(&journal, &ring, last, &checkpoint)?,
+    };
     // A recording only ever fills an empty journal.
     let from = from.filter(|_| past.last.is_none());
     let state = past.engine.as_ref().map(Engine::save);
@@ -99,7 +124,8 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
     let downtime_ms = past.sealed.and_then(|sealed| {
         known.error_ms?;
         let away = civil?.0 - sealed.civil(known.offset_ms).0;
-        (away >= 0).then_some(away)
+        // A clock that was never set, or set by a slip of the hand, says nothing of how long it was.
+        (0..=DOWNTIME_MAX_MS).contains(&away).then_some(away)
     });
     let at = match past.sealed {
         Some(sealed) => sealed.plus(downtime_ms.unwrap_or(0)),
@@ -154,13 +180,15 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         checkpoint,
         // In virtual time there is nothing to compare with.
         clock_check_at: if from.is_some() { EngineTime(i64::MAX) } else { at },
-        offset: None,
+        dating: Dating::default(),
         full: None,
         storage: StorageState::Enough,
         receipted: None,
         carried: Vec::new(),
         upkeep_at: at,
         check_again_at: at,
+        ring,
+        rotation: CancellationToken::new(),
         settings,
         engine,
         journal,
@@ -193,7 +221,7 @@ pub fn software() -> String {
 fn lost(plan: &Plan, from: EngineTime, to: EngineTime, start: StartCause) -> Option<Gap> {
     let cause = match start {
         StartCause::Clean => GapCause::Stopped,
-        StartCause::First | StartCause::Unclean => GapCause::Crash,
+        StartCause::First | StartCause::Unclean | StartCause::Replaced => GapCause::Crash,
     };
     let span = to.since(from);
     let due = |every: i64| if every > 0 { (span / every) as u64 } else { 0 };
@@ -203,7 +231,7 @@ fn lost(plan: &Plan, from: EngineTime, to: EngineTime, start: StartCause) -> Opt
 
 fn past(
     journal: &Journal,
-    key: &SigningKey,
+    ring: &KeyRing,
     last: Option<(Position, Vec<u8>)>,
     hint: &PositionFile,
 ) -> anyhow::Result<Past> {
@@ -217,25 +245,56 @@ fn past(
             last_order: None,
         });
     };
-    let public = key.verifying_key();
     let read = |position: Position| {
         let bytes = journal.read(position).ok().flatten()?;
-        let opened = open(&public, &bytes).ok()?;
+        let opened = ring.open(&bytes).ok()?;
         Some((opened.header, opened.body.ok()?))
     };
-    let sealed = open(&public, &bytes).ok().map(|opened| opened.header.t1);
+    let sealed = ring.open(&bytes).ok().map(|opened| opened.header.t1);
 
-    let (mut replayer, from) = newest_checkpoint(journal, hint, &read)?;
+    let (replayer, from) = newest_checkpoint(journal, hint, &read)?;
     let mut skipped = 0_u64;
+    let records = journal.scan(from).filter_map(|stored| {
+        let opened = stored.ok().and_then(|stored| ring.open(&stored.bytes).ok());
+        skipped += u64::from(opened.is_none());
+        opened
+    });
+    let read_on = read_on(replayer, sealed, records)?;
+    if skipped > 0 {
+        tracing::error!(
+            records = skipped,
+            "records that cannot be read were left out when the state was restored"
+        );
+    }
+    let cause = if ended_cleanly(position, &read) { StartCause::Clean } else { StartCause::Unclean };
+    Ok(read_on.past((position, hash(&bytes)), cause))
+}
+
+/// What the records behind a checkpoint lead to.
+struct ReadOn {
+    engine: Option<Engine>,
+    owed: Vec<Conclusion>,
+    latest: Option<EngineTime>,
+    last_order: Option<(u64, u64)>,
+}
+
+impl ReadOn {
+    fn past(self, last: (Position, [u8; 32]), cause: StartCause) -> Past {
+        let Self { engine, owed, latest, last_order } = self;
+        Past { engine, owed, last: Some(last), sealed: latest, cause, last_order }
+    }
+}
+
+fn read_on(
+    mut replayer: Replayer,
+    sealed: Option<EngineTime>,
+    records: impl IntoIterator<Item = Opened>,
+) -> anyhow::Result<ReadOn> {
     let mut latest = sealed;
     // What the newest inputs led to, and how much of it is on disk.
     let mut derived = Vec::new();
     let mut recorded = 0;
-    for stored in journal.scan(from) {
-        let Some(opened) = stored.ok().and_then(|stored| open(&public, &stored.bytes).ok()) else {
-            skipped += 1;
-            continue;
-        };
+    for opened in records {
         latest = latest.max(Some(opened.header.t1));
         let Ok(body) = opened.body else { continue };
         match &body {
@@ -263,16 +322,53 @@ fn past(
     }
     derived.extend(replayer.take()?);
     let owed = derived.into_iter().skip(recorded).map(|(_, conclusion)| conclusion).collect();
-    if skipped > 0 {
-        tracing::error!(
-            records = skipped,
-            "records that cannot be read were left out when the state was restored"
-        );
-    }
-    let cause = if ended_cleanly(position, &read) { StartCause::Clean } else { StartCause::Unclean };
     let last_order = replayer.last_order;
-    let engine = replayer.finish()?;
-    Ok(Past { engine, owed, last: Some((position, hash(&bytes))), sealed: latest, cause, last_order })
+    Ok(ReadOn { engine: replayer.finish()?, owed, latest, last_order })
+}
+
+/// The state in which the center last knew the box that this one replaces. Numbers that the center does not have end it:
+/// behind a hole nobody knows what the other box had eaten.
+fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
+    let mut opened = Vec::with_capacity(records.len());
+    let mut last: Option<(Position, [u8; 32])> = None;
+    for (place, bytes) in records.iter().enumerate() {
+        let record =
+            ring.open(bytes).with_context(|| format!("record {place} of the box that is replaced"))?;
+        let at = Position { epoch: record.header.epoch.0, seq: record.header.seq.0 };
+        let follows = match (last, &record.body) {
+            (None, _) => true,
+            (Some((before, _)), Ok(Body::Start(start))) if before.epoch < at.epoch => {
+                start.previous == Some((Epoch(before.epoch), Seq(before.seq)))
+            }
+            // Start and config of an epoch, then a checkpoint in the middle of it.
+            (Some((before, _)), Ok(Body::Checkpoint(_))) if place == 2 => before.epoch == at.epoch,
+            (Some((before, hash)), _) => {
+                (before.epoch, before.seq + 1) == (at.epoch, at.seq) && record.header.prev == hash
+            }
+        };
+        if !follows {
+            tracing::warn!(%at, "the center does not have everything of the box that is replaced: its state is taken over from before the hole");
+            break;
+        }
+        last = Some((at, hash(bytes)));
+        opened.push(record);
+    }
+    let last = last.context("the center has no record of the box that is replaced")?;
+    let mut replayer = Replayer::default();
+    let middle = opened.get(2).is_some_and(|record| record.header.seq.0 > 2);
+    if let [
+        _,
+        Opened { body: Ok(Body::Config(config)), .. },
+        Opened { body: Ok(Body::Checkpoint(state)), .. },
+        ..,
+    ] = opened.as_slice()
+        && middle
+    {
+        replayer = Replayer::at_checkpoint(config.plan.clone(), (**state).clone())?;
+    }
+    let latest = opened.last().map(|record| record.header.t1);
+    let rest = opened.into_iter().skip(if middle { 3 } else { 0 });
+    Ok(read_on(replayer, latest, rest)?.past(last, StartCause::Replaced))
 }
 
 /// The last records are inputs that end with a stop, what followed from it, and a checkpoint.

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use gateway_model::{CivilTime, GatewayId};
 use gateway_wire::{
-    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, Order, Receipt, RecordError,
-    SigningKey, Survey, SurveyRequest, Token, VerifyingKey, hex, pack, unpack_orders,
+    BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, KeyHistory, Order, Receipt,
+    RecordError, SigningKey, Survey, SurveyRequest, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -128,6 +128,8 @@ pub struct Client {
     line: Arc<dyn Line>,
     http: reqwest::Client,
     enrolled: Enrolled,
+    /// Its sessions are those of a delivery.
+    delivers: bool,
     key: SigningKey,
     gateway: GatewayId,
     meter: Arc<Meter>,
@@ -146,6 +148,7 @@ impl Client {
             http,
             gateway,
             enrolled,
+            delivers: false,
             key,
             meter: Arc::new(meter),
             shown: Arc::default(),
@@ -158,6 +161,12 @@ impl Client {
         Self { line, ..self }
     }
 
+    /// For somebody who delivers a disk: its sessions end none of the gateway that runs.
+    #[must_use]
+    pub fn delivering(self) -> Self {
+        Self { delivers: true, ..self }
+    }
+
     /// What goes over the line.
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
@@ -165,7 +174,8 @@ impl Client {
 
     /// One page of the comparison with which a session begins.
     pub async fn survey(&self, civil: CivilTime, asked: &SurveyRequest) -> Result<Survey, CallError> {
-        let request = self.http.post(format!("{}/gateway/v1/session", self.enrolled.url));
+        let delivery = if self.delivers { "?delivery=true" } else { "" };
+        let request = self.http.post(format!("{}/gateway/v1/session{delivery}", self.enrolled.url));
         let bytes = self.post(civil, request, "application/cbor", asked.encode()).await?;
         Survey::decode(&bytes).map_err(CallError::Answer)
     }
@@ -180,7 +190,8 @@ impl Client {
         records: &[Vec<u8>],
     ) -> Result<Receipt, CallError> {
         let aside = if aside { "&aside=true" } else { "" };
-        let url = format!("{}/gateway/v1/records?session={session}{aside}", self.enrolled.url);
+        let delivery = if self.delivers { "&delivery=true" } else { "" };
+        let url = format!("{}/gateway/v1/records?session={session}{aside}{delivery}", self.enrolled.url);
         let bytes = self.post(civil, self.http.post(url), BATCH_TYPE, pack(records)).await?;
         Receipt::decode(&bytes).map_err(CallError::Answer)
     }
@@ -233,19 +244,77 @@ impl Client {
         Ok((orders, refused))
     }
 
+    /// Tells the center how the keys followed each other. Signed by itself: a token of a new key is none yet.
+    pub async fn keys(&self, history: &KeyHistory) -> Result<(), CallError> {
+        let body = history.encode();
+        let up = body.len();
+        let request = self
+            .http
+            .post(format!("{}/gateway/v1/keys", self.enrolled.url))
+            .header(CONTENT_TYPE, "application/cbor")
+            .timeout(POST_TIMEOUT)
+            .body(body);
+        self.carry(None, request, up).await.map(|_| ())
+    }
+
+    /// Records of the box that this one replaces, from number `skip` on; none = that was all.
+    pub async fn predecessor(&self, civil: CivilTime, skip: usize) -> Result<Vec<u8>, CallError> {
+        let url = format!("{}/gateway/v1/predecessor?skip={skip}", self.enrolled.url);
+        self.call(civil, self.http.get(url).timeout(POST_TIMEOUT), 0).await
+    }
+
+    /// What the center has of an attachment, in its words.
+    pub async fn attachment(&self, civil: CivilTime, name: &str) -> Result<Vec<u8>, CallError> {
+        let request = self.http.get(self.attachment_url(name)).timeout(POST_TIMEOUT);
+        self.call(civil, request, 0).await
+    }
+
+    /// A piece of one, from byte `offset` on, of `length` in all.
+    pub async fn attach(
+        &self,
+        civil: CivilTime,
+        name: &str,
+        (offset, length): (usize, usize),
+        piece: Vec<u8>,
+    ) -> Result<(), CallError> {
+        let up = piece.len();
+        let request = self
+            .http
+            .put(self.attachment_url(name))
+            .header("upload-offset", offset)
+            .header("upload-length", length)
+            .timeout(POST_TIMEOUT + POST_PER_KB * (up / 1024) as u32)
+            .body(piece);
+        self.call(civil, request, up).await.map(|_| ())
+    }
+
+    fn attachment_url(&self, name: &str) -> String {
+        format!("{}/gateway/v1/attachments/{name}", self.enrolled.url)
+    }
+
     /// Sends it and counts it, whatever comes of it.
     async fn call(&self, civil: CivilTime, request: RequestBuilder, up: usize) -> Result<Vec<u8>, CallError> {
         let known = Some(civil).filter(|civil| civil.0 > KNOWN_SINCE);
+        let outcome = self.carry(known, request.header(AUTHORIZATION, self.token(civil)), up).await;
+        if matches!(outcome, Err(CallError::Unauthorized { .. })) {
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        outcome
+    }
+
+    /// The same without a token.
+    async fn carry(
+        &self,
+        known: Option<CivilTime>,
+        request: RequestBuilder,
+        up: usize,
+    ) -> Result<Vec<u8>, CallError> {
         self.meter.out(known, up as u64);
-        let sent = self.line.send(request.header(AUTHORIZATION, self.token(civil))).await;
-        let outcome = match sent {
+        let outcome = match self.line.send(request).await {
             Ok(response) => answer(response).await,
             Err(error) => Err(CallError::Unreachable(error)),
         };
         self.meter.back(known, outcome.as_ref().map_or(0, Vec::len) as u64);
-        if matches!(outcome, Err(CallError::Unauthorized { .. })) {
-            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
         outcome
     }
 
@@ -270,7 +339,12 @@ pub fn audience(center: &VerifyingKey) -> String {
 
 /// First contact: nothing is sent before the center has shown that it holds the key of the code, and then only over a
 /// line that ends at a TLS key it has signed (or that public roots vouch for).
-pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Result<(Enrolled, Enrolment)> {
+pub async fn enrol(
+    url: &str,
+    code: &EnrolCode,
+    key: &SigningKey,
+    replaces: Option<GatewayId>,
+) -> anyhow::Result<Joined> {
     let url = url.trim_end_matches('/').to_owned();
     let identity = http(&url, Trust::Anyone)?
         .get(format!("{url}/gateway/v1/identity"))
@@ -294,6 +368,7 @@ pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Res
         gateway_key: key.verifying_key().to_bytes(),
         software: crate::recorder::start::software(),
         epoch: None,
+        replaces,
     };
     let sent = http(&url, Trust::Keys(identity.tls_keys))?
         .post(format!("{url}/gateway/v1/enrol"))
@@ -311,7 +386,18 @@ pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Res
     let bytes = answer(sent).await?;
     let answer = EnrolAnswer::decode(&bytes)?;
     let (center, enrolment) = answer.check(code, &key.verifying_key())?;
-    Ok((Enrolled { url, center, statement: answer.statement }, enrolment))
+    let enrolled = Enrolled { url, center, statement: answer.statement };
+    Ok(Joined { enrolled, enrolment, history: answer.history })
+}
+
+/// What joining a center brings.
+pub struct Joined {
+    /// To be kept.
+    pub enrolled: Enrolled,
+    /// What the center states.
+    pub enrolment: Enrolment,
+    /// The keys before, where this box replaces another.
+    pub history: Option<KeyHistory>,
 }
 
 /// What a refusal says. A gateway whose own clock is wrong learns the time from a 401.

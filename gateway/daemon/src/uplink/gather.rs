@@ -268,7 +268,7 @@ mod tests {
     fn learned(ledger: &mut Ledger, through: Option<u64>, have: &[(u64, u64)], last: u64) {
         let have = have.iter().map(|(from, to)| (Seq(*from), Seq(*to))).collect();
         let receipt = EpochReceipt { epoch: Epoch(1), through: through.map(Seq), have, ends: None };
-        ledger.learn(&receipt, Own { epochs: &[(1, 0, last)], hashes: &BTreeMap::new() });
+        ledger.learn(&receipt, Own { epochs: &[(1, 0, last)], hashes: &BTreeMap::new(), writing: true });
     }
 
     const ALL: Credit = Credit { bytes: 2_000, records: 256, readings: true, alone: false };

@@ -10,7 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_journal::Position;
-use gateway_wire::{EpochReceipt, Fingerprint};
+use gateway_model::{Epoch, Seq};
+use gateway_wire::{EpochReceipt, Fingerprint, SURVEY_MAX, Survey, SurveyRequest};
 
 /// Records set aside because the center refuses them for good.
 const ASIDE_MAX: usize = 1_024;
@@ -71,6 +72,8 @@ pub struct Own<'a> {
     pub epochs: &'a [(u64, u64, u64)],
     /// Hashes of records that the receipt names and the journal has.
     pub hashes: &'a BTreeMap<Position, [u8; 32]>,
+    /// The last epoch is being written.
+    pub writing: bool,
 }
 
 impl Own<'_> {
@@ -81,15 +84,30 @@ impl Own<'_> {
     /// Has the center another record than the journal in this epoch?
     fn differs(&self, receipt: &EpochReceipt) -> bool {
         let epoch = receipt.epoch.0;
-        let differs = |(seq, hash): &(gateway_model::Seq, Fingerprint)| {
+        let differs = |(seq, hash): &(Seq, Fingerprint)| {
             self.hashes.get(&Position { epoch, seq: seq.0 }).is_some_and(|own| *own != hash.0)
         };
         let other = receipt.ends.iter().flatten().any(differs);
         // In the epoch being written nobody else writes: what is there beyond our last record is not ours.
-        let written = self.epochs.last().is_some_and(|(newest, ..)| *newest == epoch);
+        let written = self.writing && self.epochs.last().is_some_and(|(newest, ..)| *newest == epoch);
         let beyond = receipt.last().is_some_and(|last| Some(last.0) > self.last_of(epoch));
         other || (written && beyond)
     }
+}
+
+/// One page of the comparison with which a session begins: `from` a certain epoch on, or the first.
+pub fn question(epochs: &[(u64, u64, u64)], session: Option<u64>, from: Option<u64>) -> SurveyRequest {
+    let from = from.or(epochs.first().map(|(epoch, ..)| *epoch)).unwrap_or(0);
+    let mut held = epochs.iter().filter(|(epoch, ..)| *epoch >= from);
+    let last: Vec<_> =
+        held.by_ref().take(SURVEY_MAX).map(|(epoch, _, last)| (Epoch(*epoch), Seq(*last))).collect();
+    let to = held.next().and(last.last().map(|(epoch, _)| *epoch));
+    SurveyRequest { session, from: Epoch(from), to, last }
+}
+
+/// Where the next page begins, if there is one.
+pub fn next_page(asked: &SurveyRequest, survey: &Survey) -> Option<u64> {
+    survey.next.map(|next| next.0).or(asked.to.map(|to| to.0 + 1))
 }
 
 impl Ledger {
@@ -198,7 +216,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use gateway_model::{Epoch, Seq};
     use proptest::prelude::*;
 
     use super::*;
@@ -237,7 +254,7 @@ mod tests {
     fn learn(ledger: &mut Ledger, receipts: &[EpochReceipt]) {
         let hashes = hashes(0, &EPOCHS);
         for receipt in receipts {
-            ledger.learn(receipt, Own { epochs: &EPOCHS, hashes: &hashes });
+            ledger.learn(receipt, Own { epochs: &EPOCHS, hashes: &hashes, writing: true });
         }
     }
 
@@ -359,7 +376,7 @@ mod tests {
                 ends: Some(ends.iter().map(|seq| (Seq(*seq), Fingerprint(hash(theirs(*seq), at(1, *seq))))).collect()),
             };
             let mut ledger = Ledger::default();
-            ledger.learn(&receipt, Own { epochs: &epochs, hashes: &hashes });
+            ledger.learn(&receipt, Own { epochs: &epochs, hashes: &hashes, writing: true });
             for seq in 0..=last {
                 let same = held(seq) && mine(seq) == theirs(seq);
                 if ledger.has(at(1, seq)) {

@@ -113,7 +113,8 @@ pub struct Meter {
 
 #[derive(Debug)]
 struct Book {
-    file: PositionFile,
+    /// `None` = a command: what it uses is not remembered.
+    file: Option<PositionFile>,
     /// Months since year 0.
     month: u64,
     stored: u64,
@@ -123,8 +124,14 @@ impl Meter {
     /// Goes on where the file ends.
     pub fn new(budget: Option<u64>, file: PositionFile) -> Self {
         let Position { epoch: month, seq: used } = file.load().unwrap_or_default();
-        let book = Mutex::new(Book { file, month, stored: used });
+        let book = Mutex::new(Book { file: Some(file), month, stored: used });
         Self { budget, used: AtomicU64::new(used), book }
+    }
+
+    /// Of a command that somebody gives by hand: without a budget, and nothing is remembered.
+    pub fn none() -> Self {
+        let book = Mutex::new(Book { file: None, month: 0, stored: 0 });
+        Self { budget: None, used: AtomicU64::new(0), book }
     }
 
     /// Bytes this month.
@@ -158,7 +165,8 @@ impl Meter {
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used - book.stored >= STORE_EVERY || book.stored == 0 {
             book.stored = used;
-            if let Err(error) = book.file.store(Position { epoch: book.month, seq: used }) {
+            let position = Position { epoch: book.month, seq: used };
+            if let Some(Err(error)) = book.file.as_ref().map(|file| file.store(position)) {
                 tracing::warn!(error = crate::chain(&error), "cannot note what went over the metered line");
             }
         }

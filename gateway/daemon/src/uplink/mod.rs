@@ -9,8 +9,10 @@
 //!
 //! Leaves out: attachments.
 
+pub mod attachments;
 pub mod client;
 pub mod gather;
+pub mod identity;
 pub mod ledger;
 pub mod meter;
 mod orders;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use gateway_journal::Position;
 use gateway_model::{Epoch, Gap, GapCause, Seq};
-use gateway_wire::{EpochReceipt, Kind, Receipt, SURVEY_MAX, SurveyRequest, hash, peek};
+use gateway_wire::{EpochReceipt, Kind, Receipt, hash, peek};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{CallError, Client};
 use super::gather::{Credit, Load, gather};
-use super::ledger::{Ledger, Own};
+use super::ledger::{self, Ledger, Own};
 use super::meter::Bundles;
 use super::pace::{self, Pace};
 use super::{REFUSED_PAUSE, Risen, Status, TokenTime, backoff};
@@ -144,13 +144,7 @@ impl Sender {
         let mut from = None;
         loop {
             let epochs = self.doors.asks.epochs().await?;
-            let first = epochs.first().map_or(0, |(epoch, ..)| *epoch);
-            let from_epoch = from.unwrap_or(first);
-            let mut held = epochs.iter().filter(|(epoch, ..)| *epoch >= from_epoch);
-            let last: Vec<_> =
-                held.by_ref().take(SURVEY_MAX).map(|(epoch, _, last)| (Epoch(*epoch), Seq(*last))).collect();
-            let to = held.next().and(last.last().map(|(epoch, _)| *epoch));
-            let asked = SurveyRequest { session, from: Epoch(from_epoch), to, last };
+            let asked = ledger::question(&epochs, session, from);
             let sent = clock::instant();
             let survey = match self.client.survey(self.time.now(), &asked).await {
                 Ok(survey) => survey,
@@ -159,11 +153,10 @@ impl Sender {
             self.tell_time(survey.server_time, clock::since(sent))?;
             self.learn(&survey.epochs, &BTreeMap::new(), &epochs).await?;
             session = Some(survey.session);
-            from = match (survey.next, to) {
-                (Some(next), _) => Some(next.0),
-                (None, Some(to)) => Some(to.0 + 1),
-                (None, None) => break,
-            };
+            from = ledger::next_page(&asked, &survey);
+            if from.is_none() {
+                break;
+            }
         }
         self.session = session.unwrap_or_default();
         self.metrics.uplink("session");
@@ -383,7 +376,7 @@ impl Sender {
                 };
                 hashes.extend(own.map(|own| (position, own)));
             }
-            if self.ledger.learn(receipt, Own { epochs, hashes: &hashes }) {
+            if self.ledger.learn(receipt, Own { epochs, hashes: &hashes, writing: true }) {
                 tracing::error!(epoch, "the center has other records of this epoch than the journal");
                 self.metrics.uplink("branch");
                 // Where it was left, if this is not the first session that finds it.

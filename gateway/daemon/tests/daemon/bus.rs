@@ -58,6 +58,7 @@ async fn a_dead_unit_is_probed_now_and_then_and_its_readings_are_reported_all_th
             // Both units are missed while the first two time-outs pass.
             Event::Missed { .. } => {}
             other @ (Event::Fact(_)
+            | Event::Entry { .. }
             | Event::Overrun { .. }
             | Event::ServerTime { .. }
             | Event::Receipted(_)

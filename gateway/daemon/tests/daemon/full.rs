@@ -10,7 +10,7 @@ use gateway::config::Site;
 use gateway::history::advance;
 use gateway::metrics::Metrics;
 use gateway::recorder::core::{Core, Settings};
-use gateway::recorder::start::{Setup, start_on};
+use gateway::recorder::start::{Heritage, Setup, start_on};
 use gateway::recorder::{Answers, Civil, Event, Urgent};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
@@ -69,6 +69,7 @@ impl Rig {
             key: data.key().unwrap(),
             plan: self.site.plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings: Settings {

@@ -9,7 +9,7 @@ use gateway::clock::Wall;
 use gateway::history::advance;
 use gateway::metrics::Metrics;
 use gateway::recorder::core::Settings;
-use gateway::recorder::start::{Setup, start};
+use gateway::recorder::start::{Heritage, Setup, start};
 use gateway::recorder::{Answers, Civil, Event};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
@@ -42,6 +42,7 @@ fn data() -> TempDir {
             key: data.key().unwrap(),
             plan: plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings,

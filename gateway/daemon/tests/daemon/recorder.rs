@@ -11,14 +11,14 @@ use gateway::config::Site;
 use gateway::history::advance;
 use gateway::metrics::Metrics;
 use gateway::recorder::core::{Core, Settings};
-use gateway::recorder::start::{Found, Setup, start};
+use gateway::recorder::start::{Found, Heritage, Setup, start};
 use gateway::recorder::{Answers, Civil, Event, Urgent};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_journal::{Class, Journal, Limits, Position};
 use gateway_model::{
-    BadCause, Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, EngineTime, Epoch, Gap,
-    GapCause, PointIx, Raw, Seq, StartCause, StopCause,
+    BadCause, CivilTime, ClockSource, Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict,
+    EngineTime, Epoch, Gap, GapCause, Input, PointIx, Raw, Seq, StartCause, StopCause,
 };
 use gateway_wire::{Body, Header, Kind, SigningKey, VerifyingKey, hash, open};
 use tempfile::TempDir;
@@ -37,6 +37,8 @@ struct Rig {
     site: Site,
     civil: Arc<AtomicI64>,
     limits: Limits,
+    /// The steered time is the system's clock, not a demo's.
+    system: bool,
 }
 
 impl Rig {
@@ -45,7 +47,7 @@ impl Rig {
         let text = HOTEL.replace("accommodation-ir-125/30", "catering-100/10");
         let limits = Limits::default();
         let civil = Arc::new(AtomicI64::new(BEGIN));
-        Self { dir: tempfile::tempdir().unwrap(), site: site(&text), civil, limits }
+        Self { dir: tempfile::tempdir().unwrap(), site: site(&text), civil, limits, system: false }
     }
 
     fn start(&self) -> (Core, Found, mpsc::Receiver<Urgent>) {
@@ -57,11 +59,16 @@ impl Rig {
             key: data.key().unwrap(),
             plan: self.site.plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings: Settings {
                 seal_every_ms: 30_000,
-                wall: Wall::steered(self.civil.clone()),
+                wall: if self.system {
+                    Wall::steered_system(self.civil.clone())
+                } else {
+                    Wall::steered(self.civil.clone())
+                },
                 civil: Civil::default(),
                 metrics: Metrics::default(),
                 urgent: urgent_in,
@@ -166,6 +173,113 @@ fn passing(minute: f64) -> f64 {
 /// The same, but only 6 minutes at 110 °C.
 fn too_short(minute: f64) -> f64 {
     if minute < 26.0 { passing(minute) } else { passing(minute + 8.0) }
+}
+
+/// Civil time of a moment, by every word on record: the last that covers it.
+fn dated(rig: &Rig, at: i64) -> Option<i64> {
+    let records = rig.records();
+    let mut offset = None;
+    for (position, _, _, body) in &records {
+        let Body::Inputs(inputs) = body else { continue };
+        for input in &inputs.items {
+            let Input::Clock(clock) = input else { continue };
+            let began = |seq: Seq| {
+                let found =
+                    records.iter().find(|(other, ..)| (other.epoch, other.seq) == (position.epoch, seq.0));
+                found.map(|(_, _, header, _)| header.t0.0)
+            };
+            let since = clock.since.and_then(began).unwrap_or(clock.at.0);
+            if clock.error_ms.is_some() && since <= at {
+                offset = Some(clock.offset_ms);
+            }
+        }
+    }
+    offset.map(|offset| at + offset)
+}
+
+/// F13: 1970 at boot. Nobody knows the time, the time away included; then the center tells it, and everything since the
+/// start is dated by that, without a record being touched.
+#[test]
+fn a_box_without_a_clock_is_dated_by_the_center_from_its_start() {
+    let rig = Rig { system: true, ..Rig::new() };
+    let (mut core, _, _urgent) = rig.start();
+    rig.poll_minutes(&mut core, 0..10, |_| 25.0);
+    core.stop(EngineTime(BEGIN + 10 * MINUTE), StopCause::Asked).unwrap();
+    // The battery of its clock is empty: it comes back in 1970.
+    rig.civil.store(0, Ordering::Relaxed);
+    let (mut core, found, _urgent) = rig.start();
+    assert_eq!(found.at, EngineTime(BEGIN + 10 * MINUTE), "nobody knows how long it was");
+    let begun = found.at.0;
+    let tick = |core: &mut Core, minute: i64| {
+        rig.civil.store(minute * MINUTE, Ordering::Relaxed);
+        advance(core, EngineTime(begun + minute * MINUTE)).unwrap();
+    };
+    (0..5).for_each(|minute| tick(&mut core, minute));
+    let before = rig.records();
+    let told = BEGIN + 100 * MINUTE;
+    let now = EngineTime(begun + 5 * MINUTE);
+    core.take(Event::ServerTime { civil: CivilTime(told), error_ms: 40 }, now).unwrap();
+    tick(&mut core, 6);
+    drop(core);
+    let start = before
+        .iter()
+        .rev()
+        .find_map(|(_, _, _, body)| if let Body::Start(start) = body { Some(start.clone()) } else { None });
+    assert_eq!(start.unwrap().downtime_ms, None);
+    assert_eq!(dated(&rig, begun + MINUTE), Some(told - 4 * MINUTE), "also what was before anybody knew");
+    assert_eq!(dated(&rig, BEGIN + MINUTE), Some(BEGIN + MINUTE), "and not the life before");
+    assert_eq!(rig.records()[..before.len()], before[..], "no record is touched");
+    rig.check_evidence();
+}
+
+/// F13: ten years ahead at boot, and an hour back. The center contradicts it; the clock is believed again when it is set right.
+#[test]
+fn a_clock_that_the_center_contradicts_is_not_believed_until_it_is_right() {
+    for wrong in [10 * 365 * 24 * 60 * MINUTE, -60 * MINUTE] {
+        let rig = Rig { system: true, ..Rig::new() };
+        let (mut core, _, _urgent) = rig.start();
+        rig.poll_minutes(&mut core, 0..10, |_| 25.0);
+        core.stop(EngineTime(BEGIN + 10 * MINUTE), StopCause::Asked).unwrap();
+        rig.civil.store(BEGIN + 10 * MINUTE + wrong, Ordering::Relaxed);
+        let (mut core, found, _urgent) = rig.start();
+        assert_eq!(found.at, EngineTime(BEGIN + 10 * MINUTE), "engine time does not leap {wrong} ms");
+        let begun = found.at.0;
+        let at = |minute: i64| EngineTime(begun + minute * MINUTE);
+        let right = |minute: i64| BEGIN + (20 + minute) * MINUTE;
+        let live = |core: &mut Core, minutes: std::ops::Range<i64>, clock: &dyn Fn(i64) -> i64| {
+            for minute in minutes {
+                rig.civil.store(clock(minute), Ordering::Relaxed);
+                advance(core, at(minute)).unwrap();
+            }
+        };
+        live(&mut core, 0..5, &|minute| right(minute) + wrong);
+        core.take(Event::ServerTime { civil: CivilTime(right(5)), error_ms: 40 }, at(5)).unwrap();
+        live(&mut core, 6..10, &|minute| right(minute) + wrong);
+        let clocks = |rig: &Rig| {
+            let inputs = rig
+                .records()
+                .into_iter()
+                .filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None });
+            inputs.flatten().filter(|input| matches!(input, Input::Clock(_))).count()
+        };
+        let said = clocks(&rig);
+        live(&mut core, 10..20, &|minute| right(minute) + wrong);
+        assert_eq!(clocks(&rig), said, "and it is said once");
+        assert_eq!(dated(&rig, at(1).0), Some(right(1)), "also what it had dated itself");
+        // Somebody sets it right.
+        live(&mut core, 20..30, &right);
+        core.stop(at(30), StopCause::Asked).unwrap();
+        assert_eq!(dated(&rig, at(25).0), Some(right(25)));
+        let last = rig
+            .records()
+            .into_iter()
+            .filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None })
+            .flatten()
+            .filter_map(|input| if let Input::Clock(clock) = input { Some(clock.source) } else { None })
+            .last();
+        assert_eq!(last, Some(ClockSource::System));
+        rig.check_evidence();
+    }
 }
 
 #[test]

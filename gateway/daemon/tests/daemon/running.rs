@@ -45,8 +45,11 @@ impl Running {
         site.page = PAGE;
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
+        let mut up_in = Some(up_in);
         let options = Options { site, data, wall, history: None };
-        let ended = tokio::spawn(run(options, stop.clone(), move |up| up_in.send(up.clone()).unwrap()));
+        let ended = tokio::spawn(run(options, stop.clone(), move |up| {
+            up_in.take().unwrap().send(up.clone()).unwrap()
+        }));
         Self { up: up.await.unwrap(), stop, ended }
     }
 
@@ -213,6 +216,7 @@ impl Center {
             epoch_floor: Epoch(4),
             tls_keys: Vec::new(),
             issued: CivilTime(0),
+            gateway: None,
         };
         let center = books.key.verifying_key();
         Enrolled { url: url.to_owned(), center, statement: statement.seal(&books.key) }

@@ -3,11 +3,12 @@
 //! The table stands here once more and not from the center's own code: what made a case must not be what checks it.
 
 use gateway_model::GatewayId;
+use gateway_wire::{hash, hex};
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use super::walk::Walk;
-use super::{CASE, Parts};
+use super::{ATTACHMENTS, CASE, ERASED_ATTACHMENTS, Parts};
 use crate::report::Line;
 
 /// A case as bundles hold it.
@@ -77,6 +78,20 @@ pub struct CaseStep {
     pub attachments: Vec<ByteArray<32>>,
 }
 
+/// A photo that a step names and that was erased by a logged act.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ErasedAttachment {
+    /// SHA-256 of its bytes.
+    #[n(0)]
+    pub hash: ByteArray<32>,
+    /// When, civil ms.
+    #[n(1)]
+    pub at: i64,
+    /// Why.
+    #[n(2)]
+    pub reason: String,
+}
+
 const CENTER: &[&str] = &["duty_officer", "reviewer", "admin"];
 const REVIEW: &[&str] = &["reviewer", "admin"];
 const UNIT: &[&str] = &["institution"];
@@ -138,6 +153,7 @@ pub(super) fn line(parts: &Parts<'_>, walk: &Walk) -> Line {
         before = step.at;
         run.step(&case, step, walk, &mut line);
     }
+    attachments(parts, &case, &mut line);
     line.say = format!(
         "case {}, {} events, {}; {} deadlines missed",
         case.id,
@@ -151,6 +167,35 @@ pub(super) fn line(parts: &Parts<'_>, walk: &Walk) -> Line {
     line.fact("alerts", run.alerts);
     line.fact("overdue", run.overdue);
     line
+}
+
+/// Every photo that a step names is there, or was erased by a logged act; those are told apart.
+fn attachments(parts: &Parts<'_>, case: &CaseFile, line: &mut Line) {
+    let erased = parts.file(ERASED_ATTACHMENTS).map_or(Some(Vec::new()), read_erased);
+    let Some(erased) = erased else {
+        return line.fail("erased_attachments", ERASED_ATTACHMENTS, "cannot be read");
+    };
+    for file in parts.files.iter().filter(|file| file.name.starts_with(ATTACHMENTS)) {
+        if file.name[ATTACHMENTS.len()..] != hex(&hash(file.bytes)) {
+            line.fail("attachment", file.name, "not the bytes that its name says");
+        }
+    }
+    for step in &case.events {
+        for named in &step.attachments {
+            let name = hex(&named[..]);
+            if parts.file(&format!("{ATTACHMENTS}{name}")).is_some() {
+                continue;
+            }
+            match erased.iter().find(|one| one.hash == *named) {
+                Some(one) => line.lack("attachment_erased", step.n, format!("{name}: {}", one.reason)),
+                None => line.lack("attachment_missing", step.n, name),
+            }
+        }
+    }
+}
+
+fn read_erased(bytes: &[u8]) -> Option<Vec<ErasedAttachment>> {
+    gateway_wire::decode(ERASED_ATTACHMENTS, bytes).ok()
 }
 
 struct Run<'c> {

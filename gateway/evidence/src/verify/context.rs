@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use gateway_model::CivilTime;
 use gateway_wire::{hash, hex};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::instruments::{Instrument, instruments};
 use super::walk::Walk;
 use super::{DEVICES, PACKS, Parts};
 use crate::report::Line;
@@ -102,9 +104,14 @@ fn devices(parts: &Parts<'_>, walk: &Walk, line: &mut Line) -> Vec<Value> {
             Devices::default()
         }
     };
+    let recorded = instruments(parts, line);
     let facts = |id: &str| known.device.iter().find(|device| device.id == id);
     let mut list = Vec::new();
     for (id, span) in walk.devices() {
+        if let Some(instrument) = recorded.get(id) {
+            list.push(on_record(id, instrument, span, line));
+            continue;
+        }
         let facts = facts(id);
         let placement = facts.and_then(|facts| facts.placement.as_ref());
         let certificate = facts.and_then(|facts| facts.certificate.as_ref());
@@ -127,6 +134,31 @@ fn devices(parts: &Parts<'_>, walk: &Walk, line: &mut Line) -> Vec<Value> {
         }));
     }
     list
+}
+
+/// A device that the gateway's own records tell of; a file of somebody's says nothing against them.
+fn on_record(id: &str, instrument: &Instrument, span: Option<(i64, i64)>, line: &mut Line) -> Value {
+    if instrument.placement.is_none() {
+        line.lack("no_placement", id, "no record says where it was placed");
+    }
+    let calibration = instrument.calibration(span);
+    match calibration {
+        None => line.lack("no_calibration", id, "no record of a calibration"),
+        Some((_, false)) => {
+            line.lack("calibration_expired", id, "its calibration was not valid all the time");
+        }
+        Some((_, true)) => {}
+    }
+    let date = |at: CivilTime| {
+        let moment = jiff::Timestamp::from_millisecond(at.0).ok()?;
+        Some(moment.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
+    };
+    json!({
+        "device": id, "placement": instrument.placement,
+        "certificate": calibration.map(|(one, _)| one.certificate.clone()),
+        "valid_from": calibration.and_then(|(one, _)| date(one.done)),
+        "valid_until": calibration.and_then(|(one, _)| date(one.valid_until)),
+    })
 }
 
 const DAY_MS: i64 = 86_400_000;

@@ -1,18 +1,18 @@
 //! The line "identity": whose records are these, and who says so?
 
 use gateway_model::Cursor;
-use gateway_wire::{Enrolment, Maker, hash, hex};
-use serde_json::Value;
+use gateway_wire::{Enrolment, KeyRing, Maker, SuccessionCause, VerifyingKey, hash, hex};
+use serde_json::{Value, json};
 
 use super::walk::Walk;
-use super::{CENTER_KEY, ENROLMENT, GATEWAY_KEY, Parts, seals::Seals};
-use crate::policy::{GatewayTrust, TrustPolicy};
+use super::{CENTER_KEY, ENROLMENT, GATEWAY_KEY, KEYS, Parts, seals::Seals};
+use crate::policy::TrustPolicy;
 use crate::report::Line;
 
 /// What vouches for the gateway's key.
 enum Voucher {
     /// The policy itself.
-    Policy(GatewayTrust),
+    Policy,
     /// A center that the policy names, through its enrolment.
     Center(Enrolment),
     /// Nobody that is believed.
@@ -35,12 +35,19 @@ pub(super) fn line(parts: &Parts<'_>, seals: &Seals<'_>, policy: Option<&TrustPo
         }
         (Some(_), _) => {}
     }
+    let ring = match parts.ring() {
+        Ok(ring) => ring,
+        Err(why) => {
+            line.fail("keys", KEYS, why);
+            parts.key(GATEWAY_KEY).map(KeyRing::from)
+        }
+    };
     for (at, gateway) in seals.foreign() {
         line.fail("other_gateway", at, format!("a record of gateway {gateway}, or signed with its key"));
     }
     let voucher = voucher(parts, policy, enrolment.as_ref());
     let by = match &voucher {
-        Voucher::Policy(_) => Some("policy"),
+        Voucher::Policy => Some("policy"),
         Voucher::Center(_) => Some("center"),
         Voucher::Nobody => None,
     };
@@ -53,11 +60,14 @@ pub(super) fn line(parts: &Parts<'_>, seals: &Seals<'_>, policy: Option<&TrustPo
                 "the policy names neither this gateway's key nor its center's",
             );
         }
-        (Some(policy), Voucher::Policy(_) | Voucher::Center(_)) => maker(parts, policy, &mut line),
+        (Some(policy), Voucher::Policy | Voucher::Center(_)) => {
+            maker(parts, ring.as_ref(), policy, &mut line);
+            replaced(parts, ring.as_ref(), policy, &mut line);
+        }
     }
     for sealed in &seals.list {
         if let Some(header) = sealed.valid()
-            && !covers(&voucher, header.cursor())
+            && !(sealed.in_period && covers(&voucher, ring.as_ref(), policy, sealed.key, header.cursor()))
         {
             line.fail("key_period", header.cursor(), "outside the period in which this key was valid");
         }
@@ -80,6 +90,7 @@ pub(super) fn line(parts: &Parts<'_>, seals: &Seals<'_>, policy: Option<&TrustPo
     line.fact("site", site);
     line.fact("gateway", id);
     line.fact("key", key.map(hex));
+    line.fact("keys", keys(ring.as_ref()));
     line.fact("center", enrolment.and_then(|_| parts.key(CENTER_KEY)).map(|key| hex(&key.fingerprint())));
     line.fact("vouched_by", by.map_or(Value::Null, Value::from));
     line.fact("first", valid().min().map(|at| at.to_string()));
@@ -99,7 +110,7 @@ fn enrolment(parts: &Parts<'_>, line: &mut Line) -> Option<Enrolment> {
         return None;
     };
     match Enrolment::open(&center, statement) {
-        Ok(enrolment) if parts.file(GATEWAY_KEY) == Some(&enrolment.gateway_key[..]) => Some(enrolment),
+        Ok(enrolment) if about(parts, &enrolment) => Some(enrolment),
         Ok(_) => {
             line.fail("enrolment", ENROLMENT, "the statement is about another gateway's key");
             None
@@ -111,10 +122,53 @@ fn enrolment(parts: &Parts<'_>, line: &mut Line) -> Option<Enrolment> {
     }
 }
 
+/// Is the statement about one of this gateway's keys?
+fn about(parts: &Parts<'_>, enrolment: &Enrolment) -> bool {
+    let ring = parts.ring().ok().flatten();
+    let ours = |key: &VerifyingKey| key.to_bytes() == enrolment.gateway_key;
+    parts.file(GATEWAY_KEY) == Some(&enrolment.gateway_key[..])
+        || ring.is_some_and(|ring| {
+            enrolment.gateway == Some(ring.gateway()) && ring.periods().iter().any(|period| ours(&period.key))
+        })
+}
+
+/// A key that came with another box is the word of a center, which has to be one that is believed.
+fn replaced(parts: &Parts<'_>, ring: Option<&KeyRing>, policy: &TrustPolicy, line: &mut Line) {
+    let said = ring
+        .into_iter()
+        .flat_map(KeyRing::periods)
+        .any(|period| period.cause == Some(SuccessionCause::Replaced));
+    let believed = parts.key(CENTER_KEY).is_some_and(|center| policy.centers.contains(&center.fingerprint()));
+    if said && !believed {
+        line.fail(
+            "unknown_key",
+            KEYS,
+            "a key that a center put in another's place, and the policy does not name that center",
+        );
+    }
+}
+
+/// Every key with its period, oldest first.
+fn keys(ring: Option<&KeyRing>) -> Vec<Value> {
+    let of = |period: &gateway_wire::KeyPeriod| {
+        json!({
+            "key": hex(&period.key.to_bytes()), "from_epoch": period.from.0,
+            "last": period.last.filter(|last| last.seq.0 != u64::MAX).map(|last| last.to_string()),
+            "last_epoch": period.last.map(|last| last.epoch.0),
+            "cause": match period.cause {
+                None => "first",
+                Some(SuccessionCause::Rotated) => "rotated",
+                Some(SuccessionCause::Replaced) => "replaced",
+            },
+        })
+    };
+    ring.into_iter().flat_map(KeyRing::periods).map(of).collect()
+}
+
 fn voucher(parts: &Parts<'_>, policy: Option<&TrustPolicy>, enrolment: Option<&Enrolment>) -> Voucher {
     let (Some(policy), Some(key)) = (policy, parts.key(GATEWAY_KEY)) else { return Voucher::Nobody };
-    if let Some(trust) = policy.gateways.iter().find(|trust| trust.key == key) {
-        return Voucher::Policy(*trust);
+    if policy.gateways.iter().any(|trust| trust.key == key) {
+        return Voucher::Policy;
     }
     let center = parts.key(CENTER_KEY).filter(|center| policy.centers.contains(&center.fingerprint()));
     match (center, enrolment) {
@@ -123,19 +177,30 @@ fn voucher(parts: &Parts<'_>, policy: Option<&TrustPolicy>, enrolment: Option<&E
     }
 }
 
-fn covers(voucher: &Voucher, at: Cursor) -> bool {
-    match voucher {
-        Voucher::Policy(trust) => trust.covers(at),
-        Voucher::Center(enrolment) => at.epoch > enrolment.epoch_floor,
-        Voucher::Nobody => true,
+/// May key number `signer` have signed this, by who vouches for it? Its place among the keys is checked apart.
+fn covers(
+    voucher: &Voucher,
+    ring: Option<&KeyRing>,
+    policy: Option<&TrustPolicy>,
+    signer: usize,
+    at: Cursor,
+) -> bool {
+    let key = ring.and_then(|ring| ring.periods().get(signer)).map(|period| period.key);
+    let named = policy.into_iter().flat_map(|policy| &policy.gateways).find(|trust| Some(trust.key) == key);
+    match (voucher, named) {
+        (Voucher::Policy, Some(trust)) => trust.covers(at),
+        (Voucher::Center(enrolment), _) if key.is_some_and(|key| key.to_bytes() == enrolment.gateway_key) => {
+            at.epoch > enrolment.epoch_floor
+        }
+        (Voucher::Policy | Voucher::Center(_) | Voucher::Nobody, _) => true,
     }
 }
 
 /// Who made the bundle has to be the gateway itself or a center that is believed.
-fn maker(parts: &Parts<'_>, policy: &TrustPolicy, line: &mut Line) {
+fn maker(parts: &Parts<'_>, ring: Option<&KeyRing>, policy: &TrustPolicy, line: &mut Line) {
     let Some(manifest) = &parts.manifest else { return };
     let known = match manifest.maker {
-        Maker::Gateway => parts.file(GATEWAY_KEY) == Some(&manifest.maker_key[..]),
+        Maker::Gateway => ring.is_some_and(|ring| ring.current().to_bytes() == manifest.maker_key),
         Maker::Center => policy.centers.contains(&gateway_wire::hash(&manifest.maker_key)),
     };
     if !known {

@@ -7,6 +7,7 @@
 pub(crate) mod case;
 pub(crate) mod context;
 mod identity;
+pub(crate) mod instruments;
 pub(crate) mod numbers;
 mod recomputation;
 mod seals;
@@ -30,6 +31,8 @@ pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const RECORDS: &str = "records";
 /// The gateway's public key, 32 bytes.
 pub(crate) const GATEWAY_KEY: &str = "gateway.key";
+/// How the gateway's keys followed each other, where there was ever more than one.
+pub(crate) const KEYS: &str = "keys";
 /// The center's public key, 32 bytes.
 pub(crate) const CENTER_KEY: &str = "center.key";
 /// The center's signed statement about the gateway.
@@ -40,8 +43,14 @@ pub(crate) const ERASED: &str = "erased";
 pub(crate) const RECEIVED: &str = "received";
 /// Placement and calibration of devices.
 pub(crate) const DEVICES: &str = "devices.toml";
+/// The records that tell of instruments, with the configs they name, whenever they were made.
+pub(crate) const DEVICE_RECORDS: &str = "device-records";
 /// The center's case.
 pub(crate) const CASE: &str = "case";
+/// Photos that the case's steps name lie below, under their hash.
+pub(crate) const ATTACHMENTS: &str = "attachments/";
+/// Those of them that were erased by a logged act.
+pub(crate) const ERASED_ATTACHMENTS: &str = "erased-attachments";
 /// Rule packs lie below.
 pub(crate) const PACKS: &str = "packs/";
 
@@ -59,6 +68,21 @@ impl<'b> Parts<'b> {
 
     pub(crate) fn key(&self, name: &str) -> Option<gateway_wire::VerifyingKey> {
         gateway_wire::VerifyingKey::from_bytes(self.file(name)?.try_into().ok()?).ok()
+    }
+
+    /// The gateway's keys. What says that one followed another is checked; whether the center that said so is to be
+    /// believed is for the line "identity".
+    pub(crate) fn ring(&self) -> Result<Option<gateway_wire::KeyRing>, String> {
+        let Some(first) = self.key(GATEWAY_KEY) else { return Ok(None) };
+        let Some(bytes) = self.file(KEYS) else { return Ok(Some(first.into())) };
+        let ring = gateway_wire::KeyHistory::decode(bytes)
+            .and_then(|history| history.ring(self.key(CENTER_KEY).as_ref()))
+            .map_err(|error| error.to_string())?;
+        if *ring.first() == first {
+            Ok(Some(ring))
+        } else {
+            Err("the first key is not the gateway's".to_owned())
+        }
     }
 }
 

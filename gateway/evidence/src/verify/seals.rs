@@ -1,7 +1,7 @@
 //! The line "signatures": whose is each record?
 
 use gateway_model::{Cursor, GatewayId};
-use gateway_wire::{Body, Header, RecordError, VerifyingKey, hex, open, peek, reread};
+use gateway_wire::{Body, Header, KeyRing, RecordError, Standing, VerifyingKey, hex, open, peek, reread};
 
 use super::Parts;
 use crate::chain::Link;
@@ -30,6 +30,9 @@ pub(super) struct Sealed<'b> {
     /// As its header says, where it has one.
     pub(super) header: Option<Header>,
     pub(super) understood: bool,
+    /// Which of the gateway's keys signed it, and whether that key may have.
+    pub(super) key: usize,
+    pub(super) in_period: bool,
     text: String,
 }
 
@@ -40,10 +43,12 @@ pub(super) struct Seals<'b> {
 
 impl<'b> Seals<'b> {
     pub(super) fn check(parts: &Parts<'b>, policy: Option<&TrustPolicy>) -> Self {
-        let key = parts.key(super::GATEWAY_KEY);
+        // With a list of keys that cannot be believed only the first of them counts.
+        let alone = || parts.key(super::GATEWAY_KEY).map(KeyRing::from);
+        let ring = parts.ring().unwrap_or_else(|_| alone());
         let others: Vec<VerifyingKey> =
             policy.into_iter().flat_map(|policy| &policy.gateways).map(|trust| trust.key).collect();
-        let list = parts.records.iter().map(|bytes| Sealed::new(bytes, key.as_ref(), &others)).collect();
+        let list = parts.records.iter().map(|bytes| Sealed::new(bytes, ring.as_ref(), &others)).collect();
         Self { list }
     }
 
@@ -128,10 +133,17 @@ impl<'b> Seals<'b> {
 }
 
 impl<'b> Sealed<'b> {
-    fn new(bytes: &'b [u8], key: Option<&VerifyingKey>, others: &[VerifyingKey]) -> Self {
+    fn new(bytes: &'b [u8], ring: Option<&KeyRing>, others: &[VerifyingKey]) -> Self {
         let header = peek(bytes).map(|(header, _)| header);
-        let found =
-            |seal, text: String| Self { bytes, seal, header: header.clone().ok(), understood: false, text };
+        let found = |seal, text: String| Self {
+            bytes,
+            seal,
+            header: header.clone().ok(),
+            understood: false,
+            key: 0,
+            in_period: true,
+            text,
+        };
         if let Err(error) = &header {
             return found(Seal::Unreadable, error.to_string());
         }
@@ -140,11 +152,13 @@ impl<'b> Sealed<'b> {
         if sign != Some(&[0x58, 0x40]) {
             return found(Seal::Unsigned, String::new());
         }
-        let Some(key) = key else { return found(Seal::Foreign, "the gateway's key is not there".into()) };
-        match open(key, bytes) {
-            Ok(opened) => {
+        let Some(ring) = ring else { return found(Seal::Foreign, "the gateway's key is not there".into()) };
+        match ring.open_any(bytes) {
+            Ok((opened, standing)) => {
                 let text = opened.body.as_ref().err().map(ToString::to_string).unwrap_or_default();
-                Self { understood: opened.body.is_ok(), ..found(Seal::Valid, text) }
+                let key = ring.signer(bytes).unwrap_or(0);
+                let in_period = standing == Standing::Valid;
+                Self { understood: opened.body.is_ok(), key, in_period, ..found(Seal::Valid, text) }
             }
             Err(RecordError::KeyId { found: kid, .. }) => {
                 let known = others.iter().find(|other| other.kid()[..] == kid && open_with(other, bytes));

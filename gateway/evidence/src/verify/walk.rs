@@ -119,6 +119,7 @@ impl Walk {
                     StartCause::First => format!("{} the first", start.epoch),
                     StartCause::Clean => format!("{} after a clean stop, away {away}", start.epoch),
                     StartCause::Unclean => format!("{} after a crash or power cut, away {away}", start.epoch),
+                    StartCause::Replaced => format!("{} in another box, away {away}", start.epoch),
                 });
                 self.alive = Some(start.at);
                 if start.simulated {

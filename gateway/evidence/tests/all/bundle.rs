@@ -97,6 +97,7 @@ fn enrolment(gateway: &VerifyingKey) -> Vec<u8> {
         epoch_floor: Epoch(0),
         tls_keys: vec![],
         issued: CivilTime(0),
+        gateway: None,
     }
     .seal(&center())
 }
@@ -120,12 +121,16 @@ pub(crate) fn sealed_with(
 ) -> Vec<u8> {
     let statement = enrolment(key);
     let contents = Contents {
-        gateway_key: *key,
+        ring: (*key).into(),
+        history: None,
         records: records.iter().map(Vec::as_slice).collect(),
         spans: selection.spans.clone(),
         window: selection.window,
         packs: vec![("packs/cold-chain.toml".into(), PACK.as_bytes())],
         enrolment: Some((center().verifying_key(), &statement)),
+        attachments: Vec::new(),
+        erased_attachments: Vec::new(),
+        device_records: Vec::new(),
         devices: Some(DEVICES),
         received: Vec::new(),
         erased,

@@ -390,7 +390,7 @@ fn device_facts() -> Body {
     };
     let (serial, by) = (|| String::from("PT-0042"), || String::from("p-17"));
     let items = vec![
-        fact(0, DeviceFact::Placed { serial: serial(), place: "1号柜 上层".into(), by: by() }),
+        fact(0, DeviceFact::Placed { serial: serial(), place: "1号柜 上层".into(), by: by(), review: None }),
         fact(
             1,
             DeviceFact::Calibrated {
@@ -400,9 +400,14 @@ fn device_facts() -> Body {
                 done: CivilTime(T.0 - 86_400_000),
                 valid_until: CivilTime(T.0 + 31_536_000_000),
                 uncertainty: vec![(PointIx(0), Raw::Dec { mantissa: 15, exponent: -2 })],
+                coverage_factor: None,
+                corrections: None,
             },
         ),
-        fact(2, DeviceFact::Replaced { serial: serial(), successor: "PT-0043".into(), by: by() }),
+        fact(
+            2,
+            DeviceFact::Replaced { serial: serial(), successor: "PT-0043".into(), by: by(), counters: None },
+        ),
         fact(3, DeviceFact::Removed { serial: "PT-0043".into(), why: "柜停用".into(), by: by() }),
     ];
     Body::Inputs(InputsBody { items, counts: vec![] })
@@ -561,6 +566,7 @@ fn released_messages_are_understood_for_ever() {
         gateway_key,
         software: "0.1.0".into(),
         epoch: Some(Epoch(3)),
+        replaces: None,
     };
     check("enrol-request-v1", &request.seal(&key()));
     let tls_keys = vec![Fingerprint([3; 32])];
@@ -573,6 +579,7 @@ fn released_messages_are_understood_for_ever() {
         epoch_floor: Epoch(0),
         tls_keys: vec![Fingerprint([3; 32])],
         issued,
+        gateway: None,
     };
     check("enrolment-v1", &enrolment.seal(&center()));
     let token = file("token-v1.txt", Token::make(&key(), issued, "center").as_bytes());

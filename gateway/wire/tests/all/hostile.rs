@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::{header, key};
 
-fn gap() -> Body {
+pub(crate) fn gap() -> Body {
     let (from, to) = (EngineTime(1), EngineTime(2));
     Body::Gap(Gap { point: Some(PointIx(1)), from, to, count: 3, cause: GapCause::Corrupt, records: None })
 }

@@ -2,9 +2,10 @@
 
 use gateway_model::{AlertId, CivilTime, CommandBody, Epoch, GatewayId, InstitutionId, Seq, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Identity, Order, RANGES_MAX,
-    RECORD_MAX, Receipt, RecordError, Refused, SURVEY_MAX, SigningKey, Survey, SurveyRequest, TOKEN_LIFE_MS,
-    Token, TokenError, VerifyingKey, hash, hex, pack, pack_orders, unhex, unpack, unpack_orders,
+    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Header, Identity, KeyRing,
+    Order, RANGES_MAX, RECORD_MAX, Receipt, RecordError, Refused, SURVEY_MAX, SigningKey, Standing,
+    Succession, SuccessionCause, Survey, SurveyRequest, TOKEN_LIFE_MS, Token, TokenError, VerifyingKey, hash,
+    hex, pack, pack_orders, seal, unhex, unpack, unpack_orders,
 };
 
 use crate::key;
@@ -125,7 +126,13 @@ fn one_signed_thing_is_never_taken_for_another() {
 
 fn request() -> EnrolRequest {
     let gateway_key = key().verifying_key().to_bytes();
-    EnrolRequest { secret: "ABCD2345".into(), gateway_key, software: "0.1.0".into(), epoch: Some(Epoch(2)) }
+    EnrolRequest {
+        secret: "ABCD2345".into(),
+        gateway_key,
+        software: "0.1.0".into(),
+        epoch: Some(Epoch(2)),
+        replaces: None,
+    }
 }
 
 #[test]
@@ -154,10 +161,12 @@ fn enrolment_ties_the_code_the_center_and_the_gateway_together() {
         epoch_floor: Epoch(5),
         tls_keys: vec![Fingerprint([3; 32])],
         issued: CivilTime(5),
+        gateway: None,
     };
     let answer = |by: &SigningKey, of: &SigningKey| EnrolAnswer {
         center_key: by.verifying_key().to_bytes(),
         statement: statement(of).seal(by),
+        history: None,
     };
     let good = answer(&center(), &key());
     assert_eq!(EnrolAnswer::decode(&good.encode()), Ok(good.clone()));
@@ -184,6 +193,71 @@ fn an_identity_is_the_codes_and_signed_by_itself() {
     // Who signs with a key of their own: it is not the code's.
     let theirs = identity(&key()).seal(&key());
     assert!(matches!(Identity::open(&code, &theirs), Err(RecordError::KeyId { .. })));
+}
+
+/// Keys that follow each other: a record counts when the key that signed it may have signed it, and nobody can put a key
+/// in another's place but that key or the center.
+#[test]
+fn a_ring_of_keys_believes_who_may_say_so_and_each_key_in_its_period() {
+    let keys: Vec<SigningKey> = [21, 22, 23].map(|secret| SigningKey::from_bytes(&[secret; 32])).into();
+    let gateway = keys[0].gateway_id();
+    let succession = |to: &SigningKey, from: u64, last: Option<(u64, u64)>, cause| Succession {
+        gateway,
+        key: to.verifying_key().to_bytes(),
+        from: Epoch(from),
+        last: last.map(|(epoch, seq)| (Epoch(epoch), Seq(seq))),
+        cause,
+        issued: CivilTime(7),
+    };
+    let rotated = succession(&keys[1], 3, None, SuccessionCause::Rotated).seal(&keys[0]);
+    let replaced = succession(&keys[2], 9, Some((4, 10)), SuccessionCause::Replaced).seal(&center());
+    let first = keys[0].verifying_key();
+    let ring = KeyRing::new(first, &[&rotated, &replaced], Some(&center().verifying_key())).unwrap();
+    assert_eq!((ring.gateway(), ring.current()), (gateway, &keys[2].verifying_key()));
+
+    let record = |key: &SigningKey, epoch: u64, seq: u64| {
+        let header = Header { epoch: Epoch(epoch), seq: Seq(seq), gateway, ..crate::header(0, 1) };
+        seal(&key.clone().speaking_for(gateway), &header, &crate::hostile::gap())
+    };
+    let outside = |cause| Ok(Standing::Outside(Some(cause)));
+    for (key, at, expected) in [
+        (0, (1, 0), Ok(Standing::Valid)),
+        (0, (2, u64::MAX), Ok(Standing::Valid)),
+        (0, (3, 0), outside(SuccessionCause::Rotated)),
+        (1, (2, 5), outside(SuccessionCause::Replaced)),
+        (1, (3, 0), Ok(Standing::Valid)),
+        (1, (4, 10), Ok(Standing::Valid)),
+        (1, (4, 11), outside(SuccessionCause::Replaced)),
+        (2, (8, 0), Ok(Standing::Outside(None))),
+        (2, (9, 0), Ok(Standing::Valid)),
+    ] {
+        let bytes = record(&keys[key], at.0, at.1);
+        let found: Result<Standing, RecordError> = ring.open_any(&bytes).map(|(_, standing)| standing);
+        assert_eq!(found, expected, "key {key} at {at:?}");
+        assert_eq!(ring.open(&bytes).is_ok(), expected == Ok(Standing::Valid), "key {key} at {at:?}");
+    }
+    assert!(matches!(ring.open(&record(&center(), 1, 0)), Err(RecordError::KeyId { .. })), "nobody's key");
+
+    // Not by whoever likes to.
+    let refused =
+        |statements: &[&[u8]], by: Option<&VerifyingKey>| KeyRing::new(first, statements, by).unwrap_err();
+    let stolen = succession(&keys[1], 3, None, SuccessionCause::Rotated).seal(&keys[1]);
+    assert!(matches!(refused(&[&stolen], None), RecordError::KeyId { .. }), "a key cannot call itself");
+    let usurped = succession(&keys[1], 3, None, SuccessionCause::Replaced).seal(&keys[0]);
+    assert!(matches!(refused(&[&usurped], Some(&center().verifying_key())), RecordError::KeyId { .. }));
+    refused(&[&replaced], None);
+    let twice = succession(&keys[0], 12, None, SuccessionCause::Rotated).seal(&keys[1]);
+    refused(&[&rotated, &twice], None);
+    let overlapping = succession(&keys[1], 3, Some((3, 0)), SuccessionCause::Rotated).seal(&keys[0]);
+    refused(&[&overlapping], None);
+    let foreign =
+        Succession { gateway: GatewayId([1; 16]), ..succession(&keys[1], 3, None, SuccessionCause::Rotated) };
+    assert!(matches!(refused(&[&foreign.seal(&keys[0])], None), RecordError::Gateway { .. }));
+    for at in 0..rotated.len() {
+        let mut flipped = rotated.clone();
+        flipped[at] ^= 1;
+        refused(&[&flipped], None);
+    }
 }
 
 #[test]

@@ -198,6 +198,7 @@ async fn enrol(api: &Api, client: &reqwest::Client, n: u32) -> anyhow::Result<Ga
         gateway_key: key.verifying_key().to_bytes(),
         software: concat!("bench ", env!("CARGO_PKG_VERSION")).to_owned(),
         epoch: None,
+        replaces: None,
     };
     let answer = client
         .post(format!("{}/gateway/v1/enrol", api.center))

@@ -11,7 +11,7 @@ use gateway::metrics::Metrics;
 use gateway::mqtt::Translator;
 use gateway::pause::Jitter;
 use gateway::recorder::core::Settings;
-use gateway::recorder::start::{Setup, start};
+use gateway::recorder::start::{Heritage, Setup, start};
 use gateway::recorder::{self, Civil, URGENT_MAX};
 use gateway::run::resume_at;
 use gateway::state::DataDir;
@@ -65,6 +65,7 @@ impl Life {
             key: data.key().expect("a key can be made"),
             plan: site.plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings: Settings {

@@ -13,7 +13,7 @@ use gateway::config::Site;
 use gateway::metrics::Metrics;
 use gateway::pause::Jitter;
 use gateway::recorder::core::Settings;
-use gateway::recorder::start::{Setup, start_on};
+use gateway::recorder::start::{Heritage, Setup, start_on};
 use gateway::recorder::{self, Answers, Civil, Event, URGENT_MAX};
 use gateway::run::resume_at;
 use gateway::state::DataDir;
@@ -306,6 +306,7 @@ impl Edge {
             key: self.key.clone(),
             plan: self.site.plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings: Settings {

@@ -157,7 +157,8 @@ impl House {
         site: &str,
         at: CivilTime,
     ) -> anyhow::Result<Enrolled> {
-        let gateway_key = key.verifying_key().to_bytes();
+        let verifying = key.verifying_key();
+        let gateway_key = verifying.to_bytes();
         let id = key.gateway_id().to_string();
         let (institution, site) = (institution.to_owned(), site.to_owned());
         let done = self.ask(move |app, _| {
@@ -166,7 +167,9 @@ impl House {
                 let row = InstitutionRow { id: institution.clone(), name: words, kind: "hotel".into() };
                 let known = Known {
                     id,
-                    public_key: gateway_key,
+                    ring: verifying.into(),
+                    keys: Vec::new(),
+                    former: None,
                     institution: institution.clone(),
                     site: site.clone(),
                     epoch_floor: 0,
@@ -182,6 +185,7 @@ impl House {
                     epoch_floor: Epoch(0),
                     tls_keys: app.tls_keys.clone(),
                     issued: at,
+                    gateway: None,
                 };
                 let statement = statement.seal(&app.key);
                 Ok(Enrolled { url: "http://center".into(), center: app.key.verifying_key(), statement })

@@ -14,7 +14,7 @@ use gateway::config::{Begin, InfluxApi, InfluxPlan, SinkPlan, TargetPlan, UrlPla
 use gateway::history::advance;
 use gateway::metrics::Metrics;
 use gateway::recorder::core::Settings;
-use gateway::recorder::start::{Setup, start};
+use gateway::recorder::start::{Heritage, Setup, start};
 use gateway::recorder::{Answers, Civil, Event};
 use gateway::sinks::reader::Source;
 use gateway::sinks::status::{Shown, State};
@@ -63,6 +63,7 @@ impl Ground {
             key: data.key().unwrap(),
             plan: plan.clone(),
             epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
             from: None,
             checkpoint: data.position("checkpoint"),
             settings,
