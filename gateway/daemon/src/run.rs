@@ -22,7 +22,7 @@ use crate::bus::Bus;
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
 use crate::metrics::Metrics;
-use crate::mqtt::{Address, Listener};
+use crate::mqtt::Listener;
 use crate::page::{Facts, Page};
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Setup, start};
@@ -89,41 +89,21 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     let mut this =
         Up { page: None, mqtt: None, gateway: key.gateway_id().to_string(), epoch: core.epoch().0 };
 
+    let name = format!("nonsite-{}", &this.gateway[..12]);
     let address = match &site.broker {
-        BrokerPlan::Embedded { listen } if !site.mqtt.is_empty() => {
-            let broker = mqtt::broker::Broker::bind(*listen, data.root()).await?;
-            let address = broker.address;
-            this.mqtt = Some(address);
-            let stopper = broker.stopper();
-            let stop = parts.stop.clone();
-            parts.spawn("the embedded broker", async move {
-                let run = broker.run();
-                tokio::pin!(run);
-                tokio::select! {
-                    ended = &mut run => ended,
-                    () = stop.cancelled() => {
-                        stopper.shutdown();
-                        run.await
-                    }
-                }
-            });
-            Some(Address { host: address.ip().to_string(), port: address.port(), tls: false })
+        BrokerPlan::External(plan) => Some(mqtt::external(plan, &name)?),
+        BrokerPlan::Embedded(plan) if !site.mqtt.is_empty() => {
+            let broker = mqtt::broker::Broker::bind(plan, data.root(), &name, &metrics).await?;
+            this.mqtt = Some(broker.address);
+            let own = broker.own.clone();
+            parts.spawn("the embedded broker", broker.run(parts.stop.clone()));
+            Some(own)
         }
-        BrokerPlan::Embedded { .. } => None,
-        BrokerPlan::External { host, port, tls } => {
-            Some(Address { host: host.clone(), port: *port, tls: *tls })
-        }
+        BrokerPlan::Embedded(_) => None,
     };
     if let Some(address) = address.filter(|_| !site.mqtt.is_empty()) {
-        let name = format!("nonsite-{}", &this.gateway[..12]);
-        let listener = Listener::new(
-            site.mqtt.clone(),
-            address,
-            name,
-            doors.inputs.clone(),
-            civil.clone(),
-            metrics.clone(),
-        );
+        let listener =
+            Listener::new(site.mqtt.clone(), address, doors.inputs.clone(), civil.clone(), metrics.clone());
         parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
     }
     for (slot, plan) in site.buses.iter().enumerate() {

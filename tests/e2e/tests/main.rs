@@ -10,6 +10,7 @@ mod journey;
 mod kills;
 mod locks;
 mod mqtt;
+mod mqtt_doors;
 mod outage;
 mod rerun;
 mod sim;

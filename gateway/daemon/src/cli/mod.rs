@@ -23,7 +23,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::bus::Bus;
 use crate::clock::{Clock, Wall};
-use crate::config::{self, Broker, CenterPlan, PagePlan, Site};
+use crate::config::{self, CenterPlan, PagePlan, Site};
 use crate::metrics::Metrics;
 use crate::run::{self, Options};
 use crate::state::DataDir;
@@ -246,8 +246,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Talk goes to stderr; `RUST_LOG` chooses how much.
 fn log(json: bool) {
     let filter = EnvFilter::try_from_default_env()
-        // A broken frame is counted and said by the guard; the library would repeat it for each byte.
-        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=warn,rumqttc=warn,tokio_modbus=off"));
+        // A broken frame is counted and said by the guard; the library would repeat it for each byte. What strangers do
+        // at the broker's door is counted and said sparingly by its gate.
+        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=error,rustls=error,rumqttc=warn,tokio_modbus=off"));
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         logger.json().init();
@@ -275,6 +276,12 @@ fn check(path: &Path) -> Ended {
     };
     if !site.warnings.is_empty() {
         show(&site.warnings);
+    }
+    if !site.mqtt.is_empty()
+        && let Err(error) = crate::mqtt::check(&site.broker)
+    {
+        eprintln!("error: [broker]: {error:#}");
+        return Ok(CONFIG);
     }
     say(&format_args!(
         "{}: {} devices, {} points, {} rules, {} requests, {} subscriptions",
@@ -314,7 +321,7 @@ impl Overrides {
             site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned() });
         }
         if let Some(listen) = self.mqtt_listen {
-            site.broker = Broker::Embedded { listen };
+            site.broker.move_to(listen);
         }
         if let Some(listen) = self.page_listen {
             site.page = Some(PagePlan { listen });

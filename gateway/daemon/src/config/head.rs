@@ -1,15 +1,16 @@
 //! The parts of a site file that are not devices: site, center, journal, page, broker, buses.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_model::Text;
 use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean};
 
+use super::broker::{self, Broker};
 use super::checks;
 use super::devices::Devices;
-use super::site::{Broker, BusPlan, CenterPlan, JournalPlan, PagePlan, Site, Transport};
+use super::site::{BusPlan, CenterPlan, JournalPlan, PagePlan, Site, Transport};
 
 /// Everything but the devices.
 pub(super) struct Head {
@@ -44,9 +45,6 @@ const RING_DEFAULT: u64 = 1 << 30;
 const KEEP_DEFAULT: u64 = 256 << 20;
 const SEGMENT_DEFAULT: u64 = 8 << 20;
 const SEGMENT_MIN: u64 = 64 << 10;
-/// Where an embedded broker listens if the file does not say.
-const MQTT_PORT: u16 = 1883;
-const MQTTS_PORT: u16 = 8883;
 
 /// Reads it; no head after something essential was said to be missing.
 pub(super) fn read(root: &Table<'_>) -> (Common, Option<Head>) {
@@ -60,7 +58,7 @@ fn head(root: &Table<'_>, buses: Vec<BusPlan>) -> Option<Head> {
     let center = root.table("center", "[center]").and_then(center);
     let journal = journal(root.table("journal", "[journal]"));
     let page = root.table("page", "[page]").and_then(page);
-    let broker = root.table("broker", "[broker]").map_or_else(|| Some(default_broker()), broker);
+    let broker = root.table("broker", "[broker]").map_or_else(|| Some(Broker::default()), broker::read);
     let (id, institution, name, utc_offset_min) = site??;
     Some(Head { id, institution, name, utc_offset_min, buses, broker: broker?, center, journal, page })
 }
@@ -131,11 +129,11 @@ pub(super) fn plain_id(file: &File<'_>, id: At<String>) -> Option<String> {
 }
 
 /// Is plain text on the network allowed in as many words?
-fn allowed(table: &Table<'_>, key: &'static str) -> bool {
+pub(super) fn allowed(table: &Table<'_>, key: &'static str) -> bool {
     table.get::<bool>(key).is_some_and(|allowed| allowed.value)
 }
 
-fn refuse_plain(file: &File<'_>, at: &At<String>, what: &str, key: &str) {
+pub(super) fn refuse_plain(file: &File<'_>, at: &At<String>, what: &str, key: &str) {
     let hint = format!("use TLS, stay on 127.0.0.1, or write {key} = true");
     file.error(at.span.clone(), format!("{what} would leave this machine unencrypted"), Some(hint));
 }
@@ -171,7 +169,7 @@ fn page(table: Table<'_>) -> Option<PagePlan> {
     Some(PagePlan { listen: address })
 }
 
-fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
+pub(super) fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
     let address = listen.value.parse().ok();
     if address.is_none() {
         file.error(
@@ -181,47 +179,6 @@ fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
         );
     }
     address
-}
-
-fn default_broker() -> Broker {
-    Broker::Embedded { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, MQTT_PORT)) }
-}
-
-fn broker(table: Table<'_>) -> Option<Broker> {
-    let file = table.file();
-    let listen = table.get::<String>("listen");
-    let url = table.get::<String>("url");
-    let plain_allowed = allowed(&table, "allow_plain_mqtt");
-    let both = table.has("listen") && table.has("url");
-    let (span, place) = (table.span(), table.key_span("url"));
-    table.finish();
-    if both {
-        file.error(place, "a broker is either embedded (`listen`) or somebody else's (`url`)", None);
-        return None;
-    }
-    if let Some(listen) = listen {
-        let address = socket(file, &listen)?;
-        if !checks::is_loopback(&address) && !plain_allowed {
-            refuse_plain(file, &listen, "MQTT", "allow_plain_mqtt");
-        }
-        return Some(Broker::Embedded { listen: address });
-    }
-    let Some(url) = url else {
-        file.error(span, "[broker] needs `listen` or `url`", None);
-        return None;
-    };
-    let parsed = checks::url(&url.value)
-        .filter(|url| ["mqtt", "mqtts"].contains(&url.scheme.as_str()) && url.path.len() <= 1);
-    let Some(parsed) = parsed else {
-        file.error(url.span, "not a URL of a broker", Some("mqtts://broker.example.org:8883".into()));
-        return None;
-    };
-    let tls = parsed.scheme == "mqtts";
-    if !tls && !checks::is_loopback_host(&parsed.host) && !plain_allowed {
-        refuse_plain(file, &url, "MQTT", "allow_plain_mqtt");
-    }
-    let port = parsed.port.unwrap_or(if tls { MQTTS_PORT } else { MQTT_PORT });
-    Some(Broker::External { host: parsed.host, port, tls })
 }
 
 fn journal(table: Option<Table<'_>>) -> JournalPlan {
@@ -252,15 +209,29 @@ fn journal(table: Option<Table<'_>>) -> JournalPlan {
 }
 
 fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
+    bytes_between(table, key, least, u64::MAX, default)
+}
+
+/// A size within limits; outside them is a problem.
+pub(super) fn bytes_between(
+    table: &Table<'_>,
+    key: &'static str,
+    least: u64,
+    most: u64,
+    default: u64,
+) -> u64 {
     let Some(setting) = table.get::<Setting>(key) else { return default };
     let size = match &setting.value {
         Setting::Text(text) => checks::size(text),
         Setting::Number(number) => (*number >= 0.0 && number.fract() == 0.0).then_some(*number as u64),
     };
     match size {
-        Some(size) if size >= least => size,
-        Some(_) => {
-            table.file().error(setting.span, format!("at least {} KiB", least >> 10), None);
+        Some(size) if (least..=most).contains(&size) => size,
+        Some(size) => {
+            let limit = if size < least { ("at least", least) } else { ("at most", most) };
+            let shown =
+                if limit.1 < 1024 { format!("{} bytes", limit.1) } else { format!("{} KiB", limit.1 >> 10) };
+            table.file().error(setting.span, format!("{} {shown}", limit.0), None);
             default
         }
         None => {

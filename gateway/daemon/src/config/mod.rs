@@ -5,6 +5,7 @@
 //! `deploy/example/` by example; a key that is not known is a problem.
 
 mod blocks;
+mod broker;
 mod checks;
 mod devices;
 mod head;
@@ -18,6 +19,7 @@ use std::path::Path;
 
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
+pub use broker::*;
 pub use print::print_plan;
 pub use site::*;
 
@@ -36,6 +38,7 @@ pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
     if let Some(dir) = &mut site.journal.dir {
         *dir = base.join(&dir);
     }
+    site.broker.rebase(&base);
     Ok(site)
 }
 

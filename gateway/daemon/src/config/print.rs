@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::site::{BlockPlan, Broker, BusPlan, FunctionCode, Mapping, Site, Transport, UnitId};
+use super::broker::{Broker, MqttVersion};
+use super::site::{BlockPlan, BusPlan, FunctionCode, Mapping, Site, Transport, UnitId};
 
 /// Bits on a serial line per byte: start, 8, stop (8N1).
 const BITS_PER_BYTE: f64 = 10.0;
@@ -42,10 +43,27 @@ fn write_plan(out: &mut String, site: &Site) -> std::fmt::Result {
     }
     writeln!(out)?;
     match &site.broker {
-        Broker::Embedded { listen } => writeln!(out, "mqtt: broker of our own on {listen}")?,
-        Broker::External { host, port, tls } => {
-            writeln!(out, "mqtt: {host}:{port}{}", if *tls { " (TLS)" } else { "" })?;
-        }
+        Broker::Embedded(own) => writeln!(
+            out,
+            "mqtt: broker of our own on {}{}, {}",
+            own.listen,
+            if own.tls.is_some() { " (TLS)" } else { "" },
+            match own.clients.len() {
+                0 => "open to this machine".to_owned(),
+                n => format!("{n} client(s) with passwords"),
+            }
+        )?,
+        Broker::External(other) => writeln!(
+            out,
+            "mqtt: {}:{}{}, MQTT {}",
+            other.host,
+            other.port,
+            if other.tls.is_some() { " (TLS)" } else { "" },
+            match other.version {
+                MqttVersion::V3 => "3.1.1",
+                MqttVersion::V5 => "5",
+            }
+        )?,
     }
     for mqtt in &site.mqtt {
         let points = match &mqtt.mapping {

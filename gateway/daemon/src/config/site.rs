@@ -10,6 +10,8 @@ use std::time::Duration;
 use gateway_model::{DeviceIx, Plan, PointIx, Text};
 use gateway_rules::{Problem, Source};
 
+use super::broker::Broker;
+
 /// A checked site: what runs, and nothing that could still be wrong in itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
@@ -325,25 +327,6 @@ pub enum Feed {
     Bag,
     /// `{"v":1,"at":…,"labels":[…],"kg":…,"to":…}` → `FactBody::HandOver`.
     HandOver,
-}
-
-/// Where MQTT comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broker {
-    /// Our own, inside the process.
-    Embedded {
-        /// Port 0 = any free one.
-        listen: SocketAddr,
-    },
-    /// Somebody else's.
-    External {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// `mqtts://`.
-        tls: bool,
-    },
 }
 
 /// The center's door.
