@@ -6,6 +6,7 @@ mod browser;
 mod cases;
 mod copies;
 mod evidence;
+mod feeds;
 mod journey;
 mod kills;
 mod locks;

@@ -28,8 +28,15 @@ const DEBIAN: &[(&str, &str)] = &[
 const SERVICES: &[(&str, &str)] = &[("mosquitto", "mosquitto")];
 
 /// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface; the rest reads
-/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`.
-const PYTHON: &[&str] = &["pymodbus==3.11.4", "cbor2==6.3.0", "zstandard==0.25.0", "PyNaCl==1.6.2"];
+/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`, and judges messages by the schemas of docs/feeds.
+const PYTHON: &[&str] = &[
+    "pymodbus==3.11.4",
+    "cbor2==6.3.0",
+    "zstandard==0.25.0",
+    "PyNaCl==1.6.2",
+    "jsonschema==4.26.0",
+    "rfc3339-validator==0.1.4",
+];
 
 /// Installs the Debian packages that are missing.
 pub(crate) fn debian(_: &Ground) -> Result<()> {

@@ -16,9 +16,11 @@ use sha2::{Digest, Sha256};
 use super::Library;
 use super::blocks::{Claim, coalesce};
 use super::head::{self, Common, Head};
+use super::mapping::{Carrier, MqttPlan};
 use super::points::{HEARTBEAT_MS, Making, find};
 use super::profile::{self, DECIMALS_MAX, Form, Profile};
-use super::site::{BlockPlan, Carrier, EncodingKind, MqttPlan, UnitId};
+use super::profile_mqtt;
+use super::site::{BlockPlan, EncodingKind, UnitId};
 
 /// What the devices amount to.
 #[derive(Debug, Default)]
@@ -254,7 +256,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             file.error(decimals.span.clone(), format!("decimals are 0 to {DECIMALS_MAX}"), None);
         }
         let carrier = carrier.and_then(|word| {
-            let carrier = profile::carrier(&word.value);
+            let carrier = profile_mqtt::carrier(&word.value);
             if carrier.is_none() {
                 file.error(
                     word.span,

@@ -9,9 +9,11 @@ mod broker;
 mod checks;
 mod devices;
 mod head;
+mod mapping;
 mod points;
 mod print;
 mod profile;
+mod profile_mqtt;
 mod site;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use std::path::Path;
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
 pub use broker::*;
+pub use mapping::*;
 pub use print::print_plan;
 pub use site::*;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::broker::{Broker, MqttVersion};
-use super::site::{BlockPlan, BusPlan, FunctionCode, Mapping, Site, Transport, UnitId};
+use super::mapping::Mapping;
+use super::site::{BlockPlan, BusPlan, FunctionCode, Site, Transport, UnitId};
 
 /// Bits on a serial line per byte: start, 8, stop (8N1).
 const BITS_PER_BYTE: f64 = 10.0;
@@ -67,7 +68,7 @@ fn write_plan(out: &mut String, site: &Site) -> std::fmt::Result {
     }
     for mqtt in &site.mqtt {
         let points = match &mqtt.mapping {
-            Mapping::Json(fields) => fields.len(),
+            Mapping::Json(mapping) => mapping.fields.len(),
             Mapping::Milesight(mapping) => mapping.fields.len(),
             Mapping::Feed(_) => 1,
         };

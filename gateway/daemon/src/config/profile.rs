@@ -5,7 +5,8 @@
 use gateway_model::{Text, Unit};
 use gateway_rules::{At, File, Millis, Problem, Source, Table, did_you_mean};
 
-use super::site::{Carrier, Encoding, EncodingKind, FunctionCode, WordOrder};
+use super::profile_mqtt::{self, Item, JsonRules, Words};
+use super::site::{Encoding, EncodingKind, FunctionCode, WordOrder};
 
 /// A profile, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +27,7 @@ pub(super) enum Form {
     /// Modbus.
     Modbus(Vec<Field<Register>>),
     /// JSON over MQTT; a map names the place in the payload, the field is its last part.
-    Json(Vec<Field<Words>>, Option<AvailabilityRule>),
+    Json(Vec<Field<Words>>, JsonRules),
     /// Milesight bytes over MQTT, and lengths per (channel, type).
     Milesight(Vec<Field<Item>>, Vec<(Option<u8>, u8, u8)>),
     /// One of our own feeds; the field's name says which.
@@ -65,34 +66,6 @@ pub(super) struct Register {
     pub(super) encoding: Encoding,
 }
 
-/// The two words of a truth, if it is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Words(pub(super) Option<(String, String)>);
-
-/// A Milesight item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Item {
-    /// Channel byte.
-    pub(super) channel: u8,
-    /// Type byte.
-    pub(super) kind: u8,
-    /// The value has a sign.
-    pub(super) signed: bool,
-}
-
-/// How the availability topic follows from the data topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct AvailabilityRule {
-    /// Taken from the end…
-    pub(super) strip: String,
-    /// …and this put there.
-    pub(super) add: String,
-    /// Payload for "there".
-    pub(super) online: String,
-    /// Payload for "gone".
-    pub(super) offline: String,
-}
-
 /// Digits after the decimal point that an instrument may have.
 pub(super) const DECIMALS_MAX: i64 = 6;
 
@@ -109,6 +82,8 @@ macro_rules! profiles {
 }
 
 profiles!(
+    "chirpstack",
+    "chirpstack-v3",
     "jxct-uv",
     "mb8art",
     "milesight",
@@ -117,7 +92,9 @@ profiles!(
     "scale-transmitter",
     "sdm120",
     "shelly",
+    "shelly-status",
     "tasmota",
+    "the-things-stack",
     "uvc-254",
     "waveshare-8di",
     "xy-md02",
@@ -143,15 +120,15 @@ fn read(root: Table<'_>) -> Option<Profile> {
     let form_name = root.get::<String>("form");
     let options = root.get::<Vec<At<String>>>("options").map_or_else(Vec::new, |options| options.value);
     let max_age = root.get::<Millis>("max_age").map(|age| age.value);
-    let availability = root.table("availability", "availability").and_then(availability);
-    let lengths = lengths(&root);
+    let rules = profile_mqtt::rules(&root);
+    let lengths = profile_mqtt::lengths(&root);
     let tables = root.tables("field", "a field");
     let file = root.file();
     let words = (transport.as_ref()?.value.as_str(), form_name.as_ref().map(|form| form.value.as_str()));
     let form = match words {
         ("modbus", None) => Form::Modbus(fields(tables, register)),
-        ("mqtt", Some("json")) => Form::Json(fields(tables, words_of), availability),
-        ("mqtt", Some("milesight")) => Form::Milesight(fields(tables, item), lengths),
+        ("mqtt", Some("json")) => Form::Json(fields(tables, profile_mqtt::words), rules),
+        ("mqtt", Some("milesight")) => Form::Milesight(fields(tables, profile_mqtt::item), lengths),
         ("mqtt", Some("feed")) => Form::Feed(fields(tables, |_, _| Some(()))),
         _ => {
             let span = form_name.or(transport).map_or(0..0, |at| at.span);
@@ -167,31 +144,6 @@ fn read(root: Table<'_>) -> Option<Profile> {
         options: options.into_iter().map(|at| at.value).collect(),
         max_age,
     })
-}
-
-fn availability(table: Table<'_>) -> Option<AvailabilityRule> {
-    let mut texts = ["strip", "add", "online", "offline"].map(|key| table.need::<String>(key)).into_iter();
-    table.finish();
-    let mut next = || texts.next().flatten().map(|text| text.value);
-    Some(AvailabilityRule { strip: next()?, add: next()?, online: next()?, offline: next()? })
-}
-
-fn lengths(root: &Table<'_>) -> Vec<(Option<u8>, u8, u8)> {
-    let rows = root.get::<Vec<At<Vec<At<i64>>>>>("lengths").map_or_else(Vec::new, |rows| rows.value);
-    let mut lengths = Vec::new();
-    for row in rows {
-        let numbers: Vec<i64> = row.value.iter().map(|number| number.value).collect();
-        let byte = |number: i64| u8::try_from(number).ok();
-        match numbers[..] {
-            [channel, kind, length]
-                if (-1..=255).contains(&channel) && byte(kind).is_some() && (1..=16).contains(&length) =>
-            {
-                lengths.push((byte(channel), byte(kind).unwrap_or_default(), length as u8));
-            }
-            _ => root.file().error(row.span, "expected [channel or -1, type, bytes]", None),
-        }
-    }
-    lengths
 }
 
 /// Reads fields; `place` is given the table and how far the repetition has come.
@@ -352,41 +304,6 @@ fn numbered(text: &str) -> Result<(FunctionCode, u16), String> {
     let number = text[1..].parse::<u32>().ok().and_then(|number| number.checked_sub(1));
     let address = number.filter(|_| text.len() <= 6).and_then(|address| u16::try_from(address).ok());
     address.map(|address| (function, address)).ok_or_else(|| format!("`{text}` is outside its table"))
-}
-
-fn words_of(table: &Table<'_>, _: u16) -> Option<Words> {
-    let words = table.get::<Vec<At<String>>>("words");
-    let Some(words) = words else { return Some(Words(None)) };
-    if let [one, zero] = &words.value[..] {
-        return Some(Words(Some((one.value.clone(), zero.value.clone()))));
-    }
-    table.file().error(words.span, "expected [word for true, word for false]", None);
-    None
-}
-
-fn item(table: &Table<'_>, shift: u16) -> Option<Item> {
-    let byte = |key| {
-        let number = table.need::<i64>(key)?;
-        let byte = u8::try_from(number.value).ok();
-        if byte.is_none() {
-            table.file().error(number.span, "expected 0 to 255", None);
-        }
-        byte
-    };
-    let (channel, kind) = (byte("channel"), byte("kind"));
-    let signed = table.get::<bool>("signed").is_some_and(|signed| signed.value);
-    Some(Item { channel: channel?.checked_add(u8::try_from(shift).ok()?)?, kind: kind?, signed })
-}
-
-/// The carrier an option names.
-pub(super) fn carrier(text: &str) -> Option<Carrier> {
-    Some(match text {
-        "hex" => Carrier::Hex,
-        "base64" => Carrier::Base64,
-        "chirpstack" => Carrier::ChirpStack,
-        "the-things-stack" => Carrier::TheThingsStack,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

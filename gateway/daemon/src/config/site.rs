@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway_model::{DeviceIx, Plan, PointIx, Text};
+use gateway_model::{Plan, PointIx, Text};
 use gateway_rules::{Problem, Source};
 
 use super::broker::Broker;
+use super::mapping::MqttPlan;
 
 /// A checked site: what runs, and nothing that could still be wrong in itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,126 +208,6 @@ impl EncodingKind {
             Self::F64 => 4,
         }
     }
-}
-
-/// One subscription of one device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MqttPlan {
-    /// Topic filter.
-    pub topic: String,
-    /// Which device.
-    pub device: DeviceIx,
-    /// How to read a payload.
-    pub mapping: Mapping,
-    /// Where the source says whether it is there; its points are `SourceOffline` while it is not.
-    pub availability: Option<Availability>,
-}
-
-/// Topic on which a source says whether it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Availability {
-    /// Topic, exact.
-    pub topic: String,
-    /// The whole payload, or the text at `/state` of a JSON object, that means "there".
-    pub online: String,
-    /// The same for "gone". Anything else is malformed: counted, without effect.
-    pub offline: String,
-}
-
-/// How a payload is read. Fields that are not named here are not kept.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Mapping {
-    /// A JSON object; every field that is there is a reading, one that is not there is none (sources send deltas).
-    Json(Vec<JsonField>),
-    /// Milesight's channel-type-value bytes.
-    Milesight(MilesightMapping),
-    /// Our own feeds: a fact of the device, and a reading of the point that absence is judged by.
-    Feed(FeedMapping),
-}
-
-/// One number or truth of a JSON payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JsonField {
-    /// Which point.
-    pub point: PointIx,
-    /// Keys from the root; an array index is written as a decimal number.
-    pub path: Vec<String>,
-    /// What must stand there.
-    pub kind: JsonKind,
-}
-
-/// What a JSON field must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JsonKind {
-    /// A JSON number: `Raw::Dec` with exactly the digits that were sent.
-    Number,
-    /// `Raw::Int(1)` for `true` or the first text, `Raw::Int(0)` for `false` or the second.
-    Truth {
-        /// Text for 1 (`ON`).
-        one: String,
-        /// Text for 0 (`OFF`).
-        zero: String,
-    },
-}
-
-/// Milesight sensors: `channel, type, little-endian value` items, back to back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MilesightMapping {
-    /// How the bytes arrive.
-    pub carrier: Carrier,
-    /// Which items are points.
-    pub fields: Vec<MilesightField>,
-    /// How long the value of an item is, per (channel, type); `None` = any channel, used when no exact entry is there.
-    /// An item that is in no entry ends the reading of the payload: what stands before it is kept.
-    pub lengths: Vec<(Option<u8>, u8, u8)>,
-}
-
-/// One item of a Milesight payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MilesightField {
-    /// Which point.
-    pub point: PointIx,
-    /// Channel byte.
-    pub channel: u8,
-    /// Type byte.
-    pub kind: u8,
-    /// The value is signed; little-endian, as long as `lengths` says. `Raw::Int`.
-    pub signed: bool,
-}
-
-/// How the bytes of a LoRaWAN payload arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// The MQTT payload is hex digits.
-    Hex,
-    /// The MQTT payload is base64.
-    Base64,
-    /// JSON of ChirpStack v4: base64 at `/data`.
-    ChirpStack,
-    /// JSON of The Things Stack: base64 at `/uplink_message/frm_payload`.
-    TheThingsStack,
-}
-
-/// One of our own feeds (JSON, `"v": 1`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FeedMapping {
-    /// Which.
-    pub feed: Feed,
-    /// The point whose reading it also is: the count (visits, packed) or the weight in kg (bag, hand-over).
-    pub point: PointIx,
-}
-
-/// Our own feeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feed {
-    /// `{"v":1,"at":…,"count":1}` → `FactBody::Visits`.
-    Visits,
-    /// `{"v":1,"at":…,"count":6}` → `FactBody::HandpiecesPacked`.
-    Packed,
-    /// `{"v":1,"at":…,"label":…,"category":…,"department":…,"kg":3.25}` → `FactBody::BagLabelled`.
-    Bag,
-    /// `{"v":1,"at":…,"labels":[…],"kg":…,"to":…}` → `FactBody::HandOver`.
-    HandOver,
 }
 
 /// The center's door.

@@ -191,9 +191,10 @@ fn settings_reach_the_rules_the_nearest_first() {
 #[test]
 fn foreign_payloads_are_mapped_by_place() {
     let site = load_str("small.toml", SMALL).unwrap();
-    let Mapping::Json(fields) = &site.mqtt[0].mapping else { panic!() };
-    assert_eq!(fields[0].path, ["DS18B20", "Temperature"]);
-    let availability = site.mqtt[0].availability.as_ref().unwrap();
+    let Mapping::Json(mapping) = &site.mqtt[0].mapping else { panic!() };
+    assert_eq!(mapping.fields[0].pointer, "/DS18B20/Temperature");
+    assert_eq!(mapping.expect, [("/TempUnit".to_owned(), "C".to_owned())]);
+    let [availability] = &site.mqtt[0].availability[..] else { panic!() };
     assert_eq!((availability.topic.as_str(), availability.online.as_str()), ("tele/fridge/LWT", "Online"));
     assert_eq!(site.left_out, [("f".to_owned(), "cold-chain/door-open".to_owned(), "door".to_owned())]);
     let text = SMALL
@@ -203,7 +204,8 @@ fn foreign_payloads_are_mapped_by_place() {
     let site = load_str("zigbee.toml", &text).unwrap();
     let door = &site.plan.points[usize::from(point(&site, "f/door").0)];
     assert_eq!(Raw::Int(1).value(door.gain, door.offset), Some(0.0), "contact:true is closed");
-    assert_eq!(site.mqtt[0].availability.as_ref().unwrap().topic, "zigbee2mqtt/fridge/availability");
+    let topics: Vec<&str> = site.mqtt[0].availability.iter().map(|there| there.topic.as_str()).collect();
+    assert_eq!(topics, ["zigbee2mqtt/fridge/availability", "zigbee2mqtt/bridge/state"]);
     let text = SMALL
         .replace("tasmota\"", "milesight\"\noptions = { carrier = \"hex\" }")
         .replace("/DS18B20/Temperature", "temperature-1");
