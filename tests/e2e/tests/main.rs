@@ -13,6 +13,7 @@ mod locks;
 mod mqtt;
 mod mqtt_doors;
 mod outage;
+mod profiles;
 mod rerun;
 mod sim;
 mod sim_peers;

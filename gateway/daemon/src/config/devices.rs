@@ -41,9 +41,10 @@ const EVERY_MAX: Millis = Millis(86_400_000);
 /// A kind that no pack watches: measured and charted, not judged.
 const KIND_WITHOUT_PACK: &str = "sensor";
 
-/// Reads all devices; `None` without a head to put them in.
-pub(super) fn read(
-    root: &Table<'_>,
+/// Reads all devices, those of tables behind those of the site file; `None` without a head to put them in.
+pub(super) fn read<'f>(
+    root: &Table<'f>,
+    sheets: Vec<Table<'f>>,
     library: &Library,
     common: &Common,
     head: Option<&Head>,
@@ -69,6 +70,11 @@ pub(super) fn read(
     for table in tables.into_iter().take(DEVICES_MAX) {
         reader.device(table);
     }
+    for sheet in sheets {
+        reader.sheet(&sheet);
+        sheet.finish();
+    }
+    reader.file = file;
     reader.finish();
     let head = head?;
     let mut devices = reader.out;
@@ -113,6 +119,18 @@ pub(super) struct Part<'l> {
 }
 
 impl<'f, 'l> Reader<'f, 'l> {
+    /// Devices of a table; what is wrong with them is said of its file.
+    fn sheet(&mut self, sheet: &Table<'f>) {
+        self.file = sheet.file();
+        for table in sheet.tables("device", "a row") {
+            if self.out.plan.devices.len() >= DEVICES_MAX {
+                self.file.error(table.span(), format!("a gateway has at most {DEVICES_MAX} devices"), None);
+                return;
+            }
+            self.device(table);
+        }
+    }
+
     fn device(&mut self, table: Table<'f>) {
         let file = self.file;
         let place = table.key_span("id");
@@ -183,14 +201,14 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     /// Reads what is alike in `[[device.read]]` and `[[device.mqtt]]`; the table is left to finish.
-    pub(super) fn part(&self, table: &Table<'f>) -> Option<Part<'l>> {
+    pub(super) fn part(&self, table: &Table<'f>, kind: &str) -> Option<Part<'l>> {
         let file = self.file;
         let profile = table.need::<String>("profile");
-        let map = table.need::<Table<'f>>("map").map(|map| map.value.entries::<String>());
         let invert = table.get::<Vec<At<String>>>("invert").map_or_else(Vec::new, |list| list.value);
         let max_age = table.get::<Millis>("max_age").map(|age| age.value);
         let options = table.table("options", "the options");
         let profile = profile.and_then(|name| self.profile(&name));
+        let map = self.map(table, kind, profile);
         let options = self.options(options, profile, table);
         for point in &invert {
             let mapped =
@@ -276,7 +294,7 @@ impl<'f, 'l> Reader<'f, 'l> {
         let bus = table.need::<String>("bus").and_then(|name| self.bus(&name));
         let unit = table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit));
         let every = head::duration(&table, "every", EVERY_DEFAULT, EVERY_MIN, EVERY_MAX);
-        let part = self.part(&table);
+        let part = self.part(&table, &draft.kind);
         table.finish();
         let part = part?;
         let Form::Modbus(fields) = &part.profile.form else {

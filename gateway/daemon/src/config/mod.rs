@@ -10,11 +10,13 @@ mod checks;
 mod devices;
 mod head;
 mod mapping;
+mod maps;
 mod points;
 mod print;
 mod profile;
 mod profile_mqtt;
 mod site;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,15 +86,22 @@ type Read<'r> = &'r dyn Fn(&str) -> Result<Source, String>;
 fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
     let file = File::new(source);
     let mut foreign = Vec::new();
-    let site = file.root().and_then(|root| {
+    let root = file.root();
+    let sheets = root.as_ref().map_or_else(Vec::new, |root| sheets(root, read, &mut foreign));
+    let tables: Vec<File<'_>> = sheets.iter().map(|sheet| File::new(&sheet.site)).collect();
+    let site = root.and_then(|root| {
         let library = Library::new(&root, read, &mut foreign);
         let (common, head) = head::read(&root);
-        let devices = devices::read(&root, &library, &common, head.as_ref());
+        let rows = tables.iter().filter_map(File::root).collect();
+        let devices = devices::read(&root, rows, &library, &common, head.as_ref());
         root.finish();
         Some(head?.into_site(devices?))
     });
     let mut problems = foreign;
     problems.extend(file.into_problems());
+    for (sheet, table) in sheets.iter().zip(tables) {
+        problems.extend(sheet.translate(table.into_problems()));
+    }
     match site {
         Some(mut site) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
             site.warnings = problems;
@@ -134,6 +143,18 @@ impl Library {
     }
 }
 
+/// `[devices] files = ["devices.csv"]`
+fn sheets(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Vec<table::Sheet> {
+    let mut sheets = Vec::new();
+    for source in files(root, "devices", read) {
+        match table::Sheet::read(source) {
+            Ok(sheet) => sheets.push(sheet),
+            Err(found) => problems.extend(found),
+        }
+    }
+    sheets
+}
+
 /// `[packs] files = ["own.toml"]`
 fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
     let Some(table) = root.table(key, "this table") else { return Vec::new() };
@@ -153,5 +174,7 @@ fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
 
 #[cfg(test)]
 mod pack_tests;
+#[cfg(test)]
+mod profile_vectors;
 #[cfg(test)]
 mod tests;

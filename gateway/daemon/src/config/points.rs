@@ -43,7 +43,7 @@ impl<'f> Reader<'f, '_> {
     pub(super) fn mqtt_part(&mut self, table: Table<'f>, draft: &mut Draft) {
         let file = self.file;
         let topic = table.need::<String>("topic");
-        let part = self.part(&table);
+        let part = self.part(&table, &draft.kind);
         table.finish();
         if let Some(topic) = &topic
             && let Some(trouble) = checks::topic_trouble(&topic.value)

@@ -283,3 +283,58 @@ fn a_site_may_bring_its_own_pack_and_profile() {
     assert!(explain(&problems, false).contains("did you mean `red`?"));
     assert!(load(&dir.path().join("none.toml")).unwrap_err()[0].message.starts_with("cannot be read"));
 }
+
+const TABLED: &str = r#"
+[site]
+id = "s"
+institution = "923301000000000193"
+name = { zh = "点", en = "Site" }
+[devices]
+files = ["devices.csv"]
+[[bus]]
+name = "line"
+transport = "rtu-over-tcp"
+address = "127.0.0.1:5020"
+"#;
+
+#[test]
+fn a_table_of_a_hundred_devices_is_a_line_each() {
+    let mut rows = String::from("id,kind,name.zh,bus,unit,profile\n");
+    for n in 1..=100 {
+        rows += &format!("fridge-{n},fridge,冰箱{n},line,{n},xy-md02\n");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("devices.csv"), &rows).unwrap();
+    std::fs::write(dir.path().join("site.toml"), TABLED).unwrap();
+    let site = load(&dir.path().join("site.toml")).unwrap();
+    // A fridge has a temperature; nobody asked for its humidity.
+    assert_eq!((site.plan.devices.len(), site.plan.points.len(), site.blocks.len()), (100, 100, 100));
+    assert_eq!(site.plan.devices[99].name.en, "冰箱100");
+    assert_eq!(site.plan.points[99].id, "fridge-100/temperature");
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_said_of_its_cells() {
+    let page = |rows: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("devices.csv"), rows).unwrap();
+        std::fs::write(dir.path().join("site.toml"), TABLED).unwrap();
+        let problems = load(&dir.path().join("site.toml")).unwrap_err();
+        explain(&problems, false).replace(&format!("{}/", dir.path().display()), "")
+    };
+    let shown = page(
+        "id,kind,name.zh,bus,unit,profile,map\n\
+         f-1,fridge,一号,line,1,xy-md02,\n\
+         f-2,fridge,二号,lime,300,xy-md02,temperature=temp\n\
+         f-1,frige,三号,line,x,xy-md03,\n\
+         f-4,fridge,,line,4,sdm120,\n",
+    );
+    let wanted = include_str!("wrong-table.txt");
+    assert_eq!(shown.trim(), wanted.trim(), "\n{shown}\n");
+    let shown = page("id,kindd,id\n");
+    assert!(shown.contains("devices.csv:1:4") && shown.contains("did you mean `kind`?"), "{shown}");
+    assert!(
+        shown.contains("devices.csv:1:10") && shown.contains("there is a column `id` already"),
+        "{shown}"
+    );
+}
