@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gateway_model::{
-    DeviceIx, DevicePlan, InstitutionId, ModuleIx, ModulePlan, PackRef, Plan, PointIx, SiteId, Text, Unit,
+    DeviceIx, DevicePlan, InstitutionId, ModuleIx, PackRef, Plan, PointIx, SiteId, Text, Unit,
 };
 use gateway_rules::{
     At, File, Millis, Pack, PackSubject, Settings, Source, Subject, Table, bind, bind_unevaluable,
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::Library;
 use super::blocks::{Claim, coalesce};
+use super::deadbands;
 use super::head::{self, Common, Head};
 use super::mapping::{Carrier, MqttPlan};
 use super::points::{HEARTBEAT_MS, Making, find};
@@ -60,6 +61,7 @@ pub(super) fn read<'f>(
         claims: Vec::new(),
         used: Vec::new(),
         watched: Vec::new(),
+        deadbands: Vec::new(),
         out: Devices::default(),
     };
     reader.out.plan.buses = bus_names;
@@ -93,6 +95,8 @@ pub(super) struct Reader<'f, 'l> {
     used: Vec<&'l Pack>,
     /// Devices with rules, and their bus.
     watched: Vec<(DeviceIx, u16)>,
+    /// Deadbands that the site file states.
+    pub(super) deadbands: Vec<deadbands::Placed<'f>>,
     pub(super) out: Devices,
 }
 
@@ -115,6 +119,7 @@ pub(super) struct Part<'l> {
     pub(super) decimals: i32,
     pub(super) unit: Option<Unit>,
     pub(super) carrier: Option<Carrier>,
+    pub(super) deadbands: deadbands::Stated,
     pub(super) span: Range<usize>,
 }
 
@@ -210,7 +215,8 @@ impl<'f, 'l> Reader<'f, 'l> {
         let profile = profile.and_then(|name| self.profile(&name));
         let map = self.map(table, kind, profile);
         let options = self.options(options, profile, table);
-        for point in &invert {
+        let deadbands = deadbands::read(table);
+        for point in invert.iter().chain(deadbands.iter().map(|(point, _)| point)) {
             let mapped =
                 map.as_ref().is_some_and(|map| map.iter().any(|(name, _)| name.value == point.value));
             if !mapped {
@@ -227,6 +233,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             decimals,
             unit,
             carrier,
+            deadbands,
             span: table.key_span("profile"),
         })
     }
@@ -401,13 +408,8 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     fn finish(&mut self) {
-        for module in &self.out.plan.modules {
-            let ModulePlan::HeatCycle(cycle) = module;
-            // What is integrated or timed needs every answer: a value left out would be a hole in the curve.
-            for point in [Some(cycle.temperature), cycle.door].into_iter().flatten() {
-                self.out.plan.points[usize::from(point.0)].deadband = 0.0;
-            }
-        }
+        deadbands::check(&self.out.plan, &self.deadbands);
+        deadbands::clear(&mut self.out.plan);
         let everything: Vec<&Pack> =
             self.library.packs.iter().filter(|pack| pack.subject == PackSubject::Everything).collect();
         for pack in everything {

@@ -7,6 +7,7 @@
 mod blocks;
 mod broker;
 mod checks;
+mod deadbands;
 mod devices;
 mod head;
 mod mapping;

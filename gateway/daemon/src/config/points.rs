@@ -4,6 +4,7 @@ use gateway_model::{PointIx, PointPlan, Text, Unit};
 use gateway_rules::{At, File, Table, convert, did_you_mean};
 
 use super::checks;
+use super::deadbands;
 use super::devices::{Draft, Part, Reader};
 use super::mapping::{
     Feed, FeedMapping, JsonField, JsonKind, JsonMapping, Mapping, MilesightField, MilesightMapping, MqttPlan,
@@ -228,6 +229,13 @@ impl<'f> Reader<'f, '_> {
             None => 0.0,
         };
         let point = PointIx(self.out.plan.points.len() as u16);
+        let deadband = match deadbands::stated(&part.deadbands, point, &name.value, unit, self.file) {
+            Some((stated, placed)) => {
+                self.deadbands.push(placed);
+                stated
+            }
+            None => deadband,
+        };
         self.out.plan.points.push(PointPlan {
             id: format!("{}/{}", draft.id, name.value),
             device: draft.ix,

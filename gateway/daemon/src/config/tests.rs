@@ -338,3 +338,36 @@ fn what_is_wrong_with_a_table_is_said_of_its_cells() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_deadband_is_refused_where_every_answer_counts_and_warned_of_where_it_blurs() {
+    let hotel = include_str!("../../../../deploy/example/hotel.toml");
+    let with = |deadband: &str| {
+        let place = "map = { temperature = \"channel-1\" }";
+        assert!(hotel.contains(place));
+        load_str("hotel.toml", &hotel.replacen(place, &format!("{place}\n{deadband}"), 1))
+    };
+    let problems = with("deadband = { temperature = \"1 °C\" }").unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message.contains("integrated or timed"), "{problems:?}");
+    assert!(with("deadband = { temprature = \"1 °C\" }").is_err());
+    let small = |deadband: &str| {
+        load_str(
+            "small.toml",
+            &SMALL.replace("map = {", &format!("deadband = {{ temperature = \"{deadband}\" }}\nmap = {{")),
+        )
+    };
+    let site = small("0.05 °C").unwrap();
+    assert_eq!(site.warnings, []);
+    assert!((site.plan.points[0].deadband - 0.05).abs() < 1e-9);
+    let site = small("0.3 °C").unwrap();
+    let said: Vec<&str> = site.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "this deadband blurs `cold-chain/too-cold`, whose limit is 2 °C",
+            "this deadband blurs `cold-chain/freezing`, whose limit is 0 °C",
+        ]
+    );
+    assert!(small("3 kPa").unwrap_err()[0].message.contains("expected a deadband in °C"));
+}
