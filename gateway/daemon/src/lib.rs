@@ -7,6 +7,7 @@
 pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod commission;
 pub mod config;
 pub mod history;
 pub mod metrics;

@@ -3,9 +3,11 @@
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
 mod audit;
+mod commission;
 mod export;
 mod fsck;
 mod journal;
+mod probe;
 mod rerun;
 mod table;
 mod verify;
@@ -86,6 +88,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Looks who is on a line, and what it looks like; prints the lines to paste into a site file.
+    Probe(probe::Probe),
+    /// Gives devices their unit ids, names and places, one at a time; prints the acceptance sheet 安装验收单.
+    Commission(commission::Commission),
     /// Joins a supervision center with a code from its console.
     Enrol {
         /// The center's address; or what its QR code says, which has the code in it.
@@ -207,6 +213,8 @@ pub fn main() -> ExitCode {
             run_site(&site, overrides, demo_clock.as_deref(), history)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
+        Command::Probe(asked) => probe::probe(&asked),
+        Command::Commission(asked) => commission::commission(asked),
         Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
         Command::Verify { file, policy, json, .. } => {

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod broker;
+mod cards;
 mod checks;
 mod deadbands;
 mod devices;
@@ -25,9 +26,15 @@ use std::path::Path;
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
 pub use broker::*;
+pub use cards::{Card, CardField, CardSettings, cards};
 pub use mapping::*;
 pub use print::print_plan;
 pub use site::*;
+
+/// A place as a manual prints it: `40101`, `input 0x0001`, `holding 81 (from 1)`. The address is from 0.
+pub fn place(text: &str) -> Result<(FunctionCode, u16), String> {
+    profile::address(text)
+}
 
 /// Bytes of a site file, profile or pack, at most.
 const FILE_MAX: u64 = 1 << 20;

@@ -5,6 +5,7 @@
 use gateway_model::{Text, Unit};
 use gateway_rules::{At, File, Millis, Problem, Source, Table, did_you_mean};
 
+use super::cards::{self, CardSettings};
 use super::profile_mqtt::{self, Item, JsonRules, Words};
 use super::site::{Encoding, EncodingKind, FunctionCode, WordOrder};
 
@@ -13,6 +14,12 @@ use super::site::{Encoding, EncodingKind, FunctionCode, WordOrder};
 pub(super) struct Profile {
     /// `mb8art`.
     pub(super) name: String,
+    /// What it is called.
+    pub(super) title: Text,
+    /// What it ships with.
+    pub(super) serial: String,
+    /// Where its settings are.
+    pub(super) settings: Option<CardSettings>,
     /// Over what it speaks, and its fields.
     pub(super) form: Form,
     /// What a site must or may state: `decimals`, `unit`, `carrier`.
@@ -128,8 +135,11 @@ pub(super) fn parse(source: &Source) -> Result<Profile, Vec<Problem>> {
 
 fn read(root: Table<'_>) -> Option<Profile> {
     let name = root.need::<String>("name");
-    // For people: what it is called, how sure the map is, what the device ships with.
-    let _about = (root.need::<Text>("title"), root.need::<String>("mark"), root.get::<String>("serial"));
+    let title = root.need::<Text>("title");
+    // How sure the map is: for people.
+    let _mark = root.need::<String>("mark");
+    let serial = root.get::<String>("serial").map_or_else(String::new, |serial| serial.value);
+    let settings = root.table("commission", "[commission]").and_then(cards::settings);
     let transport = root.need::<String>("transport");
     let form_name = root.get::<String>("form");
     let options = root.get::<Vec<At<String>>>("options").map_or_else(Vec::new, |options| options.value);
@@ -154,6 +164,9 @@ fn read(root: Table<'_>) -> Option<Profile> {
     root.finish();
     Some(Profile {
         name: name?.value,
+        title: title?.value,
+        serial,
+        settings,
         form,
         options: options.into_iter().map(|at| at.value).collect(),
         max_age,

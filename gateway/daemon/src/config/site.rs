@@ -184,6 +184,18 @@ impl FunctionCode {
     }
 }
 
+impl WordOrder {
+    /// As profiles write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Abcd => "ABCD",
+            Self::Cdab => "CDAB",
+            Self::Badc => "BADC",
+            Self::Dcba => "DCBA",
+        }
+    }
+}
+
 impl fmt::Display for EncodingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
