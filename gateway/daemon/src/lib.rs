@@ -15,6 +15,7 @@ pub mod mqtt;
 pub mod page;
 pub mod pause;
 pub mod recorder;
+pub mod recording;
 pub mod run;
 pub mod state;
 pub mod uplink;

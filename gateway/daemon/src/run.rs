@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::bus::dial::Tcp;
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
 use crate::metrics::Metrics;
@@ -28,7 +30,7 @@ use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
 use crate::state::{DataDir, Enrolled};
-use crate::{history, mqtt, uplink};
+use crate::{history, mqtt, recording, uplink};
 
 /// How long parts may take to end after they were told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,6 +47,8 @@ pub struct Options {
     pub wall: Wall,
     /// A recording to begin with.
     pub history: Option<PathBuf>,
+    /// Where to record what goes over the lines, and how many bytes of it.
+    pub record: Option<(PathBuf, u64)>,
 }
 
 /// Where a running gateway can be reached.
@@ -62,7 +66,7 @@ pub struct Up {
 
 /// Runs until `stop` or until a part ends. `up` is told when everything is up.
 pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)) -> anyhow::Result<()> {
-    let Options { site, data, wall, history } = options;
+    let Options { site, data, wall, history, record } = options;
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
         "--history needs --demo-clock: a past that was fed in must say that it is simulated"
@@ -89,6 +93,13 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     let mut this =
         Up { page: None, mqtt: None, gateway: key.gateway_id().to_string(), epoch: core.epoch().0 };
 
+    let (tape, taped) = match &record {
+        Some((path, bytes_max)) => {
+            let (tape, writer) = recording::begin(path, &site.buses, &wall, *bytes_max)?;
+            (Some(tape), Some(tokio::task::spawn_blocking(|| writer.run())))
+        }
+        None => (None, None),
+    };
     let name = format!("nonsite-{}", &this.gateway[..12]);
     let address = match &site.broker {
         BrokerPlan::External(plan) => Some(mqtt::external(plan, &name)?),
@@ -103,12 +114,16 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     };
     if let Some(address) = address.filter(|_| !site.mqtt.is_empty()) {
         let listener =
-            Listener::new(site.mqtt.clone(), address, doors.inputs.clone(), civil.clone(), metrics.clone());
+            Listener::new(site.mqtt.clone(), address, doors.inputs.clone(), civil.clone(), metrics.clone())
+                .recorded(tape.clone());
         parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
     }
     for (slot, plan) in site.buses.iter().enumerate() {
         let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-        let bus = Bus::new(plan.clone(), blocks, wall.speed(), metrics.clone());
+        let mut bus = Bus::new(plan.clone(), blocks, wall.speed(), metrics.clone());
+        if let Some(tape) = &tape {
+            bus = bus.dialing(tape.dial(&plan.name, Arc::new(Tcp)));
+        }
         parts.spawn("a bus", bus.run(clock.clone(), doors.inputs.clone(), parts.stop.clone()));
     }
     let mut status = None;
@@ -140,7 +155,7 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
     }
-    drop(doors);
+    drop((doors, tape));
 
     // The recorder outlives its sources: it has a stop of its own.
     let seal = CancellationToken::new();
@@ -171,6 +186,11 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         parts.tasks.abort_all();
     }
     seal.cancel();
+    if let Some(taped) = taped
+        && !matches!(tokio::time::timeout(STOP_TIMEOUT, taped).await, Ok(Ok(())))
+    {
+        tracing::warn!("the recording did not end in time");
+    }
     let sealed = if early.is_some() {
         Ok(())
     } else {

@@ -2,13 +2,16 @@
 //! code. The values are those that other people's clients read in `sim_peers`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use e2e::gateway::command;
-use e2e::{Place, Process};
+use e2e::ground::program;
+use e2e::mqtt::publish;
+use e2e::{Gateway, Place, Process, eventually};
 use serde_json::Value;
 
 use crate::sim_peers::instruments;
-use crate::sites::{bus, head};
+use crate::sites::{bus, head, listener};
 
 /// Unit, profile, its options, and what its fields must show.
 type Instrument = (u8, &'static str, &'static str, &'static [(&'static str, f64)]);
@@ -146,5 +149,59 @@ async fn every_simulated_instrument_is_read_right_by_its_profile() {
         let (simulator, address): (Process, String) = instruments(&place, transport).await;
         all_agree(&place, transport, &address);
         simulator.assert_log(&[]);
+    }
+}
+
+/// What `gateway once` shows at this address.
+fn shown(place: &Place, transport: &str, address: &str) -> Vec<String> {
+    let file = place.write("once.toml", &site(transport, address));
+    let mut lines: Vec<String> =
+        command(["once", "--json", file.to_str().unwrap()]).good().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn what_a_gateway_recorded_is_read_again_at_the_bench() {
+    let place = Place::new("field-recording");
+    for transport in ["tcp", "rtu-over-tcp"] {
+        let (simulator, address) = instruments(&place, transport).await;
+        let on_site = shown(&place, transport, &address);
+        let feed =
+            listener("feed", "sensor", "zigbee2mqtt/x", "zigbee2mqtt", "map = { t = \"temperature\" }");
+        let text = site(transport, &address) + "\n[broker]\nlisten = \"127.0.0.1:0\"\n" + &feed;
+        let file = place.path().join(format!("{transport}.jsonl"));
+        let name = format!("gateway-{transport}");
+        let mut gateway = Gateway::prepare(&place, &name, &text, None, None).await.with(&[
+            "--record",
+            &file.to_string_lossy(),
+            "--record-mib",
+            "8",
+        ]);
+        gateway.run().await;
+        let port = gateway.mqtt_port.unwrap();
+        eventually("everything was read once", Duration::from_secs(60), async || {
+            publish(port, "zigbee2mqtt/x", br#"{"temperature":4.5}"#, false);
+            let status = gateway.status().await?;
+            let points = status["points"].as_array().cloned().unwrap_or_default();
+            let open: Vec<&Value> = points.iter().filter(|point| point["quality"] != "good").collect();
+            let heard = points.iter().any(|point| point["id"] == "feed/t" && point["value"] == 4.5);
+            if open.is_empty() && heard && points.len() > 60 { Ok(()) } else { Err(format!("{open:?}")) }
+        })
+        .await;
+        gateway.stop();
+        drop(simulator);
+
+        let recording = std::fs::read_to_string(&file).unwrap();
+        assert!(recording.lines().last().is_some_and(|line| line.contains("\"end\":true")), "{recording}");
+        assert!(recording.contains(r#""topic":"zigbee2mqtt/x","payload":"{\"temperature\":4.5}""#));
+        let args = ["replay", file.to_str().unwrap(), "--end", "hold", "--json"];
+        let mut bench = Process::start("replay", &program("firmware-sim"), args, place.path());
+        let up = bench.json().await;
+        let address = up["buses"]["all"].as_str().or(up["endpoints"]["all"].as_str());
+        let address = address.unwrap_or_else(|| panic!("where the bus is: {up}"));
+        assert_eq!(shown(&place, transport, address), on_site);
+        bench.stop();
+        assert!(bench.log().contains("0 never recorded"), "{}", bench.log());
     }
 }

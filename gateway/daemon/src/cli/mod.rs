@@ -74,6 +74,12 @@ enum Command {
         /// Begin with a recording, in virtual time, if the journal is empty.
         #[arg(long, value_name = "RECORDING")]
         history: Option<PathBuf>,
+        /// Record what goes over the lines, for `firmware-sim replay`; payloads stand in it whole.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+        /// The recording ends at this size.
+        #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+        record_mib: u64,
         /// Log as JSON lines.
         #[arg(long)]
         json: bool,
@@ -209,8 +215,9 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Check { site } => check(&site),
         Command::Plan { site } => plan(&site),
-        Command::Run { site, overrides, demo_clock, history, .. } => {
-            run_site(&site, overrides, demo_clock.as_deref(), history)
+        Command::Run { site, overrides, demo_clock, history, record, record_mib, .. } => {
+            let record = record.map(|path| (path, record_mib << 20));
+            run_site(&site, overrides, demo_clock.as_deref(), history, record)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
         Command::Probe(asked) => probe::probe(&asked),
@@ -338,7 +345,13 @@ impl Overrides {
     }
 }
 
-fn run_site(path: &Path, overrides: Overrides, demo_clock: Option<&Path>, history: Option<PathBuf>) -> Ended {
+fn run_site(
+    path: &Path,
+    overrides: Overrides,
+    demo_clock: Option<&Path>,
+    history: Option<PathBuf>,
+    record: Option<(PathBuf, u64)>,
+) -> Ended {
     let mut site = match load(path) {
         Ok(site) => site,
         Err(status) => return Ok(status),
@@ -351,7 +364,7 @@ fn run_site(path: &Path, overrides: Overrides, demo_clock: Option<&Path>, histor
         Some(key) => Wall::demo(key)?,
         None => Wall::system(),
     };
-    let options = Options { site, data: data_dir(path, overrides.data), wall, history };
+    let options = Options { site, data: data_dir(path, overrides.data), wall, history, record };
     runtime()?.block_on(async {
         let stop = run::stop_at_signal()?;
         run::run(options, stop, |up| {

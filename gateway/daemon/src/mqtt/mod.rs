@@ -34,6 +34,7 @@ use crate::config::{External, MqttPlan};
 use crate::metrics::Metrics;
 use crate::pause::Backoff;
 use crate::recorder::{Civil, Event, Inputs, Refused};
+use crate::recording::Recording;
 
 /// Distance between attempts to connect, real time.
 const CONNECT_FIRST: Duration = Duration::from_millis(250);
@@ -69,6 +70,7 @@ pub struct Listener {
     inputs: Inputs,
     metrics: Metrics,
     overrun: Option<(EngineTime, u64)>,
+    recording: Option<Recording>,
 }
 
 /// Between two connections.
@@ -88,7 +90,13 @@ impl Listener {
         metrics: Metrics,
     ) -> Self {
         let translator = Translator::new(plans, civil, metrics.clone());
-        Self { translator, address, inputs, metrics, overrun: None }
+        Self { translator, address, inputs, metrics, overrun: None, recording: None }
+    }
+
+    /// Writes down what comes as well.
+    #[must_use]
+    pub fn recorded(self, recording: Option<Recording>) -> Self {
+        Self { recording, ..self }
     }
 
     /// Listens until told to stop.
@@ -192,6 +200,9 @@ impl Listener {
         let at = clock.now();
         self.settle_overrun(at)?;
         let topic = String::from_utf8_lossy(message.topic());
+        if let Some(recording) = &self.recording {
+            recording.message(&topic, message.payload(), message.retained());
+        }
         for event in self.translator.events(&topic, message.payload(), message.retained(), at) {
             let readings = event.readings();
             match self.inputs.try_send(event) {

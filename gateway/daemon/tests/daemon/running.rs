@@ -45,7 +45,7 @@ impl Running {
         site.page = PAGE;
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
-        let options = Options { site, data, wall, history: None };
+        let options = Options { site, data, wall, history: None, record: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| up_in.send(up.clone()).unwrap()));
         Self { up: up.await.unwrap(), stop, ended }
     }
