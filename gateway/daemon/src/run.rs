@@ -126,9 +126,8 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         );
         parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
     }
-    for (slot, plan) in site.buses.iter().enumerate() {
-        let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-        let bus = Bus::new(plan.clone(), blocks, wall.speed(), metrics.clone());
+    for slot in 0..site.buses.len() {
+        let bus = Bus::of(&site, slot, wall.speed(), metrics.clone(), Some(data.root()));
         parts.spawn("a bus", bus.run(clock.clone(), doors.inputs.clone(), parts.stop.clone()));
     }
     let mut status = None;

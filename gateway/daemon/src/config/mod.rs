@@ -1,7 +1,7 @@
 //! The site file and the device profiles: text in, a checked [`Site`] or every problem out.
 //!
-//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint; [`print_plan`] says what
-//! a site asks of its buses. Nothing here connects, listens or writes. The site file's keys are described in
+//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint.
+//! Nothing here connects, listens or writes. The site file's keys are described in
 //! `deploy/example/` by example; a key that is not known is a problem.
 
 mod blocks;
@@ -9,16 +9,15 @@ mod checks;
 mod devices;
 mod head;
 mod points;
-mod print;
 mod profile;
 mod site;
+mod weighing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
-pub use print::print_plan;
 pub use site::*;
 
 /// Bytes of a site file, profile or pack, at most.

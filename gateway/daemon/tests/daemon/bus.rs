@@ -5,7 +5,7 @@ use std::time::Duration;
 use gateway::bus::Bus;
 use gateway::clock::{Clock, Wall};
 use gateway::config::{
-    BlockPlan, BlockPoint, BusPlan, Encoding, EncodingKind, FunctionCode, Transport, UnitId, WordOrder,
+    BlockPlan, BlockPoint, BusPlan, Encoding, EncodingKind, FunctionCode, Reach, Transport, UnitId, Urgency, WordOrder,
 };
 use gateway::metrics::Metrics;
 use gateway::recorder::{self, Answers, Civil, Event};
@@ -24,7 +24,9 @@ fn block(unit: u8, point: u16) -> BlockPlan {
         first: 0,
         count: 1,
         every: Duration::from_millis(20),
-        points: vec![BlockPoint { point: PointIx(point), offset: 0, encoding }],
+        priority: Urgency::Normal,
+        reach: Reach::PROTOCOL,
+        points: vec![BlockPoint { point: PointIx(point), offset: 0, encoding, scale: None, codes: Vec::new() }],
     }
 }
 
@@ -39,7 +41,7 @@ async fn a_dead_unit_is_probed_now_and_then_and_its_readings_are_reported_all_th
         address: address.to_string(),
         timeout: Duration::from_millis(50),
         gap: Duration::ZERO,
-        baud: None,
+        line: None,
     };
     let (doors, mut rooms) = recorder::doors(Civil::default());
     let clock = Clock::start(Wall::system(), EngineTime(0));

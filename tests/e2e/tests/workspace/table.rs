@@ -22,7 +22,6 @@ const SHELL: &[&str] = &[
     "reqwest",
     "rumqttc-v5-next",
     "mqtt5",
-    "tokio-modbus",
     "sqlx",
 ];
 
