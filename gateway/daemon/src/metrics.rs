@@ -37,7 +37,11 @@ impl Default for Metrics {
         let readings = Counter::default();
         let alerts = Gauge::default();
         registry.register("bus_requests", "Modbus requests by outcome", bus.clone());
-        registry.register("bus_trouble", "1 while a bus, or a unit on it, is in this trouble", trouble.clone());
+        registry.register(
+            "bus_trouble",
+            "1 while a bus, or a unit on it, is in this trouble",
+            trouble.clone(),
+        );
         registry.register("mqtt_payloads", "MQTT payloads by outcome", mqtt.clone());
         registry.register("records", "Sealed records by kind", records.clone());
         registry.register("uplink_posts", "Batches sent to the center by outcome", uplink.clone());

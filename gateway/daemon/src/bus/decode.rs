@@ -232,13 +232,13 @@ mod tests {
 
     #[test]
     fn another_register_says_where_the_point_stands() {
-        let scale = |kind, divisor| {
-            Some(Scale { offset: 1, encoding: Encoding { kind, order: Abcd }, divisor })
-        };
+        let scale =
+            |kind, divisor| Some(Scale { offset: 1, encoding: Encoding { kind, order: Abcd }, divisor });
         let decimals = BlockPoint { scale: scale(Kind::U16, false), ..point(Kind::I16, Abcd) };
         assert_eq!(raw(&decimals, &[1013, 1]), Some(Raw::Dec { mantissa: 1013, exponent: -1 }));
         assert_eq!(raw(&decimals, &[1013, 10]), None, "no instrument has ten decimals");
-        let status = BlockPoint { scale: scale(Kind::Bits { from: 0, to: 2 }, false), ..point(Kind::I16, Abcd) };
+        let status =
+            BlockPoint { scale: scale(Kind::Bits { from: 0, to: 2 }, false), ..point(Kind::I16, Abcd) };
         assert_eq!(raw(&status, &[0xFFFF, 0x0802]), Some(Raw::Dec { mantissa: -1, exponent: -2 }));
         let divisor = BlockPoint { scale: scale(Kind::U16, true), ..point(Kind::U16, Abcd) };
         assert_eq!(raw(&divisor, &[1013, 100]), Some(Raw::Dec { mantissa: 1013, exponent: -2 }));

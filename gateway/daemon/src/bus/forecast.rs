@@ -208,6 +208,7 @@ fn faster(bus: &BusPlan, blocks: &[BlockPlan]) -> Option<String> {
         let bus = BusPlan { line: Some(LineSettings { baud, ..line }), ..bus.clone() };
         (baud, self::load(&bus, &planner::requests(&bus, blocks, &Cuts::default())))
     };
-    let (baud, load) = SPEEDS.into_iter().filter(|baud| *baud > line.baud).map(at).find(|(_, load)| *load <= TIGHT)?;
+    let (baud, load) =
+        SPEEDS.into_iter().filter(|baud| *baud > line.baud).map(at).find(|(_, load)| *load <= TIGHT)?;
     Some(format!("or run the line at {baud} baud: load {:.0} %", load * 100.0))
 }

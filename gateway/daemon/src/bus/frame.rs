@@ -194,9 +194,7 @@ fn find_tcp(bytes: &[u8]) -> Found<'_> {
     let Some(body) = rest.get(..length) else { return Found::More };
     let transaction = Some(u16::from_be_bytes([head[0], head[1]]));
     match body_of(body) {
-        Some((unit, body)) => {
-            Found::Frame(Frame { transaction, unit, body, bytes: &bytes[..MBAP + length] })
-        }
+        Some((unit, body)) => Found::Frame(Frame { transaction, unit, body, bytes: &bytes[..MBAP + length] }),
         None => Found::Junk("a byte count that is not the length"),
     }
 }
@@ -316,8 +314,8 @@ mod tests {
     #[test]
     fn what_is_not_sound_is_junk() {
         for bytes in [
-            "01 03 02 00 0A 00 00",  // checksum
-            "01 06 00 01 00 02",     // nobody asks for function 6
+            "01 03 02 00 0A 00 00", // checksum
+            "01 06 00 01 00 02",    // nobody asks for function 6
         ] {
             assert!(matches!(find(Framing::Rtu, &hex(bytes)), Found::Junk(_)), "{bytes}");
         }

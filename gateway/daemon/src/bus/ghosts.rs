@@ -4,8 +4,8 @@
 //! while, and a question of the same shape at another address is not asked meanwhile: a late, doubled or repeated answer
 //! could be taken for its answer. A question of another shape may be asked at once: there is nothing to confuse.
 //!
-//! Promises: while no answer comes later than [`late_max`] after its request, no answer is ever taken for that of a question
-//! at another address. The planner gives the requests of one device different shapes, so that this costs nothing.
+//! Promises: while no answer comes later than [`late_max`] after its request, and no second copy of one later than twice the
+//! longest answer time after the first, no answer is ever taken for that of a question at another address. The planner gives the requests of one device different shapes, so that this costs nothing.
 //!
 //! Leaves out: waiting ([`super::guard`]).
 
@@ -18,9 +18,9 @@ const LATE_TIMEOUTS: u32 = 5;
 /// Shapes remembered at most; beyond it the one that is free soonest is forgotten.
 const GHOSTS_MAX: usize = 512;
 
-/// How late an answer may be and still be kept from the wrong question: five time-outs, or twice the longest ever seen.
-pub fn late_max(limit: Duration, slowest: Duration) -> Duration {
-    (limit * LATE_TIMEOUTS).max(slowest * 2)
+/// How late an answer may be and still be kept from the wrong question: five time-outs.
+pub fn late_max(limit: Duration) -> Duration {
+    limit * LATE_TIMEOUTS
 }
 
 /// A question whose answer may come, or come again.
@@ -85,7 +85,8 @@ impl Ghosts {
     pub fn expects(&self, question: Question, now: Instant) -> bool {
         let shape = question.shape();
         self.0.iter().any(|ghost| {
-            (ghost.shape, ghost.first, ghost.count) == (shape, question.first, question.count) && ghost.until > now
+            (ghost.shape, ghost.first, ghost.count) == (shape, question.first, question.count)
+                && ghost.until > now
         })
     }
 
@@ -109,7 +110,9 @@ impl Ghosts {
                 Obstacle::Wrong { until } if !same => Obstacle::Wrong { until: until.max(ghost.until) },
                 Obstacle::Wrong { .. } => obstacle,
                 Obstacle::None | Obstacle::Stale { .. } if !same => Obstacle::Wrong { until: ghost.until },
-                Obstacle::None | Obstacle::Stale { .. } if ghost.doubtful => Obstacle::Stale { sent: ghost.sent },
+                Obstacle::None | Obstacle::Stale { .. } if ghost.doubtful => {
+                    Obstacle::Stale { sent: ghost.sent }
+                }
                 Obstacle::None | Obstacle::Stale { .. } => obstacle,
             };
         }
@@ -120,14 +123,15 @@ impl Ghosts {
     /// was still expected or a second copy of one.
     pub fn recognise(&self, shape: Shape, now: Instant) -> Option<Duration> {
         let known = self.0.iter().filter(|ghost| ghost.shape == shape && ghost.until > now);
-        known.map(|ghost| now.saturating_duration_since(ghost.sent)).max()
+        // The youngest: an older one would make every estimate that is built on it grow.
+        known.map(|ghost| now.saturating_duration_since(ghost.sent)).min()
     }
 
     /// A refusal that nobody just caused: late, if that unit was asked lately.
     pub fn recognise_refusal(&self, unit: u8, function: u8, now: Instant) -> bool {
-        self.0.iter().any(|ghost| {
-            ghost.shape.unit == unit && ghost.shape.function == function && ghost.until > now
-        })
+        self.0
+            .iter()
+            .any(|ghost| ghost.shape.unit == unit && ghost.shape.function == function && ghost.until > now)
     }
 }
 

@@ -35,6 +35,9 @@ const STRAY_MAX: usize = 4;
 const SILENT_MAX: u32 = 3;
 /// Transaction ids back from the last one that are known as ours.
 const RECENT: u16 = 64;
+/// A fresh connection to a serial server is listened to for the time-out of a request, but no longer than this: it may still
+/// hold what came while nobody was connected.
+const LISTEN_MAX: Duration = Duration::from_millis(300);
 /// Silence after bytes that nobody asked for, at least: serial servers and converters deliver in pieces.
 const QUIET_MIN: Duration = Duration::from_millis(10);
 
@@ -202,6 +205,8 @@ pub struct Link {
     last: Option<(Shape, [u8; 2])>,
     slowest: Duration,
     silent: u32,
+    /// Nothing was asked on this connection yet.
+    fresh: bool,
     tally: Tally,
 }
 
@@ -225,6 +230,7 @@ impl Link {
             last: None,
             slowest: Duration::ZERO,
             silent: 0,
+            fresh: false,
             tally: Tally::default(),
         }
     }
@@ -261,6 +267,8 @@ impl Link {
         self.buffer.clear();
         self.last = None;
         self.silent = 0;
+        // Before the very first question nothing can be on its way.
+        self.fresh = self.transaction > 0;
         self.opened_at = self.transaction;
         self.stream = Some(Box::new(stream));
     }
@@ -324,6 +332,9 @@ impl Link {
     }
 
     async fn talk(&mut self, stream: &mut dyn Stream, question: Question) -> Result<Answer, BusError> {
+        if std::mem::take(&mut self.fresh) && self.framing() == Framing::Rtu {
+            self.listen(stream, clock::instant() + self.limit.min(LISTEN_MAX)).await?;
+        }
         self.settle(stream).await?;
         if self.framing() == Framing::Rtu {
             self.clear_the_way(stream, question).await?;
@@ -489,8 +500,7 @@ impl Link {
         self.last = None;
         let asked = clock::instant();
         self.asking = Some((question, asked));
-        let on_the_line = question.request_bytes(Framing::Rtu) + question.answer_bytes(Framing::Rtu);
-        let limit = self.limit + self.character * on_the_line as u32;
+        let limit = self.limit_of(question);
         let written = stream.write_all(&self.request).await;
         let outcome = match written {
             Ok(()) => self.answer(stream, question, asked, limit).await,
@@ -509,14 +519,21 @@ impl Link {
         outcome
     }
 
+    /// How long a question may take: the time-out, and what its bytes and those of its answer take on the line.
+    fn limit_of(&self, question: Question) -> Duration {
+        let on_the_line = question.request_bytes(Framing::Rtu) + question.answer_bytes(Framing::Rtu);
+        self.limit + self.character * on_the_line as u32
+    }
+
     fn remember(&mut self, question: Question, sent: Instant, doubtful: bool) {
+        let limit = self.limit_of(question);
         if self.framing() == Framing::Rtu {
             // What was taken for the answer may have been that to an older asking: then its own is still to come.
             let until = if doubtful || self.ghosts.expects(question, sent) {
-                sent + late_max(self.limit, self.slowest)
+                sent + late_max(limit)
             } else {
-                // A second copy of an answer follows the first.
-                clock::instant() + self.limit
+                // A second copy of an answer follows the first sooner than the slowest answer followed its request.
+                clock::instant() + (self.slowest * 2).clamp(QUIET_MIN * 2, self.limit.max(QUIET_MIN * 2))
             };
             self.ghosts.add(question, sent, until, doubtful);
         }
@@ -609,7 +626,8 @@ impl Link {
                 Found::More => return Ok(None),
                 Found::Junk(why) => {
                     let head = [question.unit.0, question.function.code(), question.shape().bytes];
-                    if self.buffer.starts_with(&head) && self.buffer.len() >= question.answer_bytes(Framing::Rtu)
+                    if self.buffer.starts_with(&head)
+                        && self.buffer.len() >= question.answer_bytes(Framing::Rtu)
                     {
                         return Err(BusError::Malformed(why));
                     }

@@ -83,7 +83,9 @@ impl Trouble {
                 ),
             ),
             Self::Garbled => (
-                format!("总线 {name} 的 {unit} 号设备应答乱码：可能有两台设备同为 {unit} 号；检查 A/B、终端电阻、波特率和校验位{line}"),
+                format!(
+                    "总线 {name} 的 {unit} 号设备应答乱码：可能有两台设备同为 {unit} 号；检查 A/B、终端电阻、波特率和校验位{line}"
+                ),
                 format!(
                     "garbled answers from unit {unit} on bus {name}: two devices with unit id {unit}, or A/B, terminator, speed or parity{line}"
                 ),
@@ -95,7 +97,9 @@ impl Trouble {
                 ),
             ),
             Self::ForeignAnswers => (
-                format!("向总线 {name} 的 {unit} 号设备提问，却收到别的应答：线上可能还有另一个主站，或串口服务器应答过迟"),
+                format!(
+                    "向总线 {name} 的 {unit} 号设备提问，却收到别的应答：线上可能还有另一个主站，或串口服务器应答过迟"
+                ),
                 format!(
                     "asking unit {unit} on bus {name} brings answers of others: another master on the line, or a serial server that is late"
                 ),

@@ -46,7 +46,9 @@ impl Learned {
         let cuts = match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Cuts::default()),
             Ok(found) if found.len() > FILE_MAX => Err("it is too long".to_owned()),
-            Ok(_) => std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| parse(&text)),
+            Ok(_) => {
+                std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| parse(&text))
+            }
             Err(error) => Err(error.to_string()),
         };
         let cuts = cuts.unwrap_or_else(|why| {
@@ -115,7 +117,12 @@ mod tests {
         learned.cuts.add(UnitId(3), FunctionCode::InputRegisters, 12, EngineTime(5));
         learned.store();
         assert_eq!(Learned::at(&path).cuts, learned.cuts);
-        for text in ["", "{}", "{\"learned\":2,\"cuts\":[]}", "{\"learned\":1,\"cuts\":[{\"unit\":1,\"function\":9,\"at\":0,\"until\":0}]}"] {
+        for text in [
+            "",
+            "{}",
+            "{\"learned\":2,\"cuts\":[]}",
+            "{\"learned\":1,\"cuts\":[{\"unit\":1,\"function\":9,\"at\":0,\"until\":0}]}",
+        ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Learned::at(&path).cuts, Cuts::default(), "{text}");
         }

@@ -133,7 +133,8 @@ impl Bus {
     /// Nothing is opened yet. `blocks` are those of this bus.
     pub fn new(plan: BusPlan, blocks: Vec<BlockPlan>, speed: f64, metrics: Metrics) -> Self {
         let jitter = Jitter::Random;
-        let units = blocks.iter().map(|block| (block.unit, Breaker::new(plan.timeout, speed, jitter))).collect();
+        let units =
+            blocks.iter().map(|block| (block.unit, Breaker::new(plan.timeout, speed, jitter))).collect();
         let dial: Arc<dyn Dial> = match plan.line {
             Some(line) if plan.transport.is_serial() => Arc::new(Serial(line)),
             Some(_) | None => Arc::new(Tcp),
@@ -162,10 +163,17 @@ impl Bus {
         let file = data.map(|data| data.join("bus").join(format!("{}.json", plan.name)));
         let mut bus = Self::new(plan, site.blocks_of(slot), speed, metrics);
         bus.streams = site.streams_of(slot);
-        if let Some(file) = file {
-            bus.learned = Learned::at(&file);
+        match file {
+            Some(file) => bus.remembering(&file),
+            None => bus,
         }
-        bus
+    }
+
+    /// Keeps what it learns in a file, and begins with what is there.
+    #[must_use]
+    pub fn remembering(mut self, path: &Path) -> Self {
+        self.learned = Learned::at(path);
+        self
     }
 
     /// Gets its connections in another way than the plan says.
@@ -332,7 +340,11 @@ impl Bus {
 
     fn failed(&self, ix: usize, clock: &Clock, cause: BadCause) -> Answers {
         let points = points(&self.slots[ix].block).into_iter();
-        Answers { at: clock.now(), items: points.map(|point| (point, Answer::Failed(cause))).collect(), frame: None }
+        Answers {
+            at: clock.now(),
+            items: points.map(|point| (point, Answer::Failed(cause))).collect(),
+            frame: None,
+        }
     }
 
     fn answers(&self, ix: usize, clock: &Clock, outcome: &Result<guard::Answer, BusError>) -> Answers {
@@ -375,7 +387,10 @@ impl Bus {
         if !self.units.get(&unit).is_some_and(Breaker::is_open) {
             // It is back: read all of it at once.
             let now = clock.now();
-            self.slots.iter_mut().filter(|slot| slot.block.unit == unit).for_each(|slot| slot.due = slot.due.min(now));
+            self.slots
+                .iter_mut()
+                .filter(|slot| slot.block.unit == unit)
+                .for_each(|slot| slot.due = slot.due.min(now));
         }
     }
 
@@ -463,7 +478,12 @@ impl Bus {
                 if breaker.failed(now) != Change::Opened {
                     return;
                 }
-                tracing::debug!(bus = self.plan.name, unit = id.0, error = crate::chain(error), "only probed");
+                tracing::debug!(
+                    bus = self.plan.name,
+                    unit = id.0,
+                    error = crate::chain(error),
+                    "only probed"
+                );
                 self.board.begin(Some(id), trouble);
                 if self.units.len() > 1 && self.units.values().all(Breaker::is_open) {
                     self.board.begin(None, Trouble::BusSilent);

@@ -233,9 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{
-        Encoding, EncodingKind, LineSettings, Parity, Reach, Transport, Urgency, WordOrder,
-    };
+    use crate::config::{Encoding, EncodingKind, LineSettings, Parity, Reach, Transport, Urgency, WordOrder};
 
     fn bus(transport: Transport, baud: Option<u32>) -> BusPlan {
         BusPlan {
@@ -253,7 +251,13 @@ mod tests {
         let mut points = Vec::new();
         for kind in kinds {
             let encoding = Encoding { kind: *kind, order: WordOrder::Abcd };
-            points.push(BlockPoint { point: PointIx(first + offset), offset, encoding, scale: None, codes: Vec::new() });
+            points.push(BlockPoint {
+                point: PointIx(first + offset),
+                offset,
+                encoding,
+                scale: None,
+                codes: Vec::new(),
+            });
             offset += kind.words();
         }
         BlockPlan {
@@ -295,7 +299,10 @@ mod tests {
         for block in &mut small {
             block.reach.registers = 10;
         }
-        assert_eq!(shown(&requests(&bus(Transport::Tcp, None), &small, &Cuts::default())), [(0, 2), (12, 2), (60, 1)]);
+        assert_eq!(
+            shown(&requests(&bus(Transport::Tcp, None), &small, &Cuts::default())),
+            [(0, 2), (12, 2), (60, 1)]
+        );
     }
 
     #[test]
@@ -329,7 +336,10 @@ mod tests {
         let mut cuts = Cuts::default();
         for _ in 0..16 {
             let all = requests(&tcp, &blocks, &cuts);
-            let bad = all.iter().find(|request| (request.first..request.first + request.count).contains(&5)).unwrap();
+            let bad = all
+                .iter()
+                .find(|request| (request.first..request.first + request.count).contains(&5))
+                .unwrap();
             let Some(at) = cut(bad) else { break };
             cuts.add(UnitId(1), FunctionCode::HoldingRegisters, at, EngineTime(0));
         }

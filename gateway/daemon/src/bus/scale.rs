@@ -188,9 +188,10 @@ impl Scale {
         loop {
             let step = (clock::instant() + Duration::from_millis(100)).min(end);
             self.listen(&stream, step).await;
-            let settled = stream.points.iter().all(|(_, field)| {
-                matches!(self.heard.answer(*field, SILENT_MAX), Answer::Raw(_))
-            });
+            let settled = stream
+                .points
+                .iter()
+                .all(|(_, field)| matches!(self.heard.answer(*field, SILENT_MAX), Answer::Raw(_)));
             if settled || clock::instant() >= end {
                 break;
             }

@@ -211,7 +211,11 @@ mod tests {
         ] {
             check(WeighingFormat::YaohuaTf0, &hex(bytes), &[(Kind::Shown, raw)]);
         }
-        check(WeighingFormat::Equals, b"=4.32100=5.0000-=", &[(Kind::Shown, dec(1234, -1)), (Kind::Shown, dec(-5, -1))]);
+        check(
+            WeighingFormat::Equals,
+            b"=4.32100=5.0000-=",
+            &[(Kind::Shown, dec(1234, -1)), (Kind::Shown, dec(-5, -1))],
+        );
         check(
             WeighingFormat::YaohuaAscii,
             b"ww000.000kg\r\nwn-0000.1kg\r\nwt000.000kg",
@@ -237,7 +241,10 @@ mod tests {
         let mut steady = Steadiness::default();
         let mut take = |mantissa| steady.take(dec(mantissa, -2), 1);
         assert_eq!([take(100), take(101), take(100)], [false, false, true]);
-        assert_eq!([take(101), take(102), take(103), take(104), take(105)], [true, false, false, false, false]);
+        assert_eq!(
+            [take(101), take(102), take(103), take(104), take(105)],
+            [true, false, false, false, false]
+        );
         assert!(!steady.take(dec(10, -1), 1), "another place of the point");
     }
 

@@ -278,7 +278,8 @@ impl<'f, 'l> Reader<'f, 'l> {
         let bus = table.need::<String>("bus").and_then(|name| self.bus(&name));
         // An indicator that sends by itself has no unit id.
         let weighing = bus.is_some_and(|bus| self.weighing.contains(&bus));
-        let unit = (!weighing).then(|| table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit))).flatten();
+        let unit =
+            (!weighing).then(|| table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit))).flatten();
         let every = head::duration(&table, "every", EVERY_DEFAULT, EVERY_MIN, EVERY_MAX);
         let priority = table.get::<String>("priority").and_then(|word| urgency(file, &word));
         let part = self.part(&table);

@@ -57,9 +57,8 @@ const MQTTS_PORT: u16 = 8883;
 /// Reads it; no head after something essential was said to be missing.
 pub(super) fn read(root: &Table<'_>) -> (Common, Option<Head>) {
     let (names, buses) = buses(root);
-    let is_weighing = |name: &String| {
-        buses.iter().any(|bus: &BusPlan| bus.name == *name && bus.transport.is_weighing())
-    };
+    let is_weighing =
+        |name: &String| buses.iter().any(|bus: &BusPlan| bus.name == *name && bus.transport.is_weighing());
     let weighing = (0..names.len()).filter(|&slot| is_weighing(&names[slot])).collect();
     let common = Common { buses: names, weighing, settings: settings(root) };
     (common, head(root, buses))
@@ -334,7 +333,10 @@ fn buses(root: &Table<'_>) -> (Vec<String>, Vec<BusPlan>) {
 fn same_endpoint(a: &BusPlan, b: &BusPlan) -> bool {
     let resolved = |bus: &BusPlan| std::fs::canonicalize(&bus.address).ok();
     a.address.eq_ignore_ascii_case(&b.address)
-        || (a.transport.is_serial() && b.transport.is_serial() && resolved(a).is_some() && resolved(a) == resolved(b))
+        || (a.transport.is_serial()
+            && b.transport.is_serial()
+            && resolved(a).is_some()
+            && resolved(a) == resolved(b))
 }
 
 /// Name of the broker among the buses.

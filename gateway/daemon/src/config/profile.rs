@@ -217,7 +217,11 @@ pub(super) fn reach(table: &Table<'_>, default: Reach) -> Reach {
     if let Some(registers) = &registers
         && !(1..=most).contains(&registers.value)
     {
-        table.file().error(registers.span.clone(), format!("one request asks for 1 to {most} registers"), None);
+        table.file().error(
+            registers.span.clone(),
+            format!("one request asks for 1 to {most} registers"),
+            None,
+        );
     }
     let registers = registers.map_or(default.registers, |at| at.value.clamp(1, most) as u16);
     Reach { registers, holes }
@@ -348,7 +352,8 @@ fn register(table: &Table<'_>, shift: u16) -> Option<Register> {
         Some(scale) => {
             let ((other, at, by), divisor) = scale?;
             if other != function || !integer || !by.kind.is_integer() {
-                let what = "the register that scales is an integer of the same table, and so is what it scales";
+                let what =
+                    "the register that scales is an integer of the same table, and so is what it scales";
                 file.error(table.key_span("scale"), what, None);
                 return None;
             }
@@ -593,12 +598,44 @@ mod tests {
     #[test]
     fn types_are_read_as_they_are_shown() {
         for text in [
-            "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit", "bit 0", "bit 15", "bits 0-2", "bits 4-15",
-            "u8 high", "u8 low", "i8 high", "i8 low", "bcd 4", "bcd 16", "ascii 2", "ascii 32",
+            "u16",
+            "i16",
+            "u32",
+            "i32",
+            "u64",
+            "i64",
+            "f32",
+            "f64",
+            "bit",
+            "bit 0",
+            "bit 15",
+            "bits 0-2",
+            "bits 4-15",
+            "u8 high",
+            "u8 low",
+            "i8 high",
+            "i8 low",
+            "bcd 4",
+            "bcd 16",
+            "ascii 2",
+            "ascii 32",
         ] {
             assert_eq!(encoding_kind(text).map(|kind| kind.to_string()).as_deref(), Some(text));
         }
-        for text in ["", "u8", "u16 high", "bit 16", "bits 2-2", "bits 3-1", "bits 0-16", "bcd 3", "bcd 20", "ascii 7", "ascii 34", "bcd 0"] {
+        for text in [
+            "",
+            "u8",
+            "u16 high",
+            "bit 16",
+            "bits 2-2",
+            "bits 3-1",
+            "bits 0-16",
+            "bcd 3",
+            "bcd 20",
+            "ascii 7",
+            "ascii 34",
+            "bcd 0",
+        ] {
             assert_eq!(encoding_kind(text), None, "{text}");
         }
     }

@@ -4,11 +4,12 @@
 //! (number × 1,000 + n), so that each word of each answer tells where it comes from. Time is virtual.
 //!
 //! What the peer keeps to, as the guard says it must: no answer comes later than four time-outs after its request (the guard
-//! allows five), a second copy within one time-out of the first, and what damages a checksummed frame is a burst of at most 16
+//! allows five), a second copy follows the first no later than the first followed the request, and what damages a checksummed frame is a burst of at most 16
 //! bits, which CRC-16 always finds. TCP does not damage bytes.
 //!
 //! `NONSITE_FAULTS` says how many (20,000), `NONSITE_SEED` which; `cargo xtask long faults` runs a million.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -70,6 +71,27 @@ impl Dice {
     }
 }
 
+thread_local! {
+    /// What happened last, for whoever has to understand a failure.
+    static STORY: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Lines of a story.
+const STORY_MAX: usize = 60;
+
+fn tell(line: impl FnOnce() -> String) {
+    STORY.with_borrow_mut(|story| {
+        if story.len() == STORY_MAX {
+            story.pop_front();
+        }
+        story.push_back(line());
+    });
+}
+
+fn story() -> String {
+    STORY.with_borrow(|story| story.iter().map(|line| format!("\n  {line}")).collect())
+}
+
 fn checksum(bytes: &[u8]) -> [u8; 2] {
     let mut sum = 0xFFFF_u16;
     for byte in bytes {
@@ -91,6 +113,7 @@ struct Peer {
     /// The last request's answer: when asked, when given (if it was), and its bytes.
     last: Option<(Instant, Option<Instant>, Vec<u8>)>,
     n: u16,
+    began: Instant,
     faulted: mpsc::UnboundedSender<&'static str>,
 }
 
@@ -134,6 +157,7 @@ impl Peer {
                 biased;
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     let (_, bytes) = self.later.remove(0);
+                    tell(|| format!("{:?} says {bytes:?}", self.began.elapsed()));
                     if line.write_all(&bytes).await.is_err() {
                         return;
                     }
@@ -174,10 +198,10 @@ impl Peer {
                 "late"
             }
             1 => {
-                let again = soon + self.dice.micros(0, 90);
+                let again = soon + (soon - now).mul_f64(self.dice.below(1000) as f64 / 1000.0);
                 self.later.push((soon, right.clone()));
                 self.later.push((again, right.clone()));
-                given = Some(again);
+                given = Some(soon);
                 "twice"
             }
             2 => {
@@ -205,12 +229,13 @@ impl Peer {
             }
             5 => {
                 // The line is one behind: the answer before this one, if it is not too old.
+                let at = now + Duration::from_millis(1);
                 let fresh = previous.as_ref().filter(|(asked, given, _)| match given {
-                    None => now < *asked + LATE,
-                    Some(given) => soon < *given + Duration::from_millis(90),
+                    Some(given) if *given < *asked + LIMIT => at < *given + (*given - *asked),
+                    Some(_) | None => at < *asked + LATE,
                 });
                 if let Some((_, _, bytes)) = fresh {
-                    self.later.push((now + Duration::from_millis(1), bytes.clone()));
+                    self.later.push((at, bytes.clone()));
                 }
                 "previous answer"
             }
@@ -235,6 +260,13 @@ impl Peer {
             }
         };
         self.last = Some((now, given, right));
+        tell(|| {
+            format!(
+                "{:?} asked {unit} {first} ×{count}: {name}, given {:?}",
+                self.began.elapsed(),
+                given.map(|at| at - self.began)
+            )
+        });
         if !name.is_empty() {
             // Nobody counts any more when the test is over.
             self.faulted.send(name).ok();
@@ -302,6 +334,7 @@ impl Run {
             later: Vec::new(),
             last: None,
             n: 0,
+            began: Instant::now(),
             faulted: told,
         };
         tokio::spawn(peer.run());
@@ -330,12 +363,28 @@ impl Run {
                 link.attach(self.dial());
             }
             let question = question(&mut self.dice);
-            if let Ok(answer) = link.ask(question).await {
+            let asked = link.ask(question).await;
+            tell(|| {
+                format!(
+                    "asked for {} {} ×{}: {:?}",
+                    question.unit.0,
+                    question.first,
+                    question.count,
+                    asked.as_ref().map(|a| &a.words)
+                )
+            });
+            if let Ok(answer) = asked {
                 let wrong = wrong(question, &answer.words);
                 assert_eq!(
-                    wrong, 0,
-                    "{:?}, seed {}: {question:?} got {:?} after {} good answers and {:?}; add the seed to KEPT",
-                    self.transport, self.seed, answer.words, self.good, self.faults
+                    wrong,
+                    0,
+                    "{:?}, seed {}: {question:?} got {:?} after {} good answers and {:?}; add the seed to KEPT{}",
+                    self.transport,
+                    self.seed,
+                    answer.words,
+                    self.good,
+                    self.faults,
+                    story()
                 );
                 self.good += 1;
             }
@@ -344,7 +393,10 @@ impl Run {
                 sleep(self.dice.micros(0, 150)).await;
             }
         }
-        println!("{:?}: {} good answers, {late} late ones kept out, faults {:?}", self.transport, self.good, self.faults);
+        println!(
+            "{:?}: {} good answers, {late} late ones kept out, faults {:?}",
+            self.transport, self.good, self.faults
+        );
         assert!(self.good > count / 4, "{} good answers", self.good);
         assert!(late > count / 100, "{late} late answers were met");
         assert!(self.faults.len() == 10, "{:?}", self.faults);
@@ -396,7 +448,9 @@ fn virtual_time<F: Future>(run: impl FnOnce() -> F) -> F::Output {
 }
 
 fn number_of(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 fn faults_never_put_a_value_in_a_wrong_point(transport: Transport) {

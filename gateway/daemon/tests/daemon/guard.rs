@@ -47,7 +47,7 @@ async fn ask(
 }
 
 /// Modbus over RTU: unit, function, data, CRC.
-fn rtu(body: &[u8]) -> Vec<u8> {
+pub(crate) fn rtu(body: &[u8]) -> Vec<u8> {
     let mut crc = 0xFFFF_u16;
     for byte in body {
         crc ^= u16::from(*byte);

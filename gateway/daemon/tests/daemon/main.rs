@@ -10,3 +10,4 @@ mod journal;
 mod recorder;
 mod rig;
 mod running;
+mod serial;
