@@ -65,6 +65,11 @@ impl Breaker {
         self.jitter = jitter;
     }
 
+    /// Did it ever answer?
+    pub fn was_heard(&self) -> bool {
+        self.slowest.is_some()
+    }
+
     /// Only probed?
     pub fn is_open(&self) -> bool {
         self.open.is_some()

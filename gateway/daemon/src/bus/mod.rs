@@ -251,6 +251,8 @@ impl Bus {
             let scale = scale::Scale::new(self.plan, self.streams, self.dial, self.jitter, self.metrics);
             return scale.once(clock).await;
         }
+        // Nothing is learned in one round: what may be refused is not asked for.
+        self.blocks.iter_mut().for_each(|block| block.reach.holes = false);
         self.replan(clock.now());
         let mut all = Vec::new();
         for slot in 0..self.slots.len() {
@@ -475,17 +477,17 @@ impl Bus {
             }
             Err(error) => {
                 let Some(trouble) = Trouble::of(error) else { return };
-                if breaker.failed(now) != Change::Opened {
+                let change = breaker.failed(now);
+                if !breaker.is_open() || self.dead_probe_at.is_some() {
                     return;
                 }
-                tracing::debug!(
-                    bus = self.plan.name,
-                    unit = id.0,
-                    error = crate::chain(error),
-                    "only probed"
-                );
                 self.board.begin(Some(id), trouble);
-                if self.units.len() > 1 && self.units.values().all(Breaker::is_open) {
+                if change == Change::Opened
+                    && self.units.len() > 1
+                    && self.units.values().all(Breaker::is_open)
+                {
+                    // One trouble; what is wrong with each device shows when the bus is back.
+                    self.units.keys().for_each(|unit| self.board.fold(*unit));
                     self.board.begin(None, Trouble::BusSilent);
                     self.dead_probe_at = Some(now + DEAD_BUS_PROBE);
                 }
@@ -505,8 +507,7 @@ impl Bus {
     fn learn(&mut self, ix: usize, outcome: &Result<guard::Answer, BusError>, clock: &Clock) {
         let now = clock.now();
         let unit = self.slots[ix].block.unit;
-        let alive = self.slots.iter().any(|slot| slot.block.unit == unit && slot.good)
-            || !self.units.get(&unit).is_none_or(Breaker::is_open);
+        let heard = self.units.get(&unit).is_some_and(Breaker::was_heard);
         let slot = &mut self.slots[ix];
         match outcome {
             Ok(_) => {
@@ -527,7 +528,7 @@ impl Bus {
                 }
             }
             // Some devices meet a hole with silence.
-            Err(BusError::Timeout { .. }) if !slot.good && alive && planner::unused(&slot.block) > 0 => {
+            Err(BusError::Timeout { .. }) if !slot.good && heard && planner::unused(&slot.block) > 0 => {
                 slot.silent += 1;
                 if slot.silent < REFUSED_NEW {
                     return;

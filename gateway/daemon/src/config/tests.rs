@@ -288,6 +288,18 @@ fn a_plan_that_does_not_fit_says_what_would_make_it_fit() {
 }
 
 #[test]
+fn serial_lines_load() {
+    let site = example("serial.toml");
+    assert_eq!(site.warnings, []);
+    let lines: Vec<_> = site.buses.iter().map(|bus| bus.line.map(|line| line.to_string())).collect();
+    let shown = |text: &str| Some(text.to_owned());
+    assert_eq!(lines, [shown("9600 baud 8N1"), shown("19200 baud 8N1"), shown("9600 baud 8N1")]);
+    let meter = &site.blocks[1];
+    assert_eq!((meter.priority, meter.reach), (Urgency::Low, Reach { registers: 40, holes: true }));
+    assert_eq!(site.streams.len(), 1);
+}
+
+#[test]
 fn one_endpoint_has_one_bus() {
     let twice = format!(
         "{}[[bus]]\nname = \"again\"\ntransport = \"rtu\"\naddress = \"/dev/ttyUSB7\"\nbaud = 9600\n",
