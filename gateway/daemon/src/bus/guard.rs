@@ -207,6 +207,9 @@ pub struct Link {
     silent: u32,
     /// Nothing was asked on this connection yet.
     fresh: bool,
+    /// What was taken for an answer may have been that to an older asking of the same question: what its own brings, be it of
+    /// another unit, is to come while nobody is asked.
+    silent_until: Option<Instant>,
     tally: Tally,
 }
 
@@ -231,6 +234,7 @@ impl Link {
             slowest: Duration::ZERO,
             silent: 0,
             fresh: false,
+            silent_until: None,
             tally: Tally::default(),
         }
     }
@@ -336,6 +340,10 @@ impl Link {
             self.listen(stream, clock::instant() + self.limit.min(LISTEN_MAX)).await?;
         }
         self.settle(stream).await?;
+        if let Some(until) = self.silent_until.take() {
+            self.listen(stream, until).await?;
+            self.settle(stream).await?;
+        }
         if self.framing() == Framing::Rtu {
             self.clear_the_way(stream, question).await?;
         }
@@ -507,7 +515,11 @@ impl Link {
             Err(error) => Err(BusError::Broken(error)),
         };
         self.asking = None;
-        self.heard_at = Some(clock::instant());
+        let now = clock::instant();
+        self.heard_at = Some(now);
+        if framing == Framing::Rtu && outcome.is_ok() && self.ghosts.expects(question, asked) {
+            self.silent_until = Some(now + self.slowest + self.silence);
+        }
         match &outcome {
             Ok(answer) => {
                 self.slowest = self.slowest.max(answer.answered.saturating_duration_since(asked));
