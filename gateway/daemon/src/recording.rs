@@ -71,7 +71,10 @@ pub fn begin(
     let bus = |bus: &BusPlan| {
         let transport = match bus.transport {
             Transport::Tcp => "tcp",
-            Transport::RtuOverTcp => "rtu-over-tcp",
+            // A serial line's frames are the same; an indicator speaks unasked on it.
+            Transport::RtuOverTcp | Transport::Rtu | Transport::Weighing | Transport::WeighingOverTcp => {
+                "rtu-over-tcp"
+            }
         };
         json!({ "name": bus.name, "transport": transport })
     };

@@ -6,7 +6,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,7 +19,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::bus::dial::Tcp;
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
 use crate::metrics::Metrics;
@@ -118,11 +116,10 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
                 .recorded(tape.clone());
         parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
     }
-    for (slot, plan) in site.buses.iter().enumerate() {
-        let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-        let mut bus = Bus::new(plan.clone(), blocks, wall.speed(), metrics.clone());
+    for slot in 0..site.buses.len() {
+        let mut bus = Bus::of(&site, slot, wall.speed(), metrics.clone(), Some(data.root()));
         if let Some(tape) = &tape {
-            bus = bus.dialing(tape.dial(&plan.name, Arc::new(Tcp)));
+            bus = bus.dialing_through(|dial| tape.dial(&site.buses[slot].name, dial));
         }
         parts.spawn("a bus", bus.run(clock.clone(), doors.inputs.clone(), parts.stop.clone()));
     }

@@ -1,7 +1,6 @@
 //! `gateway commission`: devices get their unit ids, names and places, one at a time.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,10 +8,9 @@ use clap::Args;
 use gateway_rules::did_you_mean;
 
 use super::{Ended, GOOD, USAGE, say};
-use crate::bus::dial::Tcp;
 use crate::clock::Wall;
 use crate::commission::dialogue::Dialogue;
-use crate::commission::drive::Bench;
+use crate::commission::drive::{Bench, dial, is_serial};
 use crate::commission::line::Framing;
 use crate::commission::sheet;
 use crate::config::{Card, CardSettings, cards};
@@ -20,7 +18,7 @@ use crate::config::{Card, CardSettings, cards};
 /// What is asked of it.
 #[derive(Args)]
 pub(super) struct Commission {
-    /// Where the line is: `host:port` of a Modbus TCP gateway or serial server.
+    /// Where the line is: `host:port` of a Modbus TCP gateway or serial server, or a serial port (`/dev/ttyUSB0`).
     address: String,
     /// Profile of the instruments.
     #[arg(long)]
@@ -28,6 +26,9 @@ pub(super) struct Commission {
     /// The line carries RTU frames (a serial server); without it Modbus TCP.
     #[arg(long)]
     rtu: bool,
+    /// Speed of a serial port as it is now, bit/s, 8N1.
+    #[arg(long, default_value_t = 9_600)]
+    speed: u32,
     /// Name of the bus in the site file.
     #[arg(long, default_value = "bus-1")]
     bus: String,
@@ -57,9 +58,9 @@ pub(super) fn commission(asked: Commission) -> Ended {
         }
     };
     let bench = Bench {
-        dial: Arc::new(Tcp),
+        dial: dial(&asked.address, asked.speed),
+        framing: if asked.rtu || is_serial(&asked.address) { Framing::Rtu } else { Framing::Tcp },
         address: asked.address,
-        framing: if asked.rtu { Framing::Rtu } else { Framing::Tcp },
         wait: Duration::from_millis(asked.wait),
         all_ids: asked.all_ids,
         card: card.clone(),

@@ -7,6 +7,7 @@ mod commission;
 mod export;
 mod fsck;
 mod journal;
+pub mod plan;
 mod probe;
 mod rerun;
 mod table;
@@ -61,6 +62,9 @@ enum Command {
     Plan {
         /// The site file.
         site: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Runs the gateway.
     Run {
@@ -214,7 +218,7 @@ pub fn main() -> ExitCode {
     log(matches!(&cli.command, Command::Run { json: true, .. }));
     let ended = match cli.command {
         Command::Check { site } => check(&site),
-        Command::Plan { site } => plan(&site),
+        Command::Plan { site, json } => plan::plan(&site, json),
         Command::Run { site, overrides, demo_clock, history, record, record_mib, .. } => {
             let record = record.map(|path| (path, record_mib << 20));
             run_site(&site, overrides, demo_clock.as_deref(), history, record)
@@ -261,9 +265,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Talk goes to stderr; `RUST_LOG` chooses how much.
 fn log(json: bool) {
     let filter = EnvFilter::try_from_default_env()
-        // A broken frame is counted and said by the guard; the library would repeat it for each byte. What strangers do
-        // at the broker's door is counted and said sparingly by its gate.
-        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=error,rustls=error,rumqttc=warn,tokio_modbus=off"));
+        // What strangers do at the broker's door is counted and said sparingly by its gate.
+        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=error,rustls=error,rumqttc=warn"));
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         logger.json().init();
@@ -308,16 +311,6 @@ fn check(path: &Path) -> Ended {
         site.mqtt.len()
     ))?;
     Ok(GOOD)
-}
-
-fn plan(path: &Path) -> Ended {
-    match load(path) {
-        Ok(site) => {
-            say(&config::print_plan(&site).trim_end())?;
-            Ok(GOOD)
-        }
-        Err(status) => Ok(status),
-    }
 }
 
 fn data_dir(site: &Path, asked: Option<PathBuf>) -> PathBuf {
@@ -396,9 +389,8 @@ fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
     let clock = Clock::start(Wall::system(), EngineTime(0));
     let all = runtime()?.block_on(async {
         let mut all = Vec::new();
-        for (slot, plan) in site.buses.iter().enumerate() {
-            let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-            all.extend(Bus::new(plan.clone(), blocks, 1.0, Metrics::default()).once(&clock).await);
+        for slot in 0..site.buses.len() {
+            all.extend(Bus::of(&site, slot, 1.0, Metrics::default(), None).once(&clock).await);
         }
         all
     });

@@ -7,9 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{Ended, GOOD, USAGE, WRONG, say};
-use crate::bus::dial::{Dial as _, Tcp};
 use crate::commission::detective::{self, Fit, Samples};
-use crate::commission::drive::words;
+use crate::commission::drive::{dial, is_serial, words};
 use crate::commission::line::{Framing, Heard, Line};
 use crate::config::{Card, CardField, FunctionCode, cards, place};
 
@@ -23,8 +22,11 @@ const NOBODY: [u8; 2] = [0x0A, 0x0B];
 /// What is asked of it.
 #[derive(Args)]
 pub(super) struct Probe {
-    /// `host:port` of a device, Modbus TCP gateway or serial server.
+    /// `host:port` of a device, Modbus TCP gateway or serial server, or a serial port (`/dev/ttyUSB0`).
     address: String,
+    /// Speed of a serial port, bit/s, 8N1.
+    #[arg(long, default_value_t = 9_600)]
+    speed: u32,
     /// Unit ids to look at: `1-32`, `5`.
     #[arg(long, default_value = "1-32", value_parser = range)]
     units: (u8, u8),
@@ -68,6 +70,7 @@ pub(super) fn probe(asked: &Probe) -> Ended {
         };
         let transport = match framing {
             Framing::Tcp => "tcp",
+            Framing::Rtu if is_serial(&asked.address) => "rtu",
             Framing::Rtu => "rtu-over-tcp",
         };
         say(&format_args!(
@@ -89,13 +92,18 @@ pub(super) fn probe(asked: &Probe) -> Ended {
 }
 
 async fn open(asked: &Probe, framing: Framing) -> anyhow::Result<Line> {
-    let stream = Tcp.dial(&asked.address).await.with_context(|| format!("connect to {}", asked.address))?;
+    let stream = dial(&asked.address, asked.speed)
+        .dial(&asked.address)
+        .await
+        .with_context(|| format!("connect to {}", asked.address))?;
     Ok(Line::new(stream, framing, Duration::from_millis(asked.wait)))
 }
 
 /// The framing in which somebody answers, and who does.
 async fn find(asked: &Probe) -> anyhow::Result<Option<(Framing, Vec<u8>)>> {
-    for framing in [Framing::Tcp, Framing::Rtu] {
+    let framings = [Framing::Tcp, Framing::Rtu];
+    // On a serial port there is one framing only.
+    for framing in framings.into_iter().skip(usize::from(is_serial(&asked.address))) {
         let mut line = open(asked, framing).await?;
         let mut live = Vec::new();
         let mut heard_of = false;

@@ -46,8 +46,11 @@ pub fn decode(words: &[u16], kind: &str, order: &str) -> Option<f64> {
     if let Some(bit) = kind.strip_prefix("bit ") {
         return Some(f64::from(words.first()? >> bit.parse::<u32>().ok().filter(|bit| *bit < 16)? & 1));
     }
-    let count = KINDS.iter().find(|(name, _)| *name == kind).map_or(1, |(_, count)| *count);
-    let words = words.get(..count)?;
+    if kind == "bit" {
+        return words.first().map(|word| f64::from(u8::from(*word != 0)));
+    }
+    let (_, count) = KINDS.iter().find(|(name, _)| *name == kind)?;
+    let words = words.get(..*count)?;
     let bytes: Vec<u8> = match order {
         "CDAB" => words.iter().rev().flat_map(|word| word.to_be_bytes()).collect(),
         "BADC" => words.iter().flat_map(|word| word.to_le_bytes()).collect(),
@@ -60,7 +63,7 @@ pub fn decode(words: &[u16], kind: &str, order: &str) -> Option<f64> {
         "i32" => f64::from(number as u32 as i32),
         "f32" => f64::from(f32::from_bits(number as u32)),
         "f64" => f64::from_bits(number),
-        // u16, u32, u64, bit
+        // u16, u32, u64
         _ => number as f64,
     };
     value.is_finite().then_some(value)
@@ -215,7 +218,7 @@ pub struct Fit {
 /// The value of a field in the words at its place; `None`: no probe, or not a value it can have.
 pub fn plausible(field: &CardField, words: &[u16]) -> Option<f64> {
     let raw = decode(words, &field.kind, field.order)?;
-    let value = raw * field.gain;
+    let value = raw * field.gain + field.offset;
     let sentinel = field.sentinels.iter().any(|sentinel| *sentinel as f64 == raw);
     let within = field.span.is_none_or(|(low, high)| (low..=high).contains(&value));
     // Nine digits: 0.1 × 3 is 0.3 for a person.

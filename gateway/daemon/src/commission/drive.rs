@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use super::detective;
 use super::dialogue::{Act, Dialogue, Event, Found, Value};
 use super::line::{Framing, Heard, Line};
-use crate::bus::dial::Dial;
-use crate::config::{Card, CardSettings, FunctionCode};
+use crate::bus::dial::{Dial, Serial, Tcp};
+use crate::config::{Card, CardSettings, FunctionCode, LineSettings, Parity};
 
 /// Exceptions by which a gateway says that nobody is behind it.
 const NOBODY: [u8; 2] = [0x0A, 0x0B];
@@ -174,6 +174,20 @@ impl Bench {
             }
         }
         Ok(values)
+    }
+}
+
+/// A serial port, not a host.
+pub(crate) fn is_serial(address: &str) -> bool {
+    address.starts_with('/')
+}
+
+/// How to get at a line: a serial port with 8N1 at this speed, else TCP.
+pub(crate) fn dial(address: &str, baud: u32) -> Arc<dyn Dial> {
+    if is_serial(address) {
+        Arc::new(Serial(LineSettings { baud, parity: Parity::None, stop_bits: 1 }))
+    } else {
+        Arc::new(Tcp)
     }
 }
 

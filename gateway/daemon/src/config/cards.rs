@@ -38,8 +38,10 @@ pub struct CardField {
     pub kind: String,
     /// `ABCD`, `CDAB`, `BADC`, `DCBA`.
     pub order: &'static str,
-    /// `raw × gain`.
+    /// `raw × gain + offset`.
     pub gain: f64,
+    /// See `gain`.
+    pub offset: f64,
     /// After scaling.
     pub unit: Unit,
     /// What it can measure.
@@ -78,6 +80,7 @@ fn card(profile: profile::Profile) -> Option<Card> {
             kind: field.place.encoding.kind.to_string(),
             order: field.place.encoding.order.name(),
             gain: field.gain,
+            offset: field.offset,
             unit: field.unit,
             span: field.span,
             sentinels: field.sentinels.clone(),

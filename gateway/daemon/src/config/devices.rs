@@ -21,13 +21,14 @@ use super::mapping::{Carrier, MqttPlan};
 use super::points::{HEARTBEAT_MS, Making, find};
 use super::profile::{self, DECIMALS_MAX, Form, Profile};
 use super::profile_mqtt;
-use super::site::{BlockPlan, EncodingKind, UnitId};
+use super::site::{BlockPlan, Reach, StreamPlan, UnitId, Urgency};
 
 /// What the devices amount to.
 #[derive(Debug, Default)]
 pub(super) struct Devices {
     pub(super) plan: Plan,
     pub(super) blocks: Vec<BlockPlan>,
+    pub(super) streams: Vec<StreamPlan>,
     pub(super) mqtt: Vec<MqttPlan>,
     pub(super) packs: Vec<Source>,
     pub(super) left_out: Vec<(String, String, String)>,
@@ -59,6 +60,7 @@ pub(super) fn read<'f>(
         library,
         settings,
         claims: Vec::new(),
+        weighing: &common.weighing,
         used: Vec::new(),
         watched: Vec::new(),
         deadbands: Vec::new(),
@@ -91,6 +93,8 @@ pub(super) struct Reader<'f, 'l> {
     library: &'l Library,
     settings: &'l Settings,
     claims: Vec<Claim>,
+    /// Buses on which an indicator sends.
+    pub(super) weighing: &'l [usize],
     /// Packs in use; their place is their slot.
     used: Vec<&'l Pack>,
     /// Devices with rules, and their bus.
@@ -299,22 +303,35 @@ impl<'f, 'l> Reader<'f, 'l> {
     fn read_part(&mut self, table: Table<'f>, draft: &mut Draft) -> Option<usize> {
         let file = self.file;
         let bus = table.need::<String>("bus").and_then(|name| self.bus(&name));
-        let unit = table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit));
+        // An indicator that sends by itself has no unit id.
+        let weighing = bus.is_some_and(|bus| self.weighing.contains(&bus));
+        let unit =
+            (!weighing).then(|| table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit))).flatten();
         let every = head::duration(&table, "every", EVERY_DEFAULT, EVERY_MIN, EVERY_MAX);
+        let priority = table.get::<String>("priority").and_then(|word| urgency(file, &word));
         let part = self.part(&table, &draft.kind);
+        let own = part.as_ref().map_or(Reach::PROTOCOL, |part| part.profile.reach);
+        let reach = profile::reach(&table, own);
         table.finish();
         let part = part?;
-        let Form::Modbus(fields) = &part.profile.form else {
-            file.error(
-                part.span,
-                format!("`{}` speaks MQTT", part.profile.name),
-                Some("write it as [[device.mqtt]]".into()),
-            );
-            return bus;
+        let fields = match &part.profile.form {
+            Form::Modbus(fields) => fields,
+            Form::Weighing(format, fields) => {
+                self.weighing_part(draft, &part, bus, every, (*format, fields));
+                return bus;
+            }
+            Form::Json(..) | Form::Milesight(..) | Form::Feed(_) => {
+                file.error(
+                    part.span,
+                    format!("`{}` speaks MQTT", part.profile.name),
+                    Some("write it as [[device.mqtt]]".into()),
+                );
+                return bus;
+            }
         };
         for (point, target) in &part.map {
             let Some(field) = find(file, fields, target) else { continue };
-            let register = field.place;
+            let register = &field.place;
             let bus_name = bus.map_or("", |bus| self.out.plan.buses[bus].as_str());
             let making = Making {
                 unit: part
@@ -322,11 +339,12 @@ impl<'f, 'l> Reader<'f, 'l> {
                     .filter(|unit| unit.dimension() == field.unit.dimension())
                     .unwrap_or(field.unit),
                 gain: field.gain / 10_f64.powi(if field.unit == Unit::Truth { 0 } else { part.decimals }),
+                offset: field.offset,
                 invert: field.invert,
                 span: field.span,
                 sentinels: &field.sentinels,
                 deadband: field.deadband,
-                counts: !matches!(register.encoding.kind, EncodingKind::F32 | EncodingKind::F64),
+                counts: register.encoding.kind.is_integer() && register.scale.is_none(),
                 source: describe(bus_name, unit, register),
                 every_ms: every.as_millis() as i64,
                 // A poll that fails says so at once; only an unmoved value ages, until its heartbeat and three polls.
@@ -334,7 +352,9 @@ impl<'f, 'l> Reader<'f, 'l> {
             };
             let slot = self.point(draft, point, making, &part);
             if let (Some(slot), Some(bus), Some(unit)) = (slot, bus, unit) {
-                self.claims.push(Claim { bus, unit, every, register, point: slot });
+                let priority = priority.unwrap_or(Urgency::Normal);
+                let register = register.clone();
+                self.claims.push(Claim { bus, unit, every, priority, reach, register, point: slot });
             }
         }
         bus
@@ -438,6 +458,18 @@ fn check_settings(file: &File<'_>, settings: &Settings, packs: &[&Pack]) {
     }
 }
 
+/// `priority = "low"`: may wait a period when the bus is short of time.
+fn urgency(file: &File<'_>, word: &At<String>) -> Option<Urgency> {
+    match word.value.as_str() {
+        "normal" => Some(Urgency::Normal),
+        "low" => Some(Urgency::Low),
+        _ => {
+            file.error(word.span.clone(), "not a priority", Some("normal or low".into()));
+            None
+        }
+    }
+}
+
 fn unit_id(file: &File<'_>, unit: &At<i64>) -> Option<UnitId> {
     let id = u8::try_from(unit.value).ok().filter(|id| (1..=247).contains(id));
     if id.is_none() {
@@ -447,7 +479,7 @@ fn unit_id(file: &File<'_>, unit: &At<i64>) -> Option<UnitId> {
 }
 
 /// `modules/1 input 0x0000 i16`
-fn describe(bus: &str, unit: Option<UnitId>, register: profile::Register) -> String {
+fn describe(bus: &str, unit: Option<UnitId>, register: &profile::Register) -> String {
     let unit = unit.map_or(0, |unit| unit.0);
     format!(
         "{bus}/{unit} {} 0x{:04X} {}",

@@ -10,7 +10,7 @@ use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_
 use super::broker::{self, Broker};
 use super::checks;
 use super::devices::Devices;
-use super::site::{BusPlan, CenterPlan, JournalPlan, PagePlan, Site, Transport};
+use super::site::{BusPlan, CenterPlan, JournalPlan, LineSettings, PagePlan, Parity, Site, Transport};
 
 /// Everything but the devices.
 pub(super) struct Head {
@@ -29,6 +29,8 @@ pub(super) struct Head {
 pub(super) struct Common {
     /// Names of the buses as written, in order; a bus that was refused has its name here all the same.
     pub(super) buses: Vec<String>,
+    /// Slots of those on which a weighing indicator sends by itself.
+    pub(super) weighing: Vec<usize>,
     /// Settings for the whole site.
     pub(super) settings: Settings,
 }
@@ -45,11 +47,16 @@ const RING_DEFAULT: u64 = 1 << 30;
 const KEEP_DEFAULT: u64 = 256 << 20;
 const SEGMENT_DEFAULT: u64 = 8 << 20;
 const SEGMENT_MIN: u64 = 64 << 10;
+/// What nearly every instrument ships with.
+const BAUD_DEFAULT: u32 = 9_600;
 
 /// Reads it; no head after something essential was said to be missing.
 pub(super) fn read(root: &Table<'_>) -> (Common, Option<Head>) {
     let (names, buses) = buses(root);
-    let common = Common { buses: names, settings: settings(root) };
+    let is_weighing =
+        |name: &String| buses.iter().any(|bus: &BusPlan| bus.name == *name && bus.transport.is_weighing());
+    let weighing = (0..names.len()).filter(|&slot| is_weighing(&names[slot])).collect();
+    let common = Common { buses: names, weighing, settings: settings(root) };
     (common, head(root, buses))
 }
 
@@ -70,6 +77,7 @@ impl Head {
             name: self.name,
             buses: self.buses,
             blocks: devices.blocks,
+            streams: devices.streams,
             mqtt: devices.mqtt,
             broker: self.broker,
             center: self.center,
@@ -275,9 +283,29 @@ fn buses(root: &Table<'_>) -> (Vec<String>, Vec<BusPlan>) {
         }
         names.push(name.value.clone());
         let plain = plain_id(file, name).unwrap_or_default();
-        buses.extend(bus(table, plain));
+        let place = table.key_span("address");
+        let Some(plan) = bus(table, plain) else { continue };
+        if let Some(owner) = buses.iter().find(|known: &&BusPlan| same_endpoint(known, &plan)) {
+            let (what, hint) = (
+                format!("bus `{}` has this endpoint already: one line has one owner", owner.name),
+                format!("let the devices of both name bus = \"{}\"", owner.name),
+            );
+            file.error(place, what, Some(hint));
+        }
+        buses.push(plan);
     }
     (names, buses)
+}
+
+/// Do both end at the same port or server? Ports that are there are compared by what they lead to, so that a name under
+/// `/dev/serial/by-id` and the port itself are one.
+fn same_endpoint(a: &BusPlan, b: &BusPlan) -> bool {
+    let resolved = |bus: &BusPlan| std::fs::canonicalize(&bus.address).ok();
+    a.address.eq_ignore_ascii_case(&b.address)
+        || (a.transport.is_serial()
+            && b.transport.is_serial()
+            && resolved(a).is_some()
+            && resolved(a) == resolved(b))
 }
 
 /// Name of the broker among the buses.
@@ -287,41 +315,67 @@ fn bus(table: Table<'_>, name: String) -> Option<BusPlan> {
     let file = table.file();
     let transport = table.need::<String>("transport").and_then(|word| transport(file, &word));
     let address = table.need::<String>("address");
-    if let Some(address) = &address
-        && !checks::is_address(&address.value)
+    if let (Some(address), Some(transport)) = (&address, transport)
+        && !checks::is_endpoint(transport, &address.value)
     {
-        file.error(
-            address.span.clone(),
-            "not an address",
-            Some("host:port, such as 192.168.1.20:502".into()),
-        );
+        let hint = if transport.is_serial() {
+            transport.endpoint_hint().to_owned()
+        } else {
+            "host:port, such as 192.168.1.20:502".to_owned()
+        };
+        file.error(address.span.clone(), "not an address", Some(hint));
     }
     let timeout = duration(&table, "timeout", Duration::from_millis(500), Millis(10), TIMEOUT_MAX);
-    // Half-duplex converters need a moment to turn the line around; Modbus TCP servers do not.
+    // Half-duplex converters behind a network need a moment to turn the line around; Modbus TCP servers do not, and on a
+    // port of our own the 3.5 characters are kept anyway.
     let default_gap = if transport == Some(Transport::RtuOverTcp) { 20 } else { 0 };
     let gap = duration(&table, "gap", Duration::from_millis(default_gap), Millis(0), Millis(5_000));
+    let line = line(&table, transport.is_some_and(Transport::is_serial));
+    table.finish();
+    Some(BusPlan { name, transport: transport?, address: address?.value, timeout, gap, line })
+}
+
+/// Baud, parity and stop bits; a serial port has 9600 8N1 if the file does not say.
+fn line(table: &Table<'_>, serial: bool) -> Option<LineSettings> {
+    let file = table.file();
     let baud = table.get::<i64>("baud");
     if let Some(baud) = &baud
         && !(300..=1_000_000).contains(&baud.value)
     {
         file.error(baud.span.clone(), "a serial line has 300 to 1000000 baud", None);
     }
-    table.finish();
-    let baud = baud.and_then(|baud| u32::try_from(baud.value).ok());
-    Some(BusPlan { name, transport: transport?, address: address?.value, timeout, gap, baud })
+    let parity = table.get::<String>("parity");
+    let known = parity.as_ref().map_or(Some(Parity::None), |parity| match parity.value.as_str() {
+        "none" => Some(Parity::None),
+        "even" => Some(Parity::Even),
+        "odd" => Some(Parity::Odd),
+        _ => None,
+    });
+    if let (Some(parity), None) = (&parity, known) {
+        file.error(parity.span.clone(), "not a parity", Some("none, even or odd".into()));
+    }
+    let stop_bits = table.get::<i64>("stop_bits");
+    if let Some(stop) = &stop_bits
+        && !(1..=2).contains(&stop.value)
+    {
+        file.error(stop.span.clone(), "a serial line has 1 or 2 stop bits", None);
+    }
+    let baud = baud.map_or(serial.then_some(BAUD_DEFAULT), |baud| u32::try_from(baud.value).ok())?;
+    let stop_bits = stop_bits.map_or(1, |stop| stop.value.clamp(1, 2) as u8);
+    Some(LineSettings { baud, parity: known.unwrap_or(Parity::None), stop_bits })
 }
 
 fn transport(file: &File<'_>, word: &At<String>) -> Option<Transport> {
-    match word.value.as_str() {
-        "tcp" => Some(Transport::Tcp),
-        "rtu-over-tcp" => Some(Transport::RtuOverTcp),
-        other => {
-            let hint = did_you_mean(other, ["tcp", "rtu-over-tcp"]).map_or_else(
-                || "tcp (Modbus TCP) or rtu-over-tcp (serial server)".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            file.error(word.span.clone(), format!("`{other}` is not a transport"), Some(hint));
-            None
-        }
+    let known = Transport::NAMED.iter().find(|(name, _)| *name == word.value);
+    if known.is_none() {
+        let hint = did_you_mean(&word.value, Transport::NAMED.map(|(name, _)| name)).map_or_else(
+            || {
+                "tcp (Modbus TCP), rtu (serial port), rtu-over-tcp (serial server), weighing or weighing-over-tcp"
+                    .to_owned()
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
+        file.error(word.span.clone(), format!("`{}` is not a transport", word.value), Some(hint));
     }
+    known.map(|(_, transport)| *transport)
 }

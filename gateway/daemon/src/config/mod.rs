@@ -1,7 +1,7 @@
 //! The site file and the device profiles: text in, a checked [`Site`] or every problem out.
 //!
-//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint; [`print_plan`] says what
-//! a site asks of its buses. Nothing here connects, listens or writes. The site file's keys are described in
+//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint.
+//! Nothing here connects, listens or writes. The site file's keys are described in
 //! `deploy/example/` by example; a key that is not known is a problem.
 
 mod blocks;
@@ -14,11 +14,11 @@ mod head;
 mod mapping;
 mod maps;
 mod points;
-mod print;
 mod profile;
 mod profile_mqtt;
 mod site;
 mod table;
+mod weighing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,6 @@ use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_p
 pub use broker::*;
 pub use cards::{Card, CardField, CardSettings, cards};
 pub use mapping::*;
-pub use print::print_plan;
 pub use site::*;
 
 /// A place as a manual prints it: `40101`, `input 0x0001`, `holding 81 (from 1)`. The address is from 0.

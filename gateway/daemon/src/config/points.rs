@@ -29,6 +29,7 @@ fn heartbeat_ms(every_ms: i64, max_age_ms: i64) -> i64 {
 pub(super) struct Making<'a> {
     pub(super) unit: Unit,
     pub(super) gain: f64,
+    pub(super) offset: f64,
     pub(super) invert: bool,
     pub(super) span: Option<(f64, f64)>,
     pub(super) sentinels: &'a [i64],
@@ -54,10 +55,10 @@ impl<'f> Reader<'f, '_> {
         let Some(part) = part else { return };
         let name = topic.as_ref().map_or("", |topic| topic.value.as_str());
         let (mapping, availability) = match &part.profile.form {
-            Form::Modbus(_) => {
+            Form::Modbus(_) | Form::Weighing(..) => {
                 file.error(
                     part.span,
-                    format!("`{}` speaks Modbus", part.profile.name),
+                    format!("`{}` does not speak MQTT", part.profile.name),
                     Some("write it as [[device.read]]".into()),
                 );
                 return;
@@ -92,6 +93,7 @@ impl<'f> Reader<'f, '_> {
         let making = Making {
             unit: field.unit,
             gain: field.gain,
+            offset: field.offset,
             invert: field.invert,
             span: field.span,
             sentinels: &field.sentinels,
@@ -245,7 +247,7 @@ impl<'f> Reader<'f, '_> {
             ),
             unit,
             gain,
-            offset: if inverted { 1.0 } else { 0.0 },
+            offset: if inverted { 1.0 } else { scaled(making.offset) },
             source: making.source,
             every_ms: making.every_ms,
             max_age_ms: making.max_age_ms,

@@ -239,14 +239,83 @@ fn plain_text_leaves_the_machine_only_where_the_file_says_so() {
 
 #[test]
 fn the_plan_says_what_a_bus_has_to_carry() {
-    let page = print_plan(&example("hotel.toml"));
+    let site = example("hotel.toml");
+    let page = crate::cli::plan::text(&site, &crate::bus::forecast::forecast(&site));
     assert!(
-        page.contains("bus meters rtu-over-tcp 127.0.0.1:5022 (2400 baud, time-out 500 ms, gap 20 ms)"),
+        page.contains("bus meters rtu-over-tcp 127.0.0.1:5022 (2400 baud 8N1, time-out 500 ms, gap 20.0 ms)"),
         "{page}"
     );
     assert!(page.contains("unit   1  input 0x000C ×2    every  30000 ms  8 + 9 bytes"), "{page}");
-    assert!(page.contains("2 requests, load 0.9 %"), "{page}");
-    assert!(page.contains("1 dead unit(s): load 2.2 %"), "{page}");
+    assert!(page.contains("2 requests, 250.8 ms a round, load 0.8 %"), "{page}");
+    assert!(page.contains("1 dead device(s): 1000 ms once, then load 1.4 %"), "{page}");
+}
+
+/// Ten meters of three blocks on a line of 2400 baud, every second: the whole page.
+const CROWDED: &str = r#"
+[site]
+id = "crowded"
+institution = "923301000000000193"
+name = { zh = "拥挤", en = "Crowded" }
+[[bus]]
+name = "meters"
+transport = "rtu"
+address = "/dev/ttyUSB7"
+baud = 2400
+"#;
+
+fn crowded(devices: usize, every: &str) -> String {
+    let device = |n: usize| {
+        format!(
+            "[[device]]\nid = \"meter-{n}\"\nkind = \"sensor\"\nname = {{ zh = \"表\", en = \"Meter\" }}\n[[device.read]]\nbus = \
+             \"meters\"\nunit = {n}\nprofile = \"sdm120\"\nevery = \"{every}\"\nmap = {{ voltage = \"voltage\", current = \
+             \"current\", power = \"power\", total = \"total\" }}\n"
+        )
+    };
+    CROWDED.to_owned() + &(1..=devices).map(device).collect::<String>()
+}
+
+#[test]
+fn a_plan_that_does_not_fit_says_what_would_make_it_fit() {
+    let site = load_str("site.toml", &crowded(4, "1 s")).unwrap();
+    let buses = crate::bus::forecast::forecast(&site);
+    let page = crate::cli::plan::text(&site, &buses);
+    let bus = page.split("\n\n").nth(1).unwrap();
+    assert_eq!(format!("{bus}\n"), include_str!("crowded.txt"), "{bus}");
+    assert!(!buses[0].fits);
+    let json = serde_json::to_value(&buses).unwrap();
+    assert_eq!((&json[0]["fits"], &json[0]["requests"][0]["count"]), (&false.into(), &14.into()));
+    let easy = load_str("site.toml", &crowded(4, "10 s")).unwrap();
+    let easy = &crate::bus::forecast::forecast(&easy)[0];
+    assert!(easy.fits && easy.advice.is_empty(), "{easy:?}");
+}
+
+#[test]
+fn one_endpoint_has_one_bus() {
+    let twice = format!(
+        "{}[[bus]]\nname = \"again\"\ntransport = \"rtu\"\naddress = \"/dev/ttyUSB7\"\nbaud = 9600\n",
+        crowded(1, "1 s")
+    );
+    let problems = load_str("site.toml", &twice).unwrap_err();
+    assert!(problems[0].message.contains("bus `meters` has this endpoint already"), "{problems:?}");
+    for (key, value) in [("parity", "\"mark\""), ("stop_bits", "3"), ("baud", "1")] {
+        let text = crowded(1, "1 s").replace("baud = 2400", &format!("{key} = {value}"));
+        assert_eq!(load_str("site.toml", &text).unwrap_err().len(), 1, "{key}");
+    }
+    let text = crowded(1, "1 s").replace("/dev/ttyUSB7", "10.0.0.1:502");
+    assert_eq!(load_str("site.toml", &text).unwrap_err()[0].message, "not an address");
+}
+
+#[test]
+fn an_indicator_is_heard_on_a_line_of_its_own() {
+    let text = CROWDED.replace("\"rtu\"", "\"weighing\"")
+        + "[[device]]\nid = \"scale-1\"\nkind = \"sensor\"\nname = { zh = \"秤\", en = \"Scale\" }\n[[device.read]]\nbus = \
+           \"meters\"\nprofile = \"yaohua-tf0\"\nevery = \"1 s\"\nmap = { weight = \"weight\", stable = \"stable\" }\n";
+    let site = load_str("site.toml", &text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!((site.blocks.len(), site.streams.len()), (0, 1));
+    assert_eq!(site.streams[0].points.len(), 2);
+    let asked = text.replace("\"weighing\"", "\"rtu\"").replace("profile", "unit = 1\nprofile");
+    let problems = load_str("site.toml", &asked).unwrap_err();
+    assert!(problems[0].message.contains("sends by itself"), "{problems:?}");
 }
 
 #[test]
