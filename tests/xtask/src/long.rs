@@ -47,7 +47,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Options::Faults { count, seed } => {
             let mut command = Command::new(cargo());
-            command.args(["test", "--release", "-p", "gateway", "--test", "daemon", "--", "--nocapture", "faults::"]);
+            command.args([
+                "test",
+                "--release",
+                "-p",
+                "gateway",
+                "--test",
+                "daemon",
+                "--",
+                "--nocapture",
+                "faults::",
+            ]);
             command.env("NONSITE_FAULTS", count.to_string()).current_dir(&ground.root);
             if let Some(seed) = seed {
                 command.env("NONSITE_SEED", seed.to_string());

@@ -35,7 +35,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn line() -> Result<()> {
     let root = Ground::find()?.root;
     let mut command = Command::new(cargo());
-    command.args(["test", "--release", "-p", "gateway", "--test", "daemon", "--", "--nocapture", "--ignored"]);
+    command.args([
+        "test",
+        "--release",
+        "-p",
+        "gateway",
+        "--test",
+        "daemon",
+        "--",
+        "--nocapture",
+        "--ignored",
+    ]);
     command.args(["--exact", "serial::how_much_of_a_line_is_used"]).current_dir(root);
     let status = command.status().context("run cargo")?;
     ensure!(status.success(), "the line: {status}");
