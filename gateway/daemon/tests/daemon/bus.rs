@@ -245,6 +245,21 @@ async fn a_dead_device_of_ten_costs_the_others_at_most_two_percent_of_ten_minute
     }
 }
 
+/// What the gateway's own pauses leave of a line: bytes and 3.5 characters each way are the ceiling. In real time the machine
+/// adds its own: `cargo xtask bench line`.
+#[tokio::test(start_paused = true)]
+async fn a_full_line_is_used_to_nine_tenths() {
+    for baud in [9_600, 19_200] {
+        let line = Line::new(baud);
+        let blocks = (1..=10).map(|unit| twenty(unit, Duration::from_millis(100))).collect();
+        let (_, metrics) = lived(&line, blocks, Duration::from_mins(2), None, |_| {}).await;
+        let each = line.settings.character() * (8 + 45) + line.settings.silence() * 2;
+        let share = metrics.bus_count("line", "ok") as f64 / 120.0 * each.as_secs_f64();
+        println!("{baud} baud: {:.1} % of the ceiling", share * 100.0);
+        assert!((0.9..=1.0).contains(&share), "{baud}: {share}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hole_that_is_refused_is_cut_out_and_remembered() {
     let dir = tempfile::tempdir().unwrap();

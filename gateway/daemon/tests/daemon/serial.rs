@@ -134,6 +134,9 @@ async fn how_much_of_a_line_is_used() {
         site.blocks[0].count = REGISTERS as u16;
         site.blocks[0].points[1].offset = REGISTERS as u16 - 1;
         site.blocks[0].every = Duration::from_millis(1);
+        let one = site.blocks[0].clone();
+        site.blocks =
+            (1..=10).map(|unit| config::BlockPlan { unit: config::UnitId(unit), ..one.clone() }).collect();
         let (doors, mut rooms) = gateway::recorder::doors(gateway::recorder::Civil::default());
         let stop = tokio_util::sync::CancellationToken::new();
         let metrics = Metrics::default();
