@@ -1,6 +1,6 @@
 """Limits and absences once more: what follows from the inputs for rules of kind 0 and 1 (docs/records.md section 11).
 
-Other rules are not re-computed here. Alert numbers are taken from the records: they run over all rules.
+Other rules, and those whose handling asks for more than chatter and escalation after a time, are not re-computed here. Alert numbers are taken from the records: they run over all rules.
 """
 
 import heapq
@@ -12,6 +12,7 @@ from strict import field
 NORMAL, PENDING, ACTIVE, CLEARING = range(4)
 GOOD, STALE, BAD = range(3)
 TOLERANCE_MS = 60_000
+MEMORY = 64
 MASK = (1 << 64) - 1
 
 
@@ -121,6 +122,25 @@ def compute(number, a, b):
     }[number]()
 
 
+def computed(rule):
+    """Is it a rule that is re-computed here?"""
+    handling = field(rule, 10)
+    return rule[3][0] in (0, 1) and (handling is None or plain(handling)) and known_program(rule)
+
+
+def plain(handling):
+    """No steps, proof, suppression, sleep, reminder or computed value, not switched off, and no window in open time."""
+    escalate = field(handling, 5)
+    asks = any(field(handling, n) for n in (0, 1, 2, 3, 4, 8, 9, 10))
+    return not asks and not (escalate and escalate[1])
+
+
+def known_program(rule):
+    kind, fields = tagged(rule[3])
+    programs = [fields[0], field(fields, 1) or []] if kind == 0 else []
+    return all(op[0] <= 20 for program in programs for op in program)
+
+
 class Occurrence:
     def __init__(self, since, alert=None, event=0):
         self.since, self.alert, self.event = since, alert, event
@@ -132,6 +152,9 @@ class Life:
     def __init__(self, slot, rule, plan):
         self.slot, self.kind, self.fields = slot, *tagged(rule[3])
         self.latching = bool(rule[7])
+        self.handling = field(rule, 10)
+        judging = field(plan, 9)
+        self.trial = bool(judging and field(judging, 2))
         self.name, self.subject = rule[0], plan[2][rule[2]][0]
         if self.kind == 0:
             self.when, self.returned = field(self.fields, 0), field(self.fields, 1)
@@ -141,12 +164,19 @@ class Life:
             self.shown, self.limit, self.after = self.fields[0], None, max(self.fields[1], 0)
         self.forget()
         self.unacked = []
-        self.out, self.timer = [], None
+        self.out, self.timer, self.handling_timer = [], None, None
 
     def forget(self):
         self.process, self.latch, self.ack, self.quality = NORMAL, 0, 0, 0
         self.suppression = [False, False, False]
         self.since, self.due, self.occurrence = 0, None, None
+        self.chatter = 0
+        self.forget_handling()
+
+    def forget_handling(self):
+        """Nothing is remembered: windows of whoever is first, activations, past raises, escalated occurrences."""
+        self.escalated, self.chattering = False, None
+        self.windows, self.activations, self.raised, self.supervised = [], [], [], []
 
     def points(self):
         if self.kind == 1:
@@ -162,6 +192,16 @@ class Life:
         self.since, self.due, occurrence = field(alert, 1), field(alert, 2), field(alert, 3)
         self.occurrence = occurrence and Occurrence(occurrence[2], tuple(occurrence[0]), occurrence[1])
         self.unacked = [Occurrence(one[2], tuple(one[0]), one[1]) for one in unacked]
+        self.chatter = alert[5]
+        handling = field(state, 6)
+        if handling is None:
+            return
+        known = {one.alert: one for one in self.unacked + ([self.occurrence] if self.occurrence else [])}
+        whose = lambda alert: known.setdefault(tuple(alert), Occurrence(0, tuple(alert)))
+        self.escalated, self.chattering = bool(handling[2][4]), field(handling, 7)
+        self.windows = [(whose(alert), due) for alert, _, due in handling[5]]
+        self.activations, self.raised = list(handling[6]), list(handling[8])
+        self.supervised = [whose(alert) for alert in handling[10]]
 
     def is_open(self):
         return self.process in (ACTIVE, CLEARING)
@@ -178,18 +218,80 @@ class Life:
         shown = [regions.get("process", self.process), self.latch, regions.get("ack", self.ack),
                  list(self.suppression), self.quality]
         since = occurrence.since if since is None else since
-        self.out.append((now, occurrence, occurrence.event, change, shown, value, limit, since))
+        detail = None
+        if self.handling is not None:
+            current = occurrence is self.occurrence
+            folded = self.chatter if current and self.chattering is not None else 0
+            escalated = self.escalated if current else occurrence in self.supervised
+            detail = [0, False, self.trial, folded, escalated]
+        self.out.append((now, occurrence, occurrence.event, change, shown, value, limit, since, detail))
 
     def raise_(self, since, now, face):
         self.enter(ACTIVE, None, now)
         self.ack = 1
         self.latch = 1 if self.latching else self.latch
-        self.occurrence = Occurrence(since)
+        self.occurrence, self.chatter, self.escalated = Occurrence(since), 0, False
         self.say([0, []], now, face)
+        self.after_raise(now, face)
+
+    def after_raise(self, now, face):
+        if self.handling is None:
+            return
+        self.activated(now, face)
+        escalate = field(self.handling, 5)
+        if escalate is None:
+            return
+        after, repeated = field(escalate, 0), field(escalate, 2)
+        if after is not None:
+            self.windows = (self.windows + [(self.occurrence, now + max(after, 0))])[-MEMORY:]
+        if repeated is not None:
+            self.raised = ([at for at in self.raised if at > now - repeated[1]] + [now])[-MEMORY:]
+            if len(self.raised) >= repeated[0]:
+                self.escalate(self.occurrence, 1, now, face)
+
+    def activated(self, now, face):
+        chatter = field(self.handling, 6)
+        if chatter is None:
+            return
+        self.activations = ([at for at in self.activations if at > now - chatter[1]] + [now])[-MEMORY:]
+        if len(self.activations) >= max(chatter[0], 1) and self.chattering is None and self.is_open():
+            self.chattering, self.chatter = now, 0
+            self.say([10, []], now, face)
+
+    def recurred(self, now, face):
+        self.chatter += 1
+        if self.chattering is not None:
+            self.chattering = now
+            return
+        self.say([5, []], now, face)
+        if self.handling is not None:
+            self.activated(now, face)
+
+    def escalate(self, occurrence, cause, now, face):
+        if occurrence in self.supervised or not self.is_open() or occurrence is not self.occurrence:
+            return
+        self.supervised, self.escalated = (self.supervised + [occurrence])[-MEMORY:], True
+        self.say([13, [cause]], now, face)
+
+    def handle(self, now, face):
+        """What of the handling is due."""
+        while due := [window for window in self.windows if window[1] <= now]:
+            self.windows.remove(due[0])
+            self.escalate(due[0][0], 0, now, face)
+
+    def handling_due(self):
+        return min((due for _, due in self.windows), default=None)
+
+    def off_delay(self):
+        chatter = None if self.handling is None else field(self.handling, 6)
+        return max(self.off, chatter[1]) if self.chattering is not None and chatter is not None else self.off
 
     def clear(self, cause, now, face):
         self.enter(NORMAL, None, now)
         self.say([1, [cause]], now, face)
+        self.windows = [window for window in self.windows if window[0] is not self.occurrence]
+        self.supervised = [one for one in self.supervised if one is not self.occurrence]
+        self.escalated, self.chattering = False, None
         occurrence, self.occurrence = self.occurrence, None
         if self.ack:
             self.ack = 0
@@ -211,17 +313,17 @@ class Life:
         elif self.process == PENDING and sight in ("returned", "within"):
             self.enter(NORMAL, None, now)
         elif self.process == ACTIVE and sight == "returned":
-            if self.off <= 0:
+            if self.off_delay() <= 0:
                 self.clear(0, now, face)
             else:
-                self.enter(CLEARING, now + self.off, now)
+                self.enter(CLEARING, now + self.off_delay(), now)
         elif self.process == CLEARING and sight == "violated":
             self.enter(ACTIVE, None, now)
-            self.say([5, []], now, face)
+            self.recurred(now, face)
         elif self.process in (PENDING, CLEARING) and sight == "blind":
             self.due = None
         elif self.process in (PENDING, CLEARING) and self.due is None:
-            delay = self.on if self.process == PENDING else self.off
+            delay = self.on if self.process == PENDING else self.off_delay()
             self.since, self.due = now, now + max(delay, 0)
 
 
@@ -231,7 +333,7 @@ class Engine:
     def __init__(self, plan):
         self.plan, self.now = plan, 0
         self.points = [Point(point) for point in plan[3]]
-        self.lives = {slot: Life(slot, rule, plan) for slot, rule in enumerate(plan[4]) if rule[3][0] in (0, 1)}
+        self.lives = {slot: Life(slot, rule, plan) for slot, rule in enumerate(plan[4]) if computed(rule)}
         self.conditions = [[] for _ in self.points]
         self.absences = [[] for _ in self.points]
         for slot, life in self.lives.items():
@@ -239,7 +341,7 @@ class Engine:
                 self.absences[life.shown].append(slot)
             for point in set(life.points()):
                 self.conditions[point].append(slot)
-        self.queue, self.stale = [], {}
+        self.queue, self.stale, self.beyond = [], {}, False
 
     def restore(self, state, rules):
         """Takes a state over; `rules` gives the fingerprint of each rule."""
@@ -279,6 +381,10 @@ class Engine:
         life.timer = None if life.due is None else max(life.due, self.now)
         if life.timer is not None:
             heapq.heappush(self.queue, (life.timer, 1, life.slot))
+        due = life.handling_due()
+        life.handling_timer = None if due is None else max(due, self.now)
+        if due is not None:
+            heapq.heappush(self.queue, (life.handling_timer, 2, life.slot))
 
     def arm_stale(self, slot, point):
         due = point.stale_at()
@@ -288,6 +394,8 @@ class Engine:
 
     def due(self, entry):
         at, rule, slot = entry
+        if rule == 2:
+            return self.lives[slot].handling_timer == at
         return (self.lives[slot].timer if rule else self.stale[slot]) == at
 
     def elapse(self, until):
@@ -296,6 +404,12 @@ class Engine:
             if not self.due(entry):
                 continue
             self.now = max(self.now, at)
+            if rule == 2:
+                life = self.lives[slot]
+                life.handling_timer = None
+                life.handle(self.now, self.face(life))
+                self.arm(life)
+                continue
             if rule:
                 life = self.lives[slot]
                 life.timer = None
@@ -360,7 +474,11 @@ class Engine:
         if kind == "reading":
             self.read(what)
         elif kind == "command":
-            self.acknowledge(what)
+            if what[3][0] == 0:
+                self.acknowledge(what)
+            elif what[3][0] != 6:
+                # Resets, pauses and permits are not re-computed here; closures change nothing for these rules.
+                self.beyond = True
 
     def read(self, reading):
         if reading.point >= len(self.points):
@@ -477,8 +595,24 @@ class Fingerprint:
             self.number(1 + (int(fields[0]) << 8) if number == 1 else number)
 
 
+    def handling(self, handling):
+        """Of one that `plain` lets pass."""
+        for number in (0, 0, -1):
+            self.number(number)
+        escalate, chatter = field(handling, 5), field(handling, 6)
+        if escalate is not None:
+            after, repeated = field(escalate, 0), field(escalate, 2) or (0, 0)
+            for number in (-1 if after is None else after, int(bool(escalate[1])), *repeated):
+                self.number(number)
+        if chatter is not None:
+            self.number(chatter[0])
+            self.number(chatter[1])
+
+
 def fingerprint(plan, rule):
     """None for rules that are not re-computed here."""
+    if not computed(rule):
+        return None
     kind, fields = tagged(rule[3])
     mark = Fingerprint()
     mark.number(int(bool(rule[7])))
@@ -494,9 +628,10 @@ def fingerprint(plan, rule):
         mark.text("" if shown is None else plan[3][shown][0])
         mark.number(int(limit is not None))
         mark.float(0.0 if limit is None else limit)
-    elif kind == 1:
+    else:
         mark.text(plan[3][fields[0]][0])
         mark.number(fields[1])
-    else:
-        return None
+    handling = field(rule, 10)
+    if handling is not None:
+        mark.handling(handling)
     return mark.hash

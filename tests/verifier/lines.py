@@ -162,7 +162,7 @@ class Walk:
         self.rules.append({"rule": rule, "subject": subject, "changes": 1})
 
     def rule(self, slot):
-        if self.plan is None or slot >= len(self.plan[4]):
+        if self.plan is None or slot is None or slot >= len(self.plan[4]):
             return "", ""
         rule = self.plan[4][slot]
         return rule[0], self.plan[2][rule[2]][0] if rule[2] < len(self.plan[2]) else ""

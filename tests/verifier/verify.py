@@ -457,6 +457,11 @@ class Recomputation:
         self.eaten = True
         for kind, what in items:
             self.engine.step(kind, what, stamp(kind, what))
+        if self.engine.beyond:
+            # What was paused, reset or taken out of service is judged again from the next checkpoint on.
+            self.others.add("a command that pauses, resets or takes out of service")
+            self.engine, self.opening, self.eaten, self.pending = None, None, False, {}
+            return
         self.inputs += len(items)
         self.gather(at)
 
@@ -471,19 +476,22 @@ class Recomputation:
             return
         change = fields[0]
         slot = change[2]
-        if slot >= len(self.plan[4]) or self.plan[4][slot][3][0] > 1:
-            self.others.add(self.plan[4][slot][0] if slot < len(self.plan[4]) else "a rule that is gone")
+        if slot is None or slot >= len(self.plan[4]):
+            self.others.add("a rule that is gone")
+            return
+        if not judge.computed(self.plan[4][slot]):
+            self.others.add(self.plan[4][slot][0])
             return
         self.counted += 1
         waiting = self.pending.get(self.name(slot))
         if not waiting:
             self.line.fail("invented", cursor(at), f"{self.name(slot)[0]}: recorded, but it does not follow: {one}")
             return
-        cause, (now, occurrence, event, what, regions, value, limit, since) = waiting.pop(0)
+        cause, (now, occurrence, event, what, regions, value, limit, since, detail) = waiting.pop(0)
         if occurrence.alert is None:
             occurrence.alert = tuple(change[0])
-        follows = [now, list(occurrence.alert), event, what, regions, value, limit, since]
-        recorded = [one[0], list(change[0]), change[1], change[3], change[4], field(change, 5), field(change, 6), field(change, 7)]
+        follows = [now, list(occurrence.alert), event, what, regions, value, limit, since, detail]
+        recorded = [one[0], list(change[0]), change[1], change[3], change[4], field(change, 5), field(change, 6), field(change, 7), field(change, 8)]
         if follows != recorded:
             self.line.fail("other", cursor(at), f"{self.name(slot)[0]}: recorded {recorded}, but what follows is {follows}")
         carried = len(self.causes) > 1 and cause == self.causes[-2] and (at[0], because) == self.causes[-1]

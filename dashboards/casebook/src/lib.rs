@@ -13,11 +13,13 @@ extern crate alloc;
 mod case;
 mod command;
 mod decide;
+mod item;
 mod refusal;
 mod role;
 
 pub use case::{Attempt, Case, CaseEvent, CaseEventBody, CaseState, Key, Window};
 pub use command::{Actor, Command, CommandBody, CommandKind, Decision, Disposition, Verdict, VerdictKind};
 pub use decide::{ATTACHMENTS_MAX, EXTENSIONS_MAX, TEXT_MAX, decide, next, permits};
+pub use item::{is_item, priority};
 pub use refusal::Refusal;
 pub use role::Role;

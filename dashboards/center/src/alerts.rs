@@ -88,6 +88,7 @@ fn cause_code(cause: ClearCause) -> &'static str {
         ClearCause::Settled => "settled",
         ClearCause::Lapsed => "lapsed",
         ClearCause::Superseded => "superseded",
+        ClearCause::Disabled => "disabled",
     }
 }
 
@@ -98,7 +99,9 @@ pub fn shown_point(kind: &RuleKind) -> Option<PointIx> {
         RuleKind::Absence { point, .. } => Some(*point),
         RuleKind::CycleFailed { .. }
         | RuleKind::DeviceUnevaluable { .. }
-        | RuleKind::BusUnevaluable { .. } => None,
+        | RuleKind::BusUnevaluable { .. }
+        | RuleKind::ClockUnevaluable { .. }
+        | RuleKind::Event { .. } => None,
     }
 }
 
@@ -109,16 +112,10 @@ pub async fn changed(
     change: &AlertChange,
     changes: &mut Changes,
 ) -> anyhow::Result<()> {
-    let Some(rule) = with.plan.rules.get(usize::from(change.rule.0)) else {
-        Metrics::count(&with.app.metrics.projection_failures);
-        tracing::warn!(
-            gateway = with.row.gateway,
-            rule = change.rule.0,
-            "an alert names a rule that its plan has not"
-        );
-        return Ok(());
-    };
     let held = rows::find(tx, &with.row.gateway, "gateway", change.alert).await?;
+    let Some(rule) = change.rule.and_then(|rule| with.plan.rules.get(usize::from(rule.0))) else {
+        return without_rule(tx, with, change, held, changes).await;
+    };
     let is_raise = change.change == Change::Raised;
     let new = held.is_none();
     let mut alert = match held {
@@ -131,17 +128,47 @@ pub async fn changed(
     }
     if new || change.event > alert.row.event {
         regions(&mut alert, with, change);
+        priority_code(center_casebook::priority(rule, change.detail)).clone_into(&mut alert.row.priority);
     }
     rows::keep(tx, &alert).await?;
     changes.alerts.insert(alert.row.n);
     if new {
         Metrics::count(&with.app.metrics.alerts_raised);
     }
-    if is_raise && alert.row.case.is_none() {
-        let case = cases::raise(tx, with.app, &alert, rule.priority, changes).await?;
+    let urgent = center_casebook::priority(rule, change.detail);
+    // What is handled below is shown and counted, but opens no case before its window ends (design §7).
+    let opens = is_raise || alert.row.state == "open";
+    if opens && alert.row.case.is_none() && center_casebook::is_item(rule, change.detail) {
+        let case = cases::raise(tx, with.app, &alert, urgent, changes).await?;
         alert.row.case = Some(case);
         rows::keep(tx, &alert).await?;
     }
+    if alert.row.state == "cleared" && alert.row.case.is_some() {
+        cases::clear(tx, with.app, &alert, changes).await?;
+    }
+    Ok(())
+}
+
+/// The gateway's plan no longer has the rule: it can only be over.
+async fn without_rule(
+    tx: &mut SqliteConnection,
+    with: &Raised<'_>,
+    change: &AlertChange,
+    held: Option<StoredAlert>,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let Some(mut alert) = held.filter(|held| change.event > held.row.event) else {
+        Metrics::count(&with.app.metrics.projection_failures);
+        tracing::warn!(
+            gateway = with.row.gateway,
+            alert = %change.alert,
+            "an alert that is not known here names no rule"
+        );
+        return Ok(());
+    };
+    regions(&mut alert, with, change);
+    rows::keep(tx, &alert).await?;
+    changes.alerts.insert(alert.row.n);
     if alert.row.state == "cleared" && alert.row.case.is_some() {
         cases::clear(tx, with.app, &alert, changes).await?;
     }
@@ -238,7 +265,19 @@ fn regions(alert: &mut StoredAlert, with: &Raised<'_>, change: &AlertChange) {
             row.cleared_at = Some(with.clocks.civil(with.at, with.fallback).0);
             alert.cleared = Some(with.at.0);
         }
-        Change::Acknowledged | Change::Quality | Change::Gap | Change::Recurred | Change::Raised => {
+        Change::Acknowledged
+        | Change::Quality
+        | Change::Gap
+        | Change::Recurred
+        | Change::Raised
+        | Change::Step
+        | Change::ReAlarmed
+        | Change::Suppression
+        | Change::Reset
+        | Change::Chattering
+        | Change::Provable
+        | Change::Aggravated
+        | Change::Escalated(_) => {
             // A later change of an alert that is over (its acknowledgement) leaves it so.
             let active = matches!(change.regions.process, ProcessRegion::Active | ProcessRegion::Clearing);
             if active || row.state.is_empty() {

@@ -1,6 +1,7 @@
 //! What every route shares: store, clock, key, live hub, and the tasks behind them.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
@@ -11,11 +12,15 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::keys;
+use crate::link::Sessions;
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::plans::Plans;
 use crate::store::Store;
 use crate::tls::{self, Tls};
+
+/// A center is not set back more often than that: what a gateway claims beyond it is wrong.
+const ORDER_EPOCHS_MAX: i64 = 1_000;
 
 /// What routes take as state.
 pub type AppState = Arc<App>;
@@ -39,6 +44,8 @@ pub struct App {
     pub tls_keys: Vec<Fingerprint>,
     /// Takes records in.
     pub ingest: Ingest,
+    /// Sessions of the gateways that send them.
+    pub sessions: Sessions,
     /// Plans of config records, decoded once.
     pub plans: Plans,
     /// Counters.
@@ -47,8 +54,7 @@ pub struct App {
     pub ordered: Notify,
     /// Says that records came in or a verification began: the verifier looks again.
     pub arrived: Notify,
-    /// Epoch of this center's orders.
-    pub order_epoch: i64,
+    order_epoch: AtomicI64,
     setup_code: Mutex<Option<String>>,
 }
 
@@ -70,8 +76,13 @@ impl App {
         };
         let indexed = store.segment_end().await?;
         let segments = data.join("segments");
-        let writer = crate::segments::Writer::open(&segments, indexed)?;
+        let writers = crate::ingest::Writers {
+            chain: crate::segments::Writer::open(&segments, indexed)?,
+            aside: crate::segments::Writer::open(&data.join("aside"), store.aside_end().await?)?,
+        };
         let (ingest, requests) = Ingest::new();
+        // Real time in µs: above every number that a start before this one gave out.
+        let sessions = Sessions::new(clock.real().unsigned_abs() * 1_000);
         let app = Arc::new(Self {
             plans: Plans::new(segments),
             store,
@@ -82,16 +93,46 @@ impl App {
             tls,
             tls_keys,
             ingest,
+            sessions,
             metrics: Metrics::default(),
             ordered: Notify::new(),
             arrived: Notify::new(),
-            order_epoch,
+            order_epoch: AtomicI64::new(order_epoch),
             setup_code: Mutex::new(setup_code),
         });
-        crate::ingest::spawn(&app, writer, requests);
+        crate::ingest::spawn(&app, writers, requests);
         crate::verifier::spawn(&app);
         crate::watch::spawn(&app);
         Ok(app)
+    }
+
+    /// Epoch of this center's orders: the life of its order book.
+    pub fn order_epoch(&self) -> i64 {
+        self.order_epoch.load(Ordering::Relaxed)
+    }
+
+    /// A gateway has carried out order (epoch, seq). If this center never gave it, it was set back to an older disk: the
+    /// next order begins a new life of the book, or the gateway would take it for one that it knows. False: no center
+    /// can have given that one.
+    pub async fn carried_out(&self, epoch: i64, seq: i64) -> anyhow::Result<bool> {
+        let given = self.store.meta("order_seq").await?.map_or(Ok(0), |text| text.parse::<i64>());
+        let given = given.context("order number in the database")?;
+        let held = self.order_epoch();
+        if (epoch, seq) <= (held, given) {
+            return Ok(true);
+        }
+        if epoch.saturating_sub(held) > ORDER_EPOCHS_MAX {
+            return Ok(false);
+        }
+        let next = epoch + 1;
+        self.store.set_meta("order_epoch", &next.to_string()).await?;
+        self.order_epoch.fetch_max(next, Ordering::Relaxed);
+        tracing::error!(
+            epoch = next,
+            "a gateway has carried out an order that this center does not know: it was set back to an older disk. Orders \
+             begin a new epoch"
+        );
+        Ok(true)
     }
 
     /// The one-time code with which the first account is made, while there is none.

@@ -383,7 +383,7 @@ async fn order_acknowledgements(
         }
         let seq = count_up(tx, "order_seq").await?;
         let order = Order {
-            center_epoch: app.order_epoch as u64,
+            center_epoch: app.order_epoch() as u64,
             seq: seq as u64,
             gateway: gateway_of(&alert.row.gateway)?,
             issued: now,
@@ -392,7 +392,7 @@ async fn order_acknowledgements(
             body: OrderBody::Acknowledge { alert: alert.alert, event: alert.row.event },
         };
         let stored = StoredOrder {
-            order: (app.order_epoch, seq),
+            order: (app.order_epoch(), seq),
             gateway: alert.row.gateway.clone(),
             issued: now.0,
             expires: order.expires.0,

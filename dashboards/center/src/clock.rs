@@ -4,6 +4,8 @@
 //! Signs of life, sessions, time-outs and back-off are matters of real time and never run on the demo clock.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -18,6 +20,8 @@ pub struct Clock {
     civil_base: i64,
     speed: f64,
     simulated: bool,
+    /// Instead of everything above.
+    steered: Option<Arc<AtomicI64>>,
 }
 
 /// What `cargo demo` writes.
@@ -39,7 +43,19 @@ impl Clock {
     /// The system's clock, read once; from there on the monotonic clock.
     pub fn system() -> Self {
         let now = system_ms();
-        Self { started: Instant::now(), real_base: now, civil_base: now, speed: 1.0, simulated: false }
+        Self {
+            started: Instant::now(),
+            real_base: now,
+            civil_base: now,
+            speed: 1.0,
+            simulated: false,
+            steered: None,
+        }
+    }
+
+    /// Civil and real time are what the caller last put there, under the demo clock: for tests in virtual time.
+    pub fn steered(ms: Arc<AtomicI64>) -> Self {
+        Self { simulated: true, steered: Some(ms), ..Self::system() }
     }
 
     /// The demo clock of a key file made by `cargo demo`.
@@ -58,16 +74,23 @@ impl Clock {
             civil_base: civil,
             speed: key.speed,
             simulated: true,
+            steered: None,
         })
     }
 
     /// Wall time as people at this center see it.
     pub fn civil(&self) -> CivilTime {
+        if let Some(ms) = &self.steered {
+            return CivilTime(ms.load(Ordering::Relaxed));
+        }
         CivilTime(self.civil_base + (self.started.elapsed().as_millis() as f64 * self.speed) as i64)
     }
 
     /// Real time, ms since 1970.
     pub fn real(&self) -> i64 {
+        if let Some(ms) = &self.steered {
+            return ms.load(Ordering::Relaxed);
+        }
         self.real_base + self.started.elapsed().as_millis() as i64
     }
 

@@ -1,7 +1,7 @@
 //! What the API answers when it does not do what was asked: a status, a code, and words in both languages.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use center_casebook::Refusal;
 use serde_json::json;
@@ -36,6 +36,11 @@ pub enum ApiError {
     Conflict(&'static str, Words),
     /// Too large.
     TooLarge,
+    /// Not now: again after so many seconds.
+    Busy {
+        /// Seconds, different for each caller so that they do not come back in step.
+        seconds: u64,
+    },
     /// Our own failure. The cause is logged here, not sent.
     Internal(anyhow::Error),
 }
@@ -107,6 +112,11 @@ impl ApiError {
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", words("内容过大。", "The content is too large."))
             }
+            Self::Busy { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                words("中心繁忙,请稍后再试。", "The center is busy. Try again later."),
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -122,7 +132,12 @@ impl IntoResponse for ApiError {
         if let Self::Internal(error) = &self {
             tracing::error!(error = format!("{error:#}"), "a request failed");
         }
-        (status, Json(json!({ "code": code, "zh": words.zh, "en": words.en }))).into_response()
+        let mut response =
+            (status, Json(json!({ "code": code, "zh": words.zh, "en": words.en }))).into_response();
+        if let Self::Busy { seconds } = self {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 

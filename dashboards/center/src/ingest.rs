@@ -2,23 +2,25 @@
 //!
 //! One task appends and writes; requests wait for it in a bounded queue. Whatever waits when it is free goes into
 //! one group: one sync of the segment, one transaction. Duplicates are absorbed; the same number with other bytes
-//! is refused and an alert. A record is either wholly here (bytes and row) or not receipted.
+//! is refused, an alert, and kept aside. A record is either wholly here (bytes and row) or not receipted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use gateway_model::{Epoch, Seq};
-use gateway_wire::{
-    Body, EPOCHS_MAX, EpochReceipt, Header, Kind, RANGES_MAX, Receipt, RecordError, Refused, VerifyingKey,
-};
+use gateway_model::{Cursor, Epoch, GatewayId, Seq};
+use gateway_wire::{Body, Header, Kind, Receipt, RecordError, Refused, VerifyingKey};
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::project::{self, Changes};
+use crate::receipt::receipt;
 use crate::segments::{Append, Writer};
+use crate::store::aside::{self, AsideRow};
 use crate::store::audit;
 use crate::store::gateways::{self, Enrolled};
 use crate::store::records::{self, RecordRow};
@@ -29,6 +31,40 @@ const QUEUE_MAX: usize = 64;
 const GROUP_MAX: usize = 4 << 20;
 /// Records a gateway may have on the way without a receipt.
 const WINDOW: u32 = 256;
+/// A caller that finds no room in the queue for so long is told to come back.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+/// Seconds after which it may, at the earliest and at the latest.
+const RETRY_SECONDS: std::ops::Range<u64> = 5..30;
+/// Bytes kept aside per gateway; what comes on top is refused (`aside_full`) and stays at the gateway.
+const ASIDE_MAX: i64 = 256 << 20;
+
+/// Where records go: those of the chains, and those beside them.
+#[derive(Debug)]
+pub struct Writers {
+    /// Evidence.
+    pub chain: Writer,
+    /// Records whose numbers others have.
+    pub aside: Writer,
+}
+
+/// How a batch is sent.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Manner {
+    /// The session it belongs to; without one nothing ends it.
+    session: Option<u64>,
+    /// The gateway knows that the numbers of these records are taken: all of them are kept aside.
+    #[serde(default)]
+    aside: bool,
+}
+
+/// The answer to a batch of a session that has ended, or that this start of the center never knew.
+pub fn ended(app: &App) -> ApiError {
+    Metrics::count(&app.metrics.refused_session);
+    ApiError::Conflict(
+        "session",
+        crate::error::words("会话已结束。", "This session is not the newest of the gateway: compare again."),
+    )
+}
 
 /// The way to the task that writes.
 #[derive(Debug)]
@@ -52,7 +88,10 @@ pub struct Request {
     gateway: Enrolled,
     records: Vec<Checked>,
     refused: Vec<Refused>,
-    reply: oneshot::Sender<anyhow::Result<Vec<Refused>>>,
+    manner: Manner,
+    /// Its session had ended when its turn came: nothing of it counts.
+    late: bool,
+    reply: oneshot::Sender<anyhow::Result<Option<Vec<Refused>>>>,
 }
 
 impl Ingest {
@@ -62,6 +101,12 @@ impl Ingest {
         (Self { sender }, receiver)
     }
 
+    /// Records that the next batch of anybody may hold: less when the queue fills, 0 when it is full.
+    fn window(&self) -> u32 {
+        let free = self.sender.capacity();
+        if free >= QUEUE_MAX / 2 { WINDOW } else { WINDOW * free as u32 / (QUEUE_MAX as u32 / 2) }
+    }
+
     /// Returns when the task that writes has ended, which it never should: the center ends with it.
     pub async fn ended(&self) {
         self.sender.closed().await;
@@ -69,8 +114,17 @@ impl Ingest {
 }
 
 /// Takes one request's records in and answers with the receipt.
-pub async fn take(app: &Arc<App>, gateway: Enrolled, body: bytes::Bytes) -> Result<Receipt, ApiError> {
+pub async fn take(
+    app: &Arc<App>,
+    gateway: Enrolled,
+    manner: Manner,
+    body: bytes::Bytes,
+) -> Result<Receipt, ApiError> {
     Metrics::count(&app.metrics.batches);
+    let late = manner.session.is_some_and(|session| !app.sessions.holds(&gateway.id, session));
+    if late {
+        return Err(ended(app));
+    }
     let (checked, refused) = {
         let (app, gateway) = (Arc::clone(app), gateway.clone());
         tokio::task::spawn_blocking(move || check(&app, &gateway, &body))
@@ -80,14 +134,18 @@ pub async fn take(app: &Arc<App>, gateway: Enrolled, body: bytes::Bytes) -> Resu
     let touched: BTreeSet<u64> = checked.iter().map(|record| record.header.epoch.0).collect();
     let (reply, answer) = oneshot::channel();
     let id = gateway.id.clone();
-    let request = Request { gateway, records: checked, refused, reply };
-    app.ingest
-        .sender
-        .send(request)
+    let request = Request { gateway, records: checked, refused, manner, late: false, reply };
+    tokio::time::timeout(QUEUE_WAIT, app.ingest.sender.send(request))
         .await
+        .map_err(|_| ApiError::Busy { seconds: seconds_within(RETRY_SECONDS) })?
         .map_err(|_| ApiError::Internal(anyhow::anyhow!("ingest has ended")))?;
-    let refused = answer.await.context("ingest has ended")??;
-    Ok(receipt(app, &id, &touched, refused).await?)
+    let Some(refused) = answer.await.context("ingest has ended")?? else { return Err(ended(app)) };
+    Ok(receipt(app, &id, &touched, refused, app.ingest.window()).await?)
+}
+
+/// Somewhere in the span: gateways that were sent away together do not come back together.
+fn seconds_within(span: std::ops::Range<u64>) -> u64 {
+    span.start + u64::from(u16::from_be_bytes(crate::keys::random::<2>())) % (span.end - span.start)
 }
 
 type CheckedBatch = (Vec<Checked>, Vec<Refused>);
@@ -172,12 +230,12 @@ fn check(app: &App, gateway: &Enrolled, body: &[u8]) -> Result<CheckedBatch, Api
 }
 
 /// Starts the task that writes. It ends when the app is dropped.
-pub fn spawn(app: &Arc<App>, writer: Writer, requests: mpsc::Receiver<Request>) {
-    tokio::spawn(run(Arc::downgrade(app), writer, requests));
+pub fn spawn(app: &Arc<App>, writers: Writers, requests: mpsc::Receiver<Request>) {
+    tokio::spawn(run(Arc::downgrade(app), writers, requests));
 }
 
-async fn run(app: Weak<App>, writer: Writer, mut requests: mpsc::Receiver<Request>) {
-    let mut writer = Some(writer);
+async fn run(app: Weak<App>, writers: Writers, mut requests: mpsc::Receiver<Request>) {
+    let mut writers = Some(writers);
     while let Some(first) = requests.recv().await {
         let mut size: usize = first.records.iter().map(|record| record.bytes.len()).sum();
         let mut group = vec![first];
@@ -188,14 +246,22 @@ async fn run(app: Weak<App>, writer: Writer, mut requests: mpsc::Receiver<Reques
             group.push(next);
         }
         let Some(app) = app.upgrade() else { return };
-        let Some(held) = writer.take() else { return };
+        let Some(held) = writers.take() else { return };
+        // The last word on it: nothing else is written between here and the commit.
+        for request in &mut group {
+            let session = request.manner.session;
+            if session.is_some_and(|session| !app.sessions.holds(&request.gateway.id, session)) {
+                request.late = true;
+                request.records.clear();
+            }
+        }
         let (held, outcome) = commit(&app, held, &mut group).await;
-        writer = held;
+        writers = held;
         match outcome {
             Ok(changes) => {
                 for request in group {
                     // A caller that has gone away will ask again.
-                    request.reply.send(Ok(request.refused)).ok();
+                    request.reply.send(Ok((!request.late).then_some(request.refused))).ok();
                 }
                 changes.publish(&app).await;
                 app.arrived.notify_waiters();
@@ -215,62 +281,70 @@ type NewRecords = BTreeMap<(String, u64, u64), (usize, usize)>;
 
 async fn commit(
     app: &Arc<App>,
-    writer: Writer,
+    writers: Writers,
     group: &mut [Request],
-) -> (Option<Writer>, anyhow::Result<Changes>) {
+) -> (Option<Writers>, anyhow::Result<Changes>) {
     let sorted = match sort(app, group).await {
         Ok(sorted) => sorted,
-        Err(error) => return (Some(writer), Err(error.into())),
+        Err(error) => return (Some(writers), Err(error.into())),
     };
-    let Sorted { new, equivocations } = sorted;
-    let batch: Vec<_> = new
-        .values()
-        .map(|(request, record)| {
-            let (request, record) = (&group[*request], *record);
-            let record = &request.records[record];
-            (record.header.gateway, record.header.cursor(), record.bytes.clone())
-        })
-        .collect();
-    let (writer, places) = if batch.is_empty() {
-        (Some(writer), Ok(Vec::new()))
-    } else {
-        let append = move || {
-            let mut writer = writer;
-            let appends: Vec<_> = batch
-                .iter()
-                .map(|(gateway, cursor, bytes)| Append { gateway: *gateway, cursor: *cursor, bytes })
-                .collect();
-            let places = writer.append(&appends);
-            (writer, places)
-        };
-        match tokio::task::spawn_blocking(append).await {
-            Ok((writer, places)) => (Some(writer), places),
-            Err(error) => {
-                return (None, Err(anyhow::Error::from(error).context("writing of segments ended early")));
-            }
+    let bytes = |(request, record): &(usize, usize)| {
+        let record = &group[*request].records[*record];
+        (record.header.gateway, record.header.cursor(), record.bytes.clone())
+    };
+    let chain: Vec<_> = sorted.new.values().map(bytes).collect();
+    let beside: Vec<_> = sorted.aside.iter().map(bytes).collect();
+    let append = move || {
+        let mut writers = writers;
+        let places = append(&mut writers.chain, &chain)
+            .and_then(|chain| Ok((chain, append(&mut writers.aside, &beside)?)));
+        (writers, places)
+    };
+    let (writers, places) = match tokio::task::spawn_blocking(append).await {
+        Ok((writers, places)) => (Some(writers), places),
+        Err(error) => {
+            return (None, Err(anyhow::Error::from(error).context("writing of segments ended early")));
         }
     };
     let outcome = async {
         let places = places.context("write an evidence segment")?;
-        index(app, group, &new, places, &equivocations).await
+        index(app, group, &sorted, places).await
     };
     let outcome = outcome.await;
-    (writer, outcome)
+    (writers, outcome)
+}
+
+/// Nothing is written, and nothing synced, for nothing.
+fn append(
+    writer: &mut Writer,
+    records: &[(GatewayId, Cursor, Vec<u8>)],
+) -> std::io::Result<Vec<records::Place>> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let appends: Vec<_> = records
+        .iter()
+        .map(|(gateway, cursor, bytes)| Append { gateway: *gateway, cursor: *cursor, bytes })
+        .collect();
+    writer.append(&appends)
 }
 
 /// What a group holds that is not here yet.
 struct Sorted {
     new: NewRecords,
+    /// (request, record): kept apart from the chain.
+    aside: Vec<(usize, usize)>,
     /// (request, epoch, seq)
     equivocations: Vec<(usize, u64, u64)>,
 }
 
 async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
     let mut new = NewRecords::new();
-    let mut equivocations = Vec::new();
+    let (mut aside, mut equivocations) = (Vec::new(), Vec::new());
     for r in 0..group.len() {
         let id = group[r].gateway.id.clone();
         let mut connection = app.store.read().acquire().await?;
+        let mut beside = None;
         let mut simulated = BTreeSet::new();
         if !app.clock.simulated() {
             for record in &group[r].records {
@@ -284,11 +358,10 @@ async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
         for i in 0..group[r].records.len() {
             let record = &group[r].records[i];
             let (epoch, seq, hash) = (record.header.epoch, record.header.seq, record.hash);
-            let mut refuse =
-                |code: &str| group[r].refused.push(Refused { epoch, seq, code: code.to_owned() });
+            let refusal = |code: &str| Refused { epoch, seq, code: code.to_owned() };
             if simulated.contains(&epoch.0) {
                 Metrics::count(&app.metrics.refused_simulated);
-                refuse("simulated");
+                group[r].refused.push(refusal("simulated"));
                 continue;
             }
             let key = (id.clone(), epoch.0, seq.0);
@@ -299,29 +372,51 @@ async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
                     .map(|row| row.hash),
             };
             match known {
-                None => {
+                None if !group[r].manner.aside => {
                     new.insert(key, (r, i));
+                    continue;
                 }
-                Some(held) if held == hash => Metrics::count(&app.metrics.records_duplicate),
+                Some(held) if held == hash => {
+                    Metrics::count(&app.metrics.records_duplicate);
+                    continue;
+                }
                 Some(_) => {
                     Metrics::count(&app.metrics.refused_equivocation);
-                    group[r].refused.push(Refused { epoch, seq, code: "equivocation".to_owned() });
                     equivocations.push((r, epoch.0, seq.0));
+                    if !group[r].manner.aside {
+                        group[r].refused.push(refusal("equivocation"));
+                    }
                 }
+                None => {}
             }
+            if aside::holds(&mut connection, &id, epoch.0 as i64, seq.0 as i64, hash).await? {
+                continue;
+            }
+            let before = match beside {
+                Some(bytes) => bytes,
+                None => aside::bytes(&mut connection, &id).await?,
+            };
+            let after = before + group[r].records[i].bytes.len() as i64;
+            beside = Some(before);
+            if after > ASIDE_MAX {
+                group[r].refused.push(refusal("aside_full"));
+                continue;
+            }
+            beside = Some(after);
+            aside.push((r, i));
         }
     }
-    Ok(Sorted { new, equivocations })
+    Ok(Sorted { new, aside, equivocations })
 }
 
 /// Rows and everything derived, in one transaction.
 async fn index(
     app: &Arc<App>,
     group: &[Request],
-    new: &NewRecords,
-    places: Vec<records::Place>,
-    equivocations: &[(usize, u64, u64)],
+    sorted: &Sorted,
+    (places, beside): (Vec<records::Place>, Vec<records::Place>),
 ) -> anyhow::Result<Changes> {
+    let Sorted { new, aside, equivocations } = sorted;
     let mut changes = Changes::default();
     let now = app.clock.civil().0;
     let mut tx = app.store.write().await?;
@@ -338,6 +433,13 @@ async fn index(
             }
             None => Metrics::count(&app.metrics.records_quarantined),
         }
+    }
+    for ((request, record), place) in aside.iter().zip(beside) {
+        let (gateway, record) = (&group[*request].gateway.id, &group[*request].records[*record]);
+        let (epoch, seq) = (record.header.epoch.0 as i64, record.header.seq.0 as i64);
+        let row = AsideRow { gateway, epoch, seq, hash: record.hash, place, received_at: now };
+        aside::add(&mut tx, &row).await?;
+        Metrics::count(&app.metrics.records_aside);
     }
     for (gateway, epoch) in changes.gone.clone() {
         if let Some(request) = group.iter().position(|request| request.gateway.id == gateway) {
@@ -357,13 +459,18 @@ async fn index(
     for (gateway, since) in redated {
         project::redate(&mut tx, app, &gateway, since, &mut changes).await?;
     }
+    let mut told = BTreeSet::new();
     for (request, epoch, seq) in equivocations {
+        // A whole branch is one finding, not one per record.
+        if !told.insert((&group[*request].gateway.id, *epoch)) {
+            continue;
+        }
         let gateway = &group[*request].gateway;
         let about = format!("{epoch}/{seq}");
         project::center_alert(&mut tx, app, gateway, project::EQUIVOCATION, &about, &mut changes).await?;
         audit::note(&mut tx, now, &gateway.id, "equivocation", &about).await?;
     }
-    for request in group {
+    for request in group.iter().filter(|request| !request.late) {
         let id = &request.gateway.id;
         if !app.clock.simulated() {
             for record in &request.records {
@@ -411,45 +518,4 @@ fn row(gateway: &Enrolled, record: &Checked, place: records::Place, now: i64) ->
         projected: record.body.is_none(),
         received_at: now,
     }
-}
-
-/// What is on disk here of a gateway.
-pub async fn receipt(
-    app: &App,
-    gateway: &str,
-    touched: &BTreeSet<u64>,
-    refused: Vec<Refused>,
-) -> sqlx::Result<Receipt> {
-    let rows = app.store.epochs(gateway).await?;
-    let newest = rows.last().map(|row| row.epoch);
-    let mut told: Vec<_> = rows
-        .into_iter()
-        .filter(|row| {
-            row.through < row.last || Some(row.epoch) == newest || touched.contains(&(row.epoch as u64))
-        })
-        .collect();
-    // Oldest unfinished first; a finished one that was just touched gives way when there are too many.
-    told.sort_by_key(|row| (row.through >= row.last && Some(row.epoch) != newest, row.epoch));
-    told.truncate(EPOCHS_MAX);
-    let mut epochs = Vec::with_capacity(told.len());
-    for row in told {
-        let runs = if row.through < row.last {
-            app.store.runs_above(gateway, row.epoch, row.through, RANGES_MAX).await?
-        } else {
-            Vec::new()
-        };
-        epochs.push(EpochReceipt {
-            epoch: Epoch(row.epoch as u64),
-            through: u64::try_from(row.through).ok().map(Seq),
-            have: runs.into_iter().map(|(first, last)| (Seq(first as u64), Seq(last as u64))).collect(),
-        });
-    }
-    let wants = app
-        .store
-        .wanted_configs(gateway, RANGES_MAX as i64)
-        .await?
-        .into_iter()
-        .map(|(epoch, seq)| (Epoch(epoch as u64), Seq(seq as u64), Seq(seq as u64)))
-        .collect();
-    Ok(Receipt { server_time: app.clock.civil(), window: WINDOW, epochs, refused, wants })
 }

@@ -361,6 +361,8 @@ async fn concluded(
             ConclusionBody::Storage(storage) => {
                 tracing::warn!(gateway = %row.gateway, state = ?storage.state, "the gateway's storage");
             }
+            // In the record, and in the regions of every alert that it touches; it has no row of its own.
+            ConclusionBody::Suppression(_) => (),
         }
     }
     Ok(())
@@ -374,7 +376,7 @@ fn cycle_row(
     clocks: &ClockTable,
     fallback: i64,
 ) -> Option<StoredCycle> {
-    let ModulePlan::HeatCycle(module) = plan.modules.get(usize::from(cycle.module.0))?;
+    let ModulePlan::HeatCycle(module) = plan.modules.get(usize::from(cycle.module.0))? else { return None };
     let device = plan.devices.get(usize::from(module.device.0))?;
     let civil = |at| clocks.civil(at, fallback).0;
     let outcome = match cycle.outcome {
@@ -384,6 +386,9 @@ fn cycle_row(
             CycleVerdict::TooShort => "too_short",
             CycleVerdict::DoorOpened => "door_opened",
             CycleVerdict::TooHot => "too_hot",
+            CycleVerdict::TooWeak => "too_weak",
+            CycleVerdict::Uneven => "uneven",
+            CycleVerdict::NotSaturated => "not_saturated",
         },
         CycleOutcome::Drying => "drying",
         CycleOutcome::NotMeasured => "not_measured",
@@ -511,7 +516,7 @@ pub async fn center_alert(
     let n = count_up(tx, "alerts").await?;
     let number = count_up(tx, "center_alerts").await?;
     let now = app.clock.civil().0;
-    let epoch = Epoch(app.order_epoch as u64);
+    let epoch = Epoch(app.order_epoch() as u64);
     let alert = AlertId { epoch, n: number as u32 };
     let row = AlertRow {
         n,

@@ -1,12 +1,16 @@
-//! Records in: durable, indexed once, refused in words; with real sealed records and no port.
+//! Records in: durable, indexed once, refused in words; sessions and orders; with real sealed records and no port.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod rig;
 
 use axum::http::StatusCode;
+use center::store::Scope;
 use gateway_model::{Change, ClearCause, Epoch, Gap, GapCause, Seq};
-use gateway_wire::{Body, SigningKey, pack};
-use rig::{Rig, send};
+use gateway_wire::{
+    Body, Fingerprint, Order, Receipt, SigningKey, Survey, SurveyRequest, hash, pack, unpack_orders,
+};
+use rig::{Gateway, Rig, send};
+use serde_json::json;
 
 fn codes(receipt: &gateway_wire::Receipt) -> Vec<&str> {
     receipt.refused.iter().map(|refused| refused.code.as_str()).collect()
@@ -204,4 +208,172 @@ async fn a_large_batch_and_a_wrong_type_are_refused() {
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     let answer = send(&rig.router, rig.push_request(&gateway, b"\xff\xff".to_vec())).await;
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_REQUEST, "malformed"));
+}
+
+async fn compare(rig: &Rig, gateway: &Gateway, asked: SurveyRequest) -> Survey {
+    let answer = rig.survey(gateway, &asked).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.bytes));
+    Survey::decode(&answer.bytes).unwrap()
+}
+
+fn ends(survey: &Survey, epoch: usize) -> Vec<(Seq, Fingerprint)> {
+    survey.epochs[epoch].ends.clone().unwrap()
+}
+
+#[tokio::test]
+async fn a_session_begins_with_everything_that_is_here_page_by_page() {
+    let rig = Rig::new().await;
+    let mut gateway = rig.gateway(1).await;
+    let mut records = gateway.start(1_000);
+    records.extend((0..5).map(|n| gateway.readings(2_000 + n * 1_000, 2_500 + n * 1_000, 50)));
+    let hashes: Vec<_> = records.iter().map(|record| Fingerprint(hash(record))).collect();
+    // 0–3 and 5–6: 4 and 7 are still on their way.
+    rig.push(&gateway, &[&records[..4], &records[5..7]].concat()).await;
+    let asked = SurveyRequest { last: vec![(Epoch(1), Seq(7))], ..SurveyRequest::default() };
+    let survey = compare(&rig, &gateway, asked.clone()).await;
+    assert_eq!(survey.next, None);
+    let held = &survey.epochs[0];
+    assert_eq!((held.epoch, held.through, &held.have[..]), (Epoch(1), Some(Seq(3)), &[(Seq(5), Seq(6))][..]));
+    assert_eq!(ends(&survey, 0), [(Seq(3), hashes[3]), (Seq(6), hashes[6])], "7 is not here to be named");
+    let asked = SurveyRequest { last: vec![(Epoch(1), Seq(1))], ..asked };
+    let survey = compare(&rig, &gateway, asked).await;
+    assert_eq!(ends(&survey, 0), [(Seq(1), hashes[1]), (Seq(3), hashes[3]), (Seq(6), hashes[6])]);
+
+    // 130 lives: two pages, and every epoch in one of them.
+    for _ in 0..130 {
+        gateway.epoch += 1;
+        gateway.seq = 0;
+        let start = gateway.start(9_000);
+        rig.push(&gateway, &start).await;
+    }
+    let first = compare(&rig, &gateway, SurveyRequest::default()).await;
+    assert_eq!((first.epochs.len(), first.next), (128, Some(Epoch(129))));
+    let again = SurveyRequest { session: Some(first.session), from: Epoch(129), ..SurveyRequest::default() };
+    let second = compare(&rig, &gateway, again).await;
+    assert_eq!((second.session, second.epochs.len(), second.next), (first.session, 3, None));
+    let span = SurveyRequest { from: Epoch(5), to: Some(Epoch(6)), ..SurveyRequest::default() };
+    let epochs: Vec<_> = compare(&rig, &gateway, span).await.epochs.iter().map(|held| held.epoch).collect();
+    assert_eq!(epochs, [Epoch(5), Epoch(6)]);
+}
+
+#[tokio::test]
+async fn a_late_batch_of_an_older_session_changes_nothing() {
+    let rig = Rig::new().await;
+    let mut gateway = rig.gateway(1).await;
+    let start = gateway.start(1_000);
+    let old = compare(&rig, &gateway, SurveyRequest::default()).await.session;
+    let new = compare(&rig, &gateway, SurveyRequest::default()).await.session;
+    assert_ne!(old, new);
+    let push = async |rig: &Rig, session: u64| {
+        send(&rig.router, rig.push_as(&gateway, &format!("?session={session}"), pack(&start))).await
+    };
+    let late = push(&rig, old).await;
+    assert_eq!((late.status, late.code().as_str()), (StatusCode::CONFLICT, "session"));
+    assert_eq!(rig.get("/api/v1/gateways").await["gateways"][0]["records"], 0);
+    let page = rig.survey(&gateway, &SurveyRequest { session: Some(old), ..SurveyRequest::default() }).await;
+    assert_eq!(page.status, StatusCode::CONFLICT);
+    let taken = push(&rig, new).await;
+    assert_eq!(Receipt::decode(&taken.bytes).unwrap().epochs[0].through, Some(Seq(2)));
+    // Another start of the center knows none: everybody compares again.
+    let rig = rig.restart().await;
+    assert_eq!(push(&rig, new).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_branch_is_kept_beside_the_chain_and_nothing_is_derived_from_it() {
+    let rig = Rig::new().await;
+    let mut gateway = rig.gateway(1).await;
+    let mut records = gateway.start(1_000);
+    let (seq, prev) = (gateway.seq, gateway.prev);
+    records.push(gateway.readings(2_000, 3_000, 50));
+    rig.push(&gateway, &records).await;
+    // The disk was set back to before its last record.
+    (gateway.seq, gateway.prev) = (seq, prev);
+    let branch = vec![gateway.readings(2_000, 3_000, 95), gateway.change(3_000, 1, 1, Change::Raised)];
+    let both = [&records[..3], &branch].concat();
+    for _ in 0..2 {
+        let answer = send(&rig.router, rig.push_as(&gateway, "?aside=true", pack(&both))).await;
+        let receipt = Receipt::decode(&answer.bytes).unwrap();
+        assert!(receipt.refused.is_empty(), "{:?}", receipt.refused);
+        assert_eq!(receipt.epochs[0].through, Some(Seq(3)), "the chain is what it was");
+    }
+    let kept = rig.app.store.aside_of(&gateway.id(), 10).await.unwrap();
+    let expected: Vec<_> = (3..).zip(&branch).map(|(seq, record)| (1, seq, hash(record).to_vec())).collect();
+    assert_eq!(kept, expected, "once, and only what is not in the chain");
+    let alerts = rig.get("/api/v1/alerts").await;
+    let rules: Vec<_> =
+        alerts["alerts"].as_array().unwrap().iter().map(|alert| alert["rule"].clone()).collect();
+    assert_eq!(rules, ["center/equivocation"], "the branch's own alert is not shown");
+    let row = rig.app.store.record(&gateway.id(), 1, 3).await.unwrap().unwrap();
+    assert_eq!(row.hash, hash(&records[3]));
+    // Still there after a restart.
+    let rig = rig.restart().await;
+    assert_eq!(rig.app.store.aside_of(&gateway.id(), 10).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn orders_of_a_center_that_was_set_back_are_not_taken_for_older_ones() {
+    let rig = Rig::new().await;
+    let mut gateway = rig.gateway(1).await;
+    let mut records = gateway.start(1_000);
+    records.push(gateway.change(2_000, 1, 1, Change::Raised));
+    rig.push(&gateway, &records).await;
+    // It has carried out five orders; this center never gave one.
+    let answer = rig.orders(&gateway, "after=1/5&wait=0").await;
+    assert!(unpack_orders(&answer.bytes).unwrap().is_empty());
+    let seen = rig.get("/api/v1/cases/1").await["event"].clone();
+    let command = json!({ "command": "acknowledge", "seen": seen });
+    assert_eq!(rig.post("/api/v1/cases/1/commands", command).await.status, StatusCode::OK);
+    let answer = rig.orders(&gateway, "after=1/5&wait=0").await;
+    let orders = unpack_orders(&answer.bytes).unwrap();
+    let order = Order::open(&rig.app.key.verifying_key(), gateway.key.gateway_id(), &orders[0]).unwrap();
+    assert_eq!((order.center_epoch, order.seq), (2, 1), "above everything the gateway knows");
+    // A number that no center can have given is refused, not believed.
+    let refused = rig.orders(&gateway, "after=9000000/1&wait=0").await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "after"));
+    let rig = rig.restart().await;
+    assert_eq!(rig.app.order_epoch(), 2);
+}
+
+#[tokio::test]
+async fn what_a_metered_line_has_used_is_known_at_the_center() {
+    let rig = Rig::new().await;
+    let gateway = rig.gateway(1).await;
+    rig.orders(&gateway, "wait=0&line=81000000/100000000").await;
+    let row = rig.get("/api/v1/gateways").await["gateways"][0].clone();
+    assert_eq!((&row["line_used"], &row["line_budget"]), (&json!(81_000_000), &json!(100_000_000)));
+    rig.orders(&gateway, "wait=0").await;
+    assert!(rig.get("/api/v1/gateways").await["gateways"][0]["line_used"].is_null());
+}
+
+#[tokio::test]
+async fn ninety_seconds_without_a_sign_of_life_are_a_delay_and_five_minutes_an_alert() {
+    let rig = Rig::new().await;
+    let gateway = rig.gateway(1).await;
+    rig.orders(&gateway, "wait=0").await;
+    let heard = rig.app.clock.real();
+    let state = async |after: i64| {
+        let rows = rig.app.store.gateways(&Scope::All, heard + after).await.unwrap();
+        rows[0].state.clone()
+    };
+    assert_eq!(state(85_000).await, "live");
+    assert_eq!(state(91_000).await, "delayed");
+    assert_eq!(state(301_000).await, "silent");
+    let silences = async || {
+        let alerts = rig.get("/api/v1/alerts").await;
+        alerts["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|alert| alert["rule"] == "center/gateway-silent")
+            .count()
+    };
+    center::watch::turn(&rig.app, heard + 295_000).await.unwrap();
+    assert_eq!(silences().await, 0);
+    for _ in 0..2 {
+        center::watch::turn(&rig.app, heard + 301_000).await.unwrap();
+        assert_eq!(silences().await, 1, "said once");
+    }
+    rig.orders(&gateway, "wait=0").await;
+    assert_eq!(silences().await, 0, "a sign of life ends it");
 }

@@ -35,6 +35,7 @@ enum Source {
     System,
     Demo { read_at: Instant, civil_then: i64, speed: f64 },
     Steered(Arc<AtomicI64>),
+    Stepped { read_at: Instant, civil_then: i64, step_ms: Arc<AtomicI64> },
 }
 
 /// What `--demo-clock` was given is not a demo clock.
@@ -105,6 +106,11 @@ impl Wall {
         Self(Arc::new(Source::Steered(civil_ms)))
     }
 
+    /// Civil time runs from `civil` on, off by what the caller last put into `step_ms`: for tests in virtual time.
+    pub fn stepped(civil: CivilTime, step_ms: Arc<AtomicI64>) -> Self {
+        Self(Arc::new(Source::Stepped { read_at: instant(), civil_then: civil.0, step_ms }))
+    }
+
     /// Civil time now, if anybody here knows it.
     pub fn civil(&self) -> Option<CivilTime> {
         match &*self.0 {
@@ -113,6 +119,11 @@ impl Wall {
                 (now >= OLDEST_CREDIBLE_MS).then_some(CivilTime(now))
             }
             Source::Steered(civil_ms) => Some(CivilTime(civil_ms.load(Ordering::Relaxed))),
+            Source::Stepped { read_at, civil_then, step_ms } => Some(CivilTime(
+                civil_then
+                    .saturating_add(scaled(since(*read_at), 1.0))
+                    .saturating_add(step_ms.load(Ordering::Relaxed)),
+            )),
             Source::Demo { read_at, civil_then, speed } => Some(CivilTime(
                 civil_then.saturating_add(scaled(instant().saturating_duration_since(*read_at), *speed)),
             )),
@@ -124,19 +135,19 @@ impl Wall {
         match &*self.0 {
             Source::System if self.civil().is_some() => (ClockSource::System, Some(SYSTEM_ERROR_MS)),
             Source::System => (ClockSource::Unknown, None),
-            Source::Demo { .. } | Source::Steered(_) => (ClockSource::Demo, Some(0)),
+            Source::Demo { .. } | Source::Steered(_) | Source::Stepped { .. } => (ClockSource::Demo, Some(0)),
         }
     }
 
     /// True under the demo clock: records made with it say `simulated` and are never evidence.
     pub fn simulated(&self) -> bool {
-        matches!(&*self.0, Source::Demo { .. } | Source::Steered(_))
+        matches!(&*self.0, Source::Demo { .. } | Source::Steered(_) | Source::Stepped { .. })
     }
 
     /// Seconds of the gateway's time per second of real time.
     pub fn speed(&self) -> f64 {
         match &*self.0 {
-            Source::System | Source::Steered(_) => 1.0,
+            Source::System | Source::Steered(_) | Source::Stepped { .. } => 1.0,
             Source::Demo { speed, .. } => *speed,
         }
     }
@@ -191,6 +202,11 @@ impl Clock {
 /// The moment, for stamping a request: virtual where a test has paused tokio's time.
 pub fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// How much time has passed since a moment.
+pub fn since(moment: Instant) -> Duration {
+    instant().saturating_duration_since(moment)
 }
 
 fn scaled(passed: Duration, speed: f64) -> i64 {

@@ -12,11 +12,13 @@ pub mod config;
 pub mod history;
 pub mod metrics;
 pub mod mqtt;
+pub mod packtest;
 pub mod page;
 pub mod pause;
 pub mod recorder;
 pub mod recording;
 pub mod run;
+pub mod sinks;
 pub mod state;
 pub mod uplink;
 

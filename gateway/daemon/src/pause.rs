@@ -14,13 +14,25 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
-/// Where the jitter of pauses comes from.
+/// How pauses of many who wait for the same thing differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// The system's randomness.
+    /// ± 25 %, of the system's randomness.
     Random,
+    /// Anything from a tenth to twice the nominal length: a whole fleet was cut off at the same moment.
+    Wide,
     /// None: for tests in virtual time, where one gateway is alone and every run must be the same.
     None,
+}
+
+impl Jitter {
+    /// A pause that somebody asked for, up to a quarter longer: others were asked for the same.
+    pub fn at_least(self, asked: Duration) -> Duration {
+        match self {
+            Self::Random | Self::Wide => asked.mul_f64(1.0 + JITTER * (unit_random() + 1.0) / 2.0),
+            Self::None => asked,
+        }
+    }
 }
 
 impl Backoff {
@@ -35,12 +47,13 @@ impl Backoff {
         Self { jitter, ..self }
     }
 
-    /// The next pause, ± 25 % unless there is no jitter.
+    /// The next pause.
     pub fn pause(&mut self) -> Duration {
         let nominal = self.nominal;
         self.nominal = (nominal * 2).min(self.last);
         match self.jitter {
             Jitter::Random => nominal.mul_f64(1.0 + JITTER * unit_random()),
+            Jitter::Wide => nominal.mul_f64(1.05 + 0.95 * unit_random()),
             Jitter::None => nominal,
         }
     }
@@ -73,8 +86,37 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.pause() < Duration::from_secs(2));
+        let asked = Jitter::Wide.at_least(Duration::from_secs(8));
+        assert!((8.0..=10.0).contains(&asked.as_secs_f64()), "{asked:?}");
         let mut steady = backoff.jittered(Jitter::None);
         steady.reset();
         assert_eq!([steady.pause(), steady.pause()], [1, 2].map(Duration::from_secs));
+    }
+
+    /// Ten thousand gateways lose their center at one moment and get it back after a minute.
+    #[test]
+    fn a_whole_fleet_does_not_come_back_in_step() {
+        const FLEET: usize = 10_000;
+        let mut first = [0_usize; 40];
+        let mut back = vec![0_usize; 200];
+        for _ in 0..FLEET {
+            let mut backoff =
+                Backoff::new(Duration::from_secs(2), Duration::from_mins(1)).jittered(Jitter::Wide);
+            let mut at = Duration::ZERO;
+            for attempt in 0.. {
+                at += backoff.pause();
+                if attempt == 0 {
+                    first[at.as_millis() as usize / 100] += 1;
+                }
+                if at >= Duration::from_mins(1) {
+                    back[at.as_secs() as usize - 60] += 1;
+                    break;
+                }
+            }
+        }
+        let most = |slots: &[usize]| slots.iter().max().copied().unwrap();
+        assert!(most(&first) < FLEET * 5 / 100, "in one tenth of a second: {first:?}");
+        assert!(most(&back) < FLEET * 5 / 100, "in one second: {back:?}");
+        assert_eq!(back.iter().sum::<usize>(), FLEET, "all of them within three minutes");
     }
 }

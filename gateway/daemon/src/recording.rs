@@ -10,12 +10,12 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
@@ -23,6 +23,7 @@ use gateway_wire::hex;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::bus::dial::{Dial, Stream};
 use crate::clock::{self, Wall};
@@ -89,6 +90,35 @@ pub fn begin(
     writer.line(&head.to_string()).with_context(attempt)?;
     let inner = Inner { lines: sender, lost: AtomicU64::new(0), wall: wall.clone() };
     Ok((Recording(Arc::new(inner)), writer))
+}
+
+/// The recording of a process: begun once, it outlives the lives of a gateway that leaves its epoch.
+pub struct Taping {
+    asked: Option<(PathBuf, u64)>,
+    begun: Option<(Recording, JoinHandle<()>)>,
+}
+
+impl Taping {
+    /// Where to, and how many bytes of it; `None` = nothing is recorded.
+    pub fn new(asked: Option<(PathBuf, u64)>) -> Self {
+        Self { asked, begun: None }
+    }
+
+    /// The recording, begun at the first call.
+    pub fn tape(&mut self, buses: &[BusPlan], wall: &Wall) -> anyhow::Result<Option<Recording>> {
+        if let Some((path, bytes_max)) = self.asked.take() {
+            let (recording, writer) = begin(&path, buses, wall, bytes_max)?;
+            self.begun = Some((recording, tokio::task::spawn_blocking(|| writer.run())));
+        }
+        Ok(self.begun.as_ref().map(|(recording, _)| recording.clone()))
+    }
+
+    /// Waits until everything is written, at most so long; false if it is not. Everybody else has dropped the recording before.
+    pub async fn end(self, within: Duration) -> bool {
+        let Some((recording, written)) = self.begun else { return true };
+        drop(recording);
+        matches!(tokio::time::timeout(within, written).await, Ok(Ok(())))
+    }
 }
 
 impl Writer {

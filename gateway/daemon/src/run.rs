@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gateway_journal::Limits;
+use gateway_journal::{Limits, Position};
 use gateway_model::{ClockSource, EngineTime, Epoch, StartCause};
 use gateway_wire::Enrolment;
 use tokio::net::TcpListener;
@@ -24,14 +24,24 @@ use crate::config::{Broker as BrokerPlan, Site};
 use crate::metrics::Metrics;
 use crate::mqtt::Listener;
 use crate::page::{Facts, Page};
+use crate::pause::Backoff;
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
+use crate::recording::Taping;
+use crate::sinks::Home;
 use crate::state::{DataDir, Enrolled};
-use crate::{history, mqtt, recording, uplink};
+use crate::{history, mqtt, sinks, uplink};
 
 /// How long parts may take to end after they were told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Above which epoch the center told this gateway to go on.
+const FLOOR: &str = "floor";
+/// A gateway leaves its epoch at once the first time; then not sooner than after this, doubling: two devices with one key
+/// would chase each other.
+const RISE_FIRST: Duration = Duration::from_mins(1);
+/// See [`RISE_FIRST`].
+const RISE_LAST: Duration = Duration::from_hours(1);
 /// While a recording is fed, records are sealed at the longest period a site file may set.
 const HISTORY_SEAL_MS: i64 = 300_000;
 
@@ -63,13 +73,67 @@ pub struct Up {
 }
 
 /// Runs until `stop` or until a part ends. `up` is told when everything is up.
-pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)) -> anyhow::Result<()> {
-    let Options { site, data, wall, history, record } = options;
+///
+/// A gateway that has to leave its epoch ([`uplink::Risen`]) is taken apart and put together again at the same addresses:
+/// what a restart of the process would do.
+pub async fn run(mut options: Options, stop: CancellationToken, up: impl FnOnce(&Up)) -> anyhow::Result<()> {
+    let mut up = Some(up);
+    let mut pauses = Backoff::new(RISE_FIRST, RISE_LAST);
+    let mut rise_after = Duration::ZERO;
+    // One recording holds all lives: its file is new only once.
+    let mut taping = Taping::new(options.record.take());
+    let ended = loop {
+        let mut bound = None;
+        let ended = life(&options, &mut taping, rise_after, stop.clone(), |this| {
+            bound = Some(this.clone());
+            if let Some(up) = up.take() {
+                up(this);
+            }
+        });
+        match ended.await {
+            Err(error) if error.is::<uplink::Risen>() && !stop.is_cancelled() => {
+                if let Some(bound) = bound {
+                    bound.keep(&mut options.site);
+                }
+                rise_after = pauses.pause();
+            }
+            ended => break ended,
+        }
+    };
+    if !taping.end(STOP_TIMEOUT).await {
+        tracing::warn!("the recording did not end in time");
+    }
+    ended
+}
+
+impl Up {
+    /// The same addresses the next time.
+    fn keep(&self, site: &mut Site) {
+        let page = self.page.as_ref().and_then(|page| page.strip_prefix("http://")?.parse().ok());
+        if let (Some(plan), Some(address)) = (&mut site.page, page) {
+            plan.listen = address;
+        }
+        if let (BrokerPlan::Embedded(own), Some(address)) = (&mut site.broker, self.mqtt) {
+            own.listen = address;
+        }
+    }
+}
+
+/// From opening the data directory to its end.
+async fn life(
+    options: &Options,
+    taping: &mut Taping,
+    rise_after: Duration,
+    stop: CancellationToken,
+    up: impl FnOnce(&Up),
+) -> anyhow::Result<()> {
+    let Options { site, data, wall, history, record: _ } = options;
+    let (site, wall, history) = (site.clone(), wall.clone(), history.clone());
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
         "--history needs --demo-clock: a past that was fed in must say that it is simulated"
     );
-    let data = DataDir::open(&data)?;
+    let data = DataDir::open(data)?;
     let key = data.key()?;
     let enrolled = data.enrolled()?;
     let metrics = Metrics::default();
@@ -91,13 +155,7 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     let mut this =
         Up { page: None, mqtt: None, gateway: key.gateway_id().to_string(), epoch: core.epoch().0 };
 
-    let (tape, taped) = match &record {
-        Some((path, bytes_max)) => {
-            let (tape, writer) = recording::begin(path, &site.buses, &wall, *bytes_max)?;
-            (Some(tape), Some(tokio::task::spawn_blocking(|| writer.run())))
-        }
-        None => (None, None),
-    };
+    let tape = taping.tape(&site.buses, &wall)?;
     let name = format!("nonsite-{}", &this.gateway[..12]);
     let address = match &site.broker {
         BrokerPlan::External(plan) => Some(mqtt::external(plan, &name)?),
@@ -125,10 +183,17 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
     }
     let mut status = None;
     if let Some(enrolled) = enrolled {
-        let cursors = (data.position("uplink"), data.position("orders"));
-        let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone())?;
+        let cursors = uplink::Cursors {
+            sent: data.position("uplink"),
+            aside: data.position("aside"),
+            orders: data.position("orders"),
+        };
+        let budget = site.center.as_ref().and_then(|center| center.month_bytes);
+        let meter = uplink::meter::Meter::new(budget, data.position("line"));
+        let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone(), meter)?;
+        let beginning = uplink::Beginning { last_order: found.last_order, epoch: this.epoch, rise_after };
         let (sender, orders, shown) =
-            uplink::new(client, &doors, &clock, urgent, cursors, found.last_order, &metrics);
+            uplink::new(client, &doors, &clock, urgent, cursors, &beginning, &metrics);
         parts.spawn("the uplink", sender.run(parts.stop.clone()));
         parts.spawn("the order listener", orders.run(parts.stop.clone()));
         status = Some(shown);
@@ -136,6 +201,21 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         tracing::warn!(
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
+    }
+    let mut shown_sinks = Vec::new();
+    for plan in &site.sinks {
+        let status = sinks::status::Status::new(&plan.name, plan.target.kind());
+        let home =
+            Home { data: data.root().to_owned(), site: site.plan.site.0.clone(), gateway: key.gateway_id() };
+        shown_sinks.push(status.clone());
+        let work =
+            sinks::work(plan.clone(), home, doors.clone(), metrics.clone(), status, parts.stop.clone());
+        parts.spawn("a sink", work);
+    }
+    for name in sinks::store::names(data.root()) {
+        if !site.sinks.iter().any(|sink| sink.name == name) {
+            tracing::info!(sink = name, "parked: not in the site file any more; see `gateway sink list`");
+        }
     }
     if let Some(plan) = &site.page {
         let listener =
@@ -148,6 +228,7 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
             simulated: wall.simulated(),
             doors: doors.clone(),
             uplink: status,
+            sinks: shown_sinks,
             metrics: metrics.clone(),
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
@@ -175,6 +256,10 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
             ended.and_then(|()| Err(anyhow::anyhow!("the recorder ended by itself")))
         }
     };
+    if let Some(risen) = first.as_ref().err().and_then(|error| error.downcast_ref::<uplink::Risen>()) {
+        // A hint: without it the next life finds out again.
+        data.position(FLOOR).store(Position { epoch: risen.floor, seq: 0 })?;
+    }
     parts.stop.cancel();
     let drained =
         tokio::time::timeout(STOP_TIMEOUT, async { while parts.tasks.join_next().await.is_some() {} });
@@ -183,11 +268,6 @@ pub async fn run(options: Options, stop: CancellationToken, up: impl FnOnce(&Up)
         parts.tasks.abort_all();
     }
     seal.cancel();
-    if let Some(taped) = taped
-        && !matches!(tokio::time::timeout(STOP_TIMEOUT, taped).await, Ok(Ok(())))
-    {
-        tracing::warn!("the recording did not end in time");
-    }
     let sealed = if early.is_some() {
         Ok(())
     } else {
@@ -250,6 +330,7 @@ fn setup(
         }
         None => Epoch(0),
     };
+    let floor = floor.max(Epoch(data.position(FLOOR).load().map_or(0, |floor| floor.epoch)));
     Ok(Setup {
         journal: site.journal.dir.clone().unwrap_or_else(|| data.journal()),
         limits: Limits {

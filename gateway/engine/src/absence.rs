@@ -19,6 +19,7 @@ impl Engine {
             if life.is_open() {
                 life.clear(ClearCause::Returned, face, desk);
             }
+            life.handling.left_ms = None;
             life.enter(ProcessRegion::Normal, Some(due), now);
         });
     }

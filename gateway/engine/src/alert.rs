@@ -3,14 +3,19 @@
 //! [`turn`] is the process region's whole table (T1–T5, T21); [`Life`] carries it out and numbers what
 //! happened. Occurrences that returned to normal but were never acknowledged stay behind as branches (T13).
 //!
-//! Latched alerts stay listed after they cleared; there is no command to reset them yet (T9).
+//! Latched alerts stay listed after they cleared, until somebody resets them (T9). What else becomes of an
+//! open alert is in [`crate::handling`].
 
 use alloc::vec::Vec;
 
 use gateway_model::{
-    AckRegion, AlertChange, AlertId, AlertState, Change, ClearCause, Conclusion, ConclusionBody, EngineTime,
-    Epoch, EventState, LatchRegion, OccurrenceState, ProcessRegion, QualityRegion, Regions, RuleIx,
+    AckRegion, AlertChange, AlertDetail, AlertId, AlertState, Change, ClearCause, ClockState, Conclusion,
+    ConclusionBody, EngineTime, Epoch, EventState, Handling, HandlingState, LatchRegion, OccurrenceState,
+    ProcessRegion, QualityRegion, Regions, RuleIx,
 };
+
+use crate::handling::Insight;
+use crate::hours::Hours;
 
 /// Unacknowledged occurrences that one rule remembers. At the limit the oldest is forgotten: the center's case
 /// keeps it, and an acknowledgement that still comes for it is refused as `unknown_alert`.
@@ -70,13 +75,34 @@ pub(crate) struct Delays {
     pub(crate) off_ms: i64,
 }
 
-/// What a change of an alert shows besides itself.
+/// What a change of an alert shows besides itself, and what its rule asks for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Face {
-    pub(crate) rule: RuleIx,
+pub(crate) struct Face<'a> {
+    /// `None` = the plan no longer has it.
+    pub(crate) rule: Option<RuleIx>,
     pub(crate) latching: bool,
     pub(crate) value: Option<f64>,
     pub(crate) limit: Option<f64>,
+    pub(crate) handling: Option<&'a Handling>,
+    pub(crate) insight: Insight,
+    pub(crate) trial: bool,
+    pub(crate) hours: Hours<'a>,
+}
+
+impl Face<'_> {
+    /// Of a rule about which nothing else is known.
+    pub(crate) fn bare(rule: Option<RuleIx>) -> Self {
+        Self {
+            rule,
+            latching: false,
+            value: None,
+            limit: None,
+            handling: None,
+            insight: Insight::default(),
+            trial: false,
+            hours: Hours { plan: None, declared: &[], clock: ClockState::default() },
+        }
+    }
 }
 
 /// Where conclusions are written, in order, at the engine's time.
@@ -99,11 +125,11 @@ impl Desk<'_> {
     }
 
     /// `since`: where it is not since when the condition has held.
-    fn say(
+    pub(crate) fn say(
         &mut self,
-        face: &Face,
+        face: &Face<'_>,
         occurrence: &mut OccurrenceState,
-        regions: Regions,
+        (regions, detail): (Regions, AlertDetail),
         change: Change,
         since: Option<EngineTime>,
     ) {
@@ -117,6 +143,7 @@ impl Desk<'_> {
             value: face.value,
             limit: face.limit,
             since: since.or(Some(occurrence.since)),
+            detail: face.handling.map(|_| detail),
         }));
     }
 }
@@ -127,6 +154,7 @@ pub(crate) struct Life {
     pub(crate) state: AlertState,
     pub(crate) events: Vec<EventState>,
     pub(crate) unacked: Vec<OccurrenceState>,
+    pub(crate) handling: HandlingState,
 }
 
 impl Life {
@@ -136,7 +164,7 @@ impl Life {
     }
 
     /// The condition was looked at.
-    pub(crate) fn see(&mut self, sight: Sight, delays: Delays, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn see(&mut self, sight: Sight, delays: Delays, face: &Face<'_>, desk: &mut Desk<'_>) {
         let quality = if let Sight::Blind(quality) = sight { quality } else { QualityRegion::Good };
         if quality != self.state.regions.quality {
             self.state.regions.quality = quality;
@@ -152,17 +180,19 @@ impl Life {
                 self.enter(ProcessRegion::Normal, None, desk.now);
                 self.state.fleeting = self.state.fleeting.saturating_add(1);
             }
-            Turn::Wane if delays.off_ms <= 0 => self.clear(ClearCause::Returned, face, desk),
-            Turn::Wane => self.enter(ProcessRegion::Clearing, Some(desk.now.plus(delays.off_ms)), desk.now),
+            Turn::Wane => match self.off_delay(delays.off_ms, face) {
+                off_ms if off_ms <= 0 => self.clear(ClearCause::Returned, face, desk),
+                off_ms => self.enter(ProcessRegion::Clearing, Some(desk.now.plus(off_ms)), desk.now),
+            },
             Turn::Recur => {
                 self.enter(ProcessRegion::Active, None, desk.now);
                 self.state.chatter = self.state.chatter.saturating_add(1);
-                self.say(Change::Recurred, face, desk);
+                self.recurred(face, desk);
             }
             Turn::Run if self.state.due.is_some() => (),
             Turn::Run => {
                 let pending = self.state.regions.process == ProcessRegion::Pending;
-                let delay = if pending { delays.on_ms } else { delays.off_ms };
+                let delay = if pending { delays.on_ms } else { self.off_delay(delays.off_ms, face) };
                 self.state.since = desk.now;
                 self.state.due = Some(desk.now.plus(delay.max(0)));
             }
@@ -171,7 +201,7 @@ impl Life {
     }
 
     /// A delay ran out (T2, T6, T7). It would stand still were the condition not what it was at its start.
-    pub(crate) fn elapsed(&mut self, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn elapsed(&mut self, face: &Face<'_>, desk: &mut Desk<'_>) {
         self.state.due = None;
         match self.state.regions.process {
             ProcessRegion::Pending => self.raise(self.state.since, face, desk),
@@ -181,21 +211,25 @@ impl Life {
     }
 
     /// T2 and T13: a new occurrence, whatever became of earlier ones.
-    pub(crate) fn raise(&mut self, since: EngineTime, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn raise(&mut self, since: EngineTime, face: &Face<'_>, desk: &mut Desk<'_>) {
         self.enter(ProcessRegion::Active, None, desk.now);
         self.state.regions.ack = AckRegion::Unacked;
         if face.latching {
             self.state.regions.latch = LatchRegion::Latched;
         }
         self.state.chatter = 0;
-        self.state.occurrence = Some(desk.open(since));
+        let occurrence = desk.open(since);
+        self.state.occurrence = Some(occurrence);
+        self.begin_handling(face);
         self.say(Change::Raised, face, desk);
+        self.raised(occurrence.alert, face, desk);
     }
 
     /// T6, T7, T23.
-    pub(crate) fn clear(&mut self, cause: ClearCause, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn clear(&mut self, cause: ClearCause, face: &Face<'_>, desk: &mut Desk<'_>) {
         self.enter(ProcessRegion::Normal, None, desk.now);
         self.say(Change::Cleared(cause), face, desk);
+        self.end_handling(face, desk);
         let occurrence = self.state.occurrence.take();
         if self.state.regions.ack == AckRegion::Unacked {
             self.state.regions.ack = AckRegion::Acked;
@@ -207,27 +241,35 @@ impl Life {
     }
 
     /// T20: it was active while nobody watched, from `from` to now.
-    pub(crate) fn gap(&mut self, from: EngineTime, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn gap(&mut self, from: EngineTime, face: &Face<'_>, desk: &mut Desk<'_>) {
         if let (true, Some(mut occurrence)) = (self.is_open(), self.state.occurrence) {
-            desk.say(face, &mut occurrence, self.state.regions, Change::Gap, Some(from));
+            desk.say(face, &mut occurrence, self.now_shown(face), Change::Gap, Some(from));
             self.state.occurrence = Some(occurrence);
         }
     }
 
     /// T8 for the current occurrence.
-    pub(crate) fn acknowledge(&mut self, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn acknowledge(&mut self, face: &Face<'_>, desk: &mut Desk<'_>) {
         self.state.regions.ack = AckRegion::Acked;
         self.say(Change::Acknowledged, face, desk);
     }
 
+    /// T9.
+    pub(crate) fn reset(&mut self, face: &Face<'_>, desk: &mut Desk<'_>) {
+        self.state.regions.latch = LatchRegion::Unlatched;
+        self.say(Change::Reset, face, desk);
+        self.state.occurrence = None;
+    }
+
     /// T8 for a branch: received at last, it is forgotten, unless it is latched and nothing newer is.
-    pub(crate) fn acknowledge_branch(&mut self, branch: usize, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn acknowledge_branch(&mut self, branch: usize, face: &Face<'_>, desk: &mut Desk<'_>) {
         if branch >= self.unacked.len() {
             return;
         }
         let mut occurrence = self.unacked.remove(branch);
         let regions = Regions { ack: AckRegion::Acked, ..self.branch_regions() };
-        desk.say(face, &mut occurrence, regions, Change::Acknowledged, None);
+        let detail = self.detail_of(occurrence.alert, face);
+        desk.say(face, &mut occurrence, (regions, detail), Change::Acknowledged, None);
         if regions.latch == LatchRegion::Latched && self.state.occurrence.is_none() {
             self.state.occurrence = Some(occurrence);
         }
@@ -238,24 +280,33 @@ impl Life {
         &mut self,
         since: EngineTime,
         lapses: EngineTime,
-        face: &Face,
+        face: &Face<'_>,
         desk: &mut Desk<'_>,
     ) {
-        let regions =
-            Regions { process: ProcessRegion::Active, ack: AckRegion::Unacked, ..Regions::default() };
+        let suppression = self.state.regions.suppression;
+        let regions = Regions {
+            process: ProcessRegion::Active,
+            ack: AckRegion::Unacked,
+            suppression,
+            ..Regions::default()
+        };
         let mut occurrence = desk.open(since);
-        desk.say(face, &mut occurrence, regions, Change::Raised, None);
+        let detail = self.detail_of(occurrence.alert, face);
+        desk.say(face, &mut occurrence, (regions, detail), Change::Raised, None);
         self.events.push(EventState { occurrence, regions, lapses });
+        self.raised(occurrence.alert, face, desk);
     }
 
     /// The oldest event is over.
-    pub(crate) fn clear_event(&mut self, cause: ClearCause, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn clear_event(&mut self, cause: ClearCause, face: &Face<'_>, desk: &mut Desk<'_>) {
         if self.events.is_empty() {
             return;
         }
         let EventState { mut occurrence, mut regions, lapses: _ } = self.events.remove(0);
         regions.process = ProcessRegion::Normal;
-        desk.say(face, &mut occurrence, regions, Change::Cleared(cause), None);
+        let detail = self.detail_of(occurrence.alert, face);
+        desk.say(face, &mut occurrence, (regions, detail), Change::Cleared(cause), None);
+        self.forget_handling(occurrence.alert);
         if regions.ack == AckRegion::Unacked {
             self.unacked.push(occurrence);
             self.bound_unacked();
@@ -263,11 +314,11 @@ impl Life {
     }
 
     /// T8 for an open event.
-    pub(crate) fn acknowledge_event(&mut self, event: usize, face: &Face, desk: &mut Desk<'_>) {
+    pub(crate) fn acknowledge_event(&mut self, event: usize, face: &Face<'_>, desk: &mut Desk<'_>) {
         if let Some(event) = self.events.get_mut(event) {
             event.regions.ack = AckRegion::Acked;
-            desk.say(face, &mut event.occurrence, event.regions, Change::Acknowledged, None);
         }
+        self.say_event(event, Change::Acknowledged, face, desk);
     }
 
     /// Regions of an occurrence that is over but was never acknowledged.
@@ -281,11 +332,29 @@ impl Life {
         self.state.due = due;
     }
 
-    fn say(&mut self, change: Change, face: &Face, desk: &mut Desk<'_>) {
+    /// A change of the current occurrence.
+    pub(crate) fn say(&mut self, change: Change, face: &Face<'_>, desk: &mut Desk<'_>) {
         if let Some(mut occurrence) = self.state.occurrence {
-            desk.say(face, &mut occurrence, self.state.regions, change, None);
+            let face = &Face { limit: self.step_limit(face), ..*face };
+            desk.say(face, &mut occurrence, self.now_shown(face), change, None);
             self.state.occurrence = Some(occurrence);
         }
+    }
+
+    /// A change of an open event.
+    pub(crate) fn say_event(&mut self, event: usize, change: Change, face: &Face<'_>, desk: &mut Desk<'_>) {
+        let Some(mut state) = self.events.get(event).copied() else { return };
+        let detail = self.detail_of(state.occurrence.alert, face);
+        desk.say(face, &mut state.occurrence, (state.regions, detail), change, None);
+        if let Some(event) = self.events.get_mut(event) {
+            *event = state;
+        }
+    }
+
+    pub(crate) fn now_shown(&self, face: &Face<'_>) -> (Regions, AlertDetail) {
+        let folded = if self.handling.chattering.is_some() { self.state.chatter } else { 0 };
+        let detail = AlertDetail { folded, trial: face.trial, ..self.handling.detail };
+        (self.state.regions, detail)
     }
 
     fn bound_unacked(&mut self) {

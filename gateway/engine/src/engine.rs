@@ -4,16 +4,20 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use gateway_model::{
-    AlertId, ClockInput, ClockState, Conclusion, EngineTime, Epoch, Input, ModuleIx, ModulePlan, Plan,
-    PointIx, Quality, Raw, Reading, Regions, RuleIx, RuleKind, RulePlan, UncertainCause,
+    AggravatedBy, AlertDetail, AlertId, CivilTime, ClockState, Conclusion, EngineTime, Epoch, Handling,
+    Input, ModuleIx, Plan, PointIx, Quality, Raw, Reading, Regions, RuleIx, RuleKind, RulePlan,
+    UncertainCause, WindowPlan,
 };
 
 use crate::alert::{Delays, Desk, Face, Life};
-use crate::cycle::Module;
 use crate::eval;
-use crate::heat_cycle::{Chamber, HeatCycle};
+use crate::handling::Insight;
+use crate::hours::{Hours, HoursNow};
+use crate::module::Module;
 use crate::points::{Point, Points};
+use crate::senses::View;
 use crate::timers::{Timer, Timers};
+use crate::window::Window;
 use crate::wiring::{Wiring, listed};
 
 /// The machine that decides at the gateway.
@@ -30,6 +34,11 @@ pub struct Engine {
     pub(crate) points: Points,
     pub(crate) lives: Vec<Life>,
     pub(crate) modules: Vec<Module>,
+    pub(crate) windows: Vec<Window>,
+    /// Closures declared since the plan was made.
+    pub(crate) closures: Vec<(CivilTime, CivilTime)>,
+    /// What the calendar said when it was last looked at.
+    pub(crate) hours_now: HoursNow,
     /// Per device: how many of its watched points cannot be believed.
     pub(crate) blind: Vec<u32>,
     pub(crate) timers: Timers,
@@ -46,6 +55,8 @@ pub struct OpenAlert {
     pub event: u32,
     /// Its regions.
     pub regions: Regions,
+    /// What else is said of it.
+    pub detail: AlertDetail,
     /// Since when the condition has held, or the failed cycle ran.
     pub since: EngineTime,
     /// Present value of the rule's shown point, in its unit.
@@ -58,7 +69,8 @@ impl Engine {
     /// An engine that has seen nothing yet.
     pub fn new(plan: Plan) -> Self {
         let wiring = Wiring::new(&plan);
-        let modules = plan.modules.iter().map(|module| new_module(&plan, module)).collect();
+        let modules = plan.modules.iter().map(|module| Module::new(&plan, module)).collect();
+        let windows: Vec<Window> = windows(&plan).iter().map(Window::new).collect();
         let mut engine = Self {
             wiring,
             now: EngineTime(0),
@@ -69,7 +81,10 @@ impl Engine {
             lives: vec![Life::default(); plan.rules.len()],
             modules,
             blind: vec![0; plan.devices.len()],
-            timers: Timers::new(plan.points.len(), plan.modules.len(), plan.rules.len()),
+            timers: Timers::new(plan.points.len(), plan.modules.len(), plan.rules.len(), windows.len()),
+            windows,
+            closures: Vec::new(),
+            hours_now: HoursNow::default(),
             plan,
         };
         engine.count_all_blind();
@@ -89,13 +104,9 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.read(reading, out),
             Input::Command(command) => self.command(command, out),
-            Input::Clock(clock) => self.learn_clock(clock),
-            // Facts are recorded; no kind of rule judges them yet.
-            Input::Fact(_)
-            | Input::Advance(_)
-            | Input::Heartbeat(_)
-            | Input::Stop { .. }
-            | Input::Start(_) => (),
+            Input::Clock(clock) => self.learn_clock(clock, out),
+            Input::Fact(fact) => self.fact(fact, out),
+            Input::Advance(_) | Input::Heartbeat(_) | Input::Stop { .. } | Input::Start(_) => (),
         }
     }
 
@@ -131,28 +142,45 @@ impl Engine {
 
     /// True while a cycle of the module runs: its points are then recorded in full.
     pub fn cycle_running(&self, module: ModuleIx) -> bool {
-        self.modules.get(usize::from(module.0)).is_some_and(|module| module.cycle.running.is_some())
+        match self.modules.get(usize::from(module.0)) {
+            Some(Module::Heat(heat)) => heat.cycle.running.is_some(),
+            Some(Module::Lamp(meter) | Module::Machine(meter)) => meter.state.since.is_some(),
+            Some(Module::Ratio(_) | Module::Duty(_) | Module::Waste(_)) | None => false,
+        }
     }
 
     /// Every alert that is on a list, by rule and then by age.
     pub fn alerts(&self) -> Vec<OpenAlert> {
         let mut open = Vec::new();
         for (slot, (rule, life)) in self.plan.rules.iter().zip(&self.lives).enumerate() {
-            let face = face(slot, rule, &self.points);
-            let branches = life.unacked.iter().map(|occurrence| (*occurrence, life.branch_regions()));
-            let events = life.events.iter().map(|event| (event.occurrence, event.regions));
-            let trunk = life.state.occurrence.map(|occurrence| (occurrence, life.state.regions));
-            open.extend(branches.chain(events).chain(trunk).map(|(occurrence, regions)| OpenAlert {
+            let face = face(slot, rule, &self.view(), self.trial());
+            let branches = life.unacked.iter().map(|occurrence| {
+                (*occurrence, life.branch_regions(), life.detail_of(occurrence.alert, &face))
+            });
+            let events = life.events.iter().map(|event| {
+                (event.occurrence, event.regions, life.detail_of(event.occurrence.alert, &face))
+            });
+            let trunk = life.state.occurrence.map(|occurrence| {
+                let (regions, detail) = life.now_shown(&face);
+                (occurrence, regions, detail)
+            });
+            open.extend(branches.chain(events).chain(trunk).map(|(occurrence, regions, detail)| OpenAlert {
                 alert: occurrence.alert,
-                rule: face.rule,
+                rule: RuleIx(slot as u16),
                 event: occurrence.event,
                 regions,
+                detail,
                 since: occurrence.since,
                 value: face.value,
-                limit: face.limit,
+                limit: life.step_limit(&face),
             }));
         }
         open
+    }
+
+    /// True while the site is in its trial run: its alerts open no cases.
+    pub fn trial(&self) -> bool {
+        self.plan.judging.as_ref().is_some_and(|judging| judging.trial)
     }
 
     /// Lets every timer due by `until` fire, in order, each at its own time.
@@ -166,9 +194,14 @@ impl Engine {
                     points.extend(core::iter::from_fn(|| self.timers.pop_stale(due)));
                     self.age(&points, out);
                 }
-                Timer::Module(module) => self.end_cycle(module, out),
+                Timer::Module(module) => self.module_due(module, out),
                 Timer::Rule(slot) => self.delay_elapsed(slot, out),
+                Timer::Handling(slot) => {
+                    self.with_life(slot, out, |life, face, desk| life.handle_due(face, desk));
+                }
                 Timer::Lapse(slot) => self.lapse(slot, out),
+                Timer::Window(window) => self.window_due(window, out),
+                Timer::Calendar => self.hours_changed(out),
             }
         }
         self.now = self.now.max(until);
@@ -180,10 +213,14 @@ impl Engine {
                 self.with_life(slot, out, |life, face, desk| life.elapsed(face, desk));
             }
             Some(RuleKind::Absence { .. }) => self.unheard(slot, out),
-            Some(RuleKind::DeviceUnevaluable { .. } | RuleKind::BusUnevaluable { .. }) => {
+            Some(
+                RuleKind::DeviceUnevaluable { .. }
+                | RuleKind::BusUnevaluable { .. }
+                | RuleKind::ClockUnevaluable { .. },
+            ) => {
                 self.blind_long_enough(slot, out);
             }
-            Some(RuleKind::CycleFailed { .. }) | None => (),
+            Some(RuleKind::CycleFailed { .. } | RuleKind::Event { .. }) | None => (),
         }
     }
 
@@ -195,9 +232,11 @@ impl Engine {
         let stale_at = point.stale_at(plan);
         self.timers.set(Timer::Stale(slot), stale_at, self.now);
 
+        self.feed_windows(slot, true);
         for index in 0..listed(&self.wiring.modules, slot).len() {
             let module = self.wiring.modules[slot][index];
             self.feed_module(module, reading.point, Some(reading.at), previous);
+            self.outputs_changed(module, out);
         }
         if received(reading.value) {
             for index in 0..listed(&self.wiring.absences, slot).len() {
@@ -205,7 +244,13 @@ impl Engine {
                 self.heard(rule, out);
             }
         }
-        if eaten.anything {
+        if !listed(&self.wiring.aggravating, slot).is_empty()
+            && self.points.believed(reading.point).is_some_and(|value| value > 0.0)
+        {
+            self.aggravate(AggravatedBy::Point(reading.point), out);
+        }
+        let counted = !listed(&self.wiring.windows, slot).is_empty();
+        if eaten.anything || counted {
             for index in 0..listed(&self.wiring.conditions, slot).len() {
                 let rule = self.wiring.conditions[slot][index];
                 self.judge(rule, out);
@@ -221,8 +266,10 @@ impl Engine {
         let aged: Vec<usize> = points.iter().copied().filter(|&point| self.refresh(point)).collect();
         let mut rules = Vec::new();
         for &point in &aged {
+            self.feed_windows(point, false);
             for module in listed(&self.wiring.modules, point).to_vec() {
                 self.feed_module(module, PointIx(point as u16), None, None);
+                rules.extend_from_slice(listed(&self.wiring.outputs, module));
             }
             rules.extend_from_slice(listed(&self.wiring.conditions, point));
         }
@@ -274,7 +321,8 @@ impl Engine {
         else {
             return;
         };
-        let sight = eval::sight(when, returned.as_ref(), life.state.regions.process, &self.points);
+        let process = life.state.regions.process;
+        let sight = eval::sight(when, returned.as_ref(), process, &self.points, &self.view());
         let delays = Delays { on_ms: *on_delay_ms, off_ms: *off_delay_ms };
         self.with_life(slot, out, |life, face, desk| life.see(sight, delays, face, desk));
     }
@@ -296,8 +344,9 @@ impl Engine {
         }
     }
 
+    /// What the rule watches for; a rule that is switched off watches for nothing (T24).
     pub(crate) fn kind(&self, slot: usize) -> Option<&RuleKind> {
-        self.plan.rules.get(slot).map(|rule| &rule.kind)
+        self.plan.rules.get(slot).filter(|rule| !is_disabled(rule)).map(|rule| &rule.kind)
     }
 
     /// Lets `act` change the rule's life and write down what happened; then sets its timer anew.
@@ -305,25 +354,83 @@ impl Engine {
         &mut self,
         slot: usize,
         out: &mut Vec<Conclusion>,
-        act: impl FnOnce(&mut Life, &mut Face, &mut Desk<'_>),
+        act: impl FnOnce(&mut Life, &mut Face<'_>, &mut Desk<'_>),
     ) {
         let Some((rule, life)) = self.plan.rules.get(slot).zip(self.lives.get_mut(slot)) else { return };
-        let mut face = face(slot, rule, &self.points);
+        let view = View {
+            points: &self.points,
+            windows: &self.windows,
+            window_plans: windows(&self.plan),
+            modules: &self.modules,
+            hours: hours(&self.plan, &self.closures, self.clock),
+            hours_now: self.hours_now,
+            now: self.now,
+        };
+        let trial = self.plan.judging.as_ref().is_some_and(|judging| judging.trial);
+        let mut face = face(slot, rule, &view, trial);
         let mut desk = Desk { now: self.now, epoch: self.epoch, next_alert: &mut self.next_alert, out };
         act(life, &mut face, &mut desk);
+        if let Some(handling) = &rule.handling {
+            life.attend(&face, &mut desk);
+            if handling.sleeps && stands_still_asleep(&rule.kind) {
+                life.stand_still(desk.now, asleep_or_unknown(&view));
+            }
+            self.timers.set(Timer::Handling(slot), life.handling_due(), self.now);
+        }
         self.timers.set(Timer::Rule(slot), life.state.due, self.now);
     }
 
-    fn learn_clock(&mut self, clock: &ClockInput) {
-        self.clock =
-            ClockState { offset_ms: clock.offset_ms, error_ms: clock.error_ms, source: Some(clock.source) };
+    pub(crate) fn hours(&self) -> Hours<'_> {
+        hours(&self.plan, &self.closures, self.clock)
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            points: &self.points,
+            windows: &self.windows,
+            window_plans: windows(&self.plan),
+            modules: &self.modules,
+            hours: self.hours(),
+            hours_now: self.hours_now,
+            now: self.now,
+        }
     }
 }
 
-pub(crate) fn new_module(plan: &Plan, module: &ModulePlan) -> Module {
-    let ModulePlan::HeatCycle(module) = module;
-    let temperature = plan.points.get(usize::from(module.temperature.0));
-    Module { chamber: Chamber::new(&module.program, temperature), cycle: HeatCycle::new() }
+/// The windows of a plan.
+pub(crate) fn windows(plan: &Plan) -> &[WindowPlan] {
+    plan.judging.as_ref().map_or(&[], |judging| &judging.windows)
+}
+
+pub(crate) fn hours<'a>(
+    plan: &'a Plan,
+    declared: &'a [(CivilTime, CivilTime)],
+    clock: ClockState,
+) -> Hours<'a> {
+    Hours { plan: plan.judging.as_ref().and_then(|judging| judging.calendar.as_ref()), declared, clock }
+}
+
+/// T24.
+pub(crate) fn is_disabled(rule: &RulePlan) -> bool {
+    rule.handling.as_ref().is_some_and(|handling| handling.disabled)
+}
+
+/// Silence is expected while everything sleeps: these delays stand still then.
+fn stands_still_asleep(kind: &RuleKind) -> bool {
+    match kind {
+        RuleKind::Absence { .. } | RuleKind::DeviceUnevaluable { .. } | RuleKind::BusUnevaluable { .. } => {
+            true
+        }
+        RuleKind::Condition { .. }
+        | RuleKind::CycleFailed { .. }
+        | RuleKind::ClockUnevaluable { .. }
+        | RuleKind::Event { .. } => false,
+    }
+}
+
+/// While nobody can say whether it sleeps, a rule that may cannot be judged either.
+fn asleep_or_unknown(view: &View<'_>) -> bool {
+    view.hours.plan.is_some() && view.hours_now.asleep() != Some(false)
 }
 
 /// Something came in that has a number. A stale mark did not come in: it says that nothing did.
@@ -334,13 +441,49 @@ pub(crate) fn received(value: Quality<Raw>) -> bool {
     }
 }
 
-fn face(slot: usize, rule: &RulePlan, points: &Points) -> Face {
+fn face<'a>(slot: usize, rule: &'a RulePlan, view: &View<'a>, trial: bool) -> Face<'a> {
+    let points = view.points;
+    let handling = rule.handling.as_ref();
     let (value, limit) = match &rule.kind {
         RuleKind::Condition { shown, limit, .. } => (shown.and_then(|point| points.number(point)), *limit),
         RuleKind::Absence { point, .. } => (points.number(*point), None),
         RuleKind::CycleFailed { .. }
         | RuleKind::DeviceUnevaluable { .. }
-        | RuleKind::BusUnevaluable { .. } => (None, None),
+        | RuleKind::BusUnevaluable { .. }
+        | RuleKind::ClockUnevaluable { .. }
+        | RuleKind::Event { .. } => (None, None),
     };
-    Face { rule: RuleIx(slot as u16), latching: rule.latching, value, limit }
+    let computed = handling.and_then(|handling| handling.shown.as_ref());
+    let value = computed.map_or(value, |shown| eval::number_of(&shown.value, view));
+    Face {
+        rule: Some(RuleIx(slot as u16)),
+        latching: rule.latching,
+        value,
+        limit,
+        handling,
+        insight: handling.map_or_else(Insight::default, |handling| insight(handling, view)),
+        trial,
+        hours: view.hours,
+    }
+}
+
+/// What the programs of a handling say now.
+fn insight(handling: &Handling, view: &View<'_>) -> Insight {
+    let mut step = Some(0);
+    for (n, plan) in (1..).zip(&handling.steps) {
+        step = match eval::truth(&plan.when, view) {
+            Some(true) => Some(n),
+            Some(false) => step,
+            None => None,
+        };
+    }
+    let calibrated = |until| view.hours.civil(view.now).is_some_and(|civil| civil < until);
+    Insight {
+        step: step.filter(|_| !handling.steps.is_empty()),
+        provable: handling
+            .provable
+            .as_ref()
+            .is_some_and(|plan| calibrated(plan.until) && eval::truth(&plan.when, view) == Some(true)),
+        suppressed: handling.suppressed.as_ref().and_then(|program| eval::truth(program, view)),
+    }
 }

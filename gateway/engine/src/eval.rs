@@ -1,25 +1,77 @@
 //! Conditions: three-valued evaluation, and what an alert sees of its rule.
 
-use gateway_model::{Op, PointIx, ProcessRegion, Program, QualityRegion};
+use gateway_model::{
+    HoursQuestion, ModuleIx, Op, PointIx, ProcessRegion, Program, QualityRegion, WindowFunction,
+};
 
 use crate::alert::Sight;
 use crate::points::{Class, Points};
+
+/// Where a program's operands come from. `None` is always "not known".
+pub(crate) trait Senses {
+    /// A point's number in its unit (truth points: 0 or 1), if it can be believed.
+    fn point(&self, point: PointIx) -> Option<f64>;
+    /// What a window says.
+    fn window(&self, window: u16, function: WindowFunction) -> Option<f64>;
+    /// What the institution's calendar says.
+    fn hours(&self, question: HoursQuestion) -> Option<bool>;
+    /// An output of a module.
+    fn output(&self, module: ModuleIx, output: u8) -> Option<f64>;
+}
+
+/// Points and nothing else.
+struct PointsOnly<F>(F);
+
+impl<F: Fn(PointIx) -> Option<f64>> Senses for PointsOnly<F> {
+    fn point(&self, point: PointIx) -> Option<f64> {
+        (self.0)(point)
+    }
+
+    fn window(&self, _: u16, _: WindowFunction) -> Option<f64> {
+        None
+    }
+
+    fn hours(&self, _: HoursQuestion) -> Option<bool> {
+        None
+    }
+
+    fn output(&self, _: ModuleIx, _: u8) -> Option<f64> {
+        None
+    }
+}
 
 /// Deepest stack a program may need. gateway-rules refuses nesting long before; a deeper one is unknown.
 const DEPTH_MAX: usize = 64;
 
 /// The program's truth under Kleene's logic: an unknown operand never hides behind `||` or `&&`, and never
 /// decides either. `values` gives a point's number in its unit (truth points: 0 or 1), or `None` where it
-/// cannot be believed. Malformed programs are unknown.
-#[expect(clippy::float_cmp, reason = "`==` and `!=` of a rule mean just that")]
+/// cannot be believed. Windows, opening hours and outputs of modules are unknown here. Malformed programs are
+/// unknown.
 pub fn evaluate(program: &Program, values: impl Fn(PointIx) -> Option<f64>) -> Option<bool> {
+    truth(program, &PointsOnly(values))
+}
+
+/// The program's truth, with all the senses.
+pub(crate) fn truth(program: &Program, senses: &impl Senses) -> Option<bool> {
+    number_of(program, senses).map(|value| value != 0.0)
+}
+
+/// The one number the program leaves (true is 1).
+#[expect(clippy::float_cmp, reason = "`==` and `!=` of a rule mean just that")]
+pub(crate) fn number_of(program: &Program, senses: &impl Senses) -> Option<f64> {
     let mut stack = Stack { slots: [None; DEPTH_MAX], depth: 0 };
     for op in &program.0 {
         match *op {
             Op::Number(number) => stack.push(Some(number))?,
             Op::Truth(truth) => stack.push(number(truth))?,
-            Op::Point(point) => stack.push(values(point))?,
-            Op::TruthPoint(point) => stack.push(values(point).and_then(|value| number(value != 0.0)))?,
+            Op::Point(point) => stack.push(senses.point(point))?,
+            Op::TruthPoint(point) => {
+                stack.push(senses.point(point).and_then(|value| number(value != 0.0)))?;
+            }
+            Op::Window { window, function, point: _ } => stack.push(senses.window(window, function))?,
+            Op::Hours(question) => stack.push(senses.hours(question).and_then(number))?,
+            Op::Output { module, output } => stack.push(senses.output(module, output))?,
+            Op::Select => stack.select()?,
             Op::Negate => stack.one(|a| Some(-a))?,
             Op::Absolute => stack.one(|a| Some(libm::fabs(a)))?,
             Op::Add => stack.two(|a, b| Some(a + b))?,
@@ -41,7 +93,7 @@ pub fn evaluate(program: &Program, values: impl Fn(PointIx) -> Option<f64>) -> O
         }
     }
     let result = stack.pop()?;
-    if stack.depth == 0 { result.map(|value| value != 0.0) } else { None }
+    if stack.depth == 0 { result } else { None }
 }
 
 /// What the rule's alert sees now. Whether "not violated" already counts as "returned" depends on where the
@@ -51,13 +103,13 @@ pub(crate) fn sight(
     returned: Option<&Program>,
     process: ProcessRegion,
     points: &Points,
+    senses: &impl Senses,
 ) -> Sight {
-    let believed = |point| points.believed(point);
     let blind = || Sight::Blind(blindness(when, returned, points));
-    match (evaluate(when, believed), process, returned) {
+    match (truth(when, senses), process, returned) {
         (Some(true), _, _) => Sight::Violated,
         (None, _, _) => blind(),
-        (Some(false), ProcessRegion::Active, Some(returned)) => match evaluate(returned, believed) {
+        (Some(false), ProcessRegion::Active, Some(returned)) => match truth(returned, senses) {
             Some(true) => Sight::Returned,
             Some(false) => Sight::Within,
             None => blind(),
@@ -80,11 +132,7 @@ fn blindness(when: &Program, returned: Option<&Program>, points: &Points) -> Qua
         Class::Bad => bad = true,
     };
     for program in core::iter::once(when).chain(returned) {
-        for op in &program.0 {
-            if let Op::Point(point) | Op::TruthPoint(point) = op {
-                look(*point);
-            }
-        }
+        program.points().into_iter().for_each(&mut look);
     }
     match (good, stale, bad) {
         (false, true, _) => QualityRegion::Stale,
@@ -128,6 +176,16 @@ impl Stack {
     fn two(&mut self, compute: impl Fn(f64, f64) -> Option<f64>) -> Option<()> {
         let (b, a) = (self.pop()?, self.pop()?);
         self.push(a.zip(b).and_then(|(a, b)| compute(a, b)))
+    }
+
+    /// `c ? a : b`. An unknown c decides nothing, unless both give the same.
+    fn select(&mut self) -> Option<()> {
+        let (b, a, c) = (self.pop()?, self.pop()?, self.pop()?);
+        self.push(match c {
+            Some(0.0) => b,
+            Some(_) => a,
+            None => a.filter(|a| b == Some(*a)),
+        })
     }
 
     /// `decisive` on either side decides; otherwise an unknown side leaves it unknown.
@@ -201,6 +259,16 @@ mod tests {
     fn a_division_by_zero_is_unknown_and_so_is_an_overflow() {
         check(&[A, B, Op::Divide, Op::Number(1.0), Op::Less], [Some(1.0), Some(0.0), None], None);
         check(&[A, A, Op::Multiply, Op::Number(1.0), Op::Less], [Some(f64::MAX), None, None], None);
+    }
+
+    #[test]
+    fn an_unknown_choice_is_unknown_unless_both_ways_are_the_same() {
+        let choose = [C, A, B, Op::Select, Op::Number(6.0), Op::Equal];
+        check(&choose, [Some(6.0), Some(7.0), Some(1.0)], Some(true));
+        check(&choose, [Some(6.0), Some(7.0), Some(0.0)], Some(false));
+        check(&choose, [Some(6.0), Some(7.0), None], None);
+        check(&choose, [Some(6.0), Some(6.0), None], Some(true));
+        check(&choose, [None, Some(6.0), Some(0.0)], Some(true));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Events: a failed cycle is raised, and is over when a passing cycle of the same module settles it in time or
-//! when its time has lapsed.
+//! when its time has lapsed. What other modules notice (a label given twice, weights that differ) lapses.
 
 use alloc::vec::Vec;
 
@@ -24,16 +24,26 @@ impl Engine {
         for slot in listed(&self.wiring.events, module).to_vec() {
             let Some(RuleKind::CycleFailed { settle_within_ms, .. }) = self.kind(slot) else { continue };
             let lapses = self.now.plus((*settle_within_ms).max(0));
-            self.with_life(slot, out, |life, face, desk| {
-                if life.events.len() >= EVENTS_MAX {
-                    life.clear_event(ClearCause::Lapsed, face, desk);
-                }
-                face.value = Some(shown.0);
-                face.limit = Some(shown.1);
-                life.raise_event(started, lapses, face, desk);
-            });
-            self.arm_lapse(slot);
+            self.raise_event(slot, started, lapses, (Some(shown.0), Some(shown.1)), out);
         }
+    }
+
+    pub(crate) fn raise_event(
+        &mut self,
+        slot: usize,
+        since: EngineTime,
+        lapses: EngineTime,
+        shown: (Option<f64>, Option<f64>),
+        out: &mut Vec<Conclusion>,
+    ) {
+        self.with_life(slot, out, |life, face, desk| {
+            if life.events.len() >= EVENTS_MAX {
+                life.clear_event(ClearCause::Lapsed, face, desk);
+            }
+            (face.value, face.limit) = shown;
+            life.raise_event(since, lapses, face, desk);
+        });
+        self.arm_lapse(slot);
     }
 
     /// A cycle of the module passed: what failed before it is settled.

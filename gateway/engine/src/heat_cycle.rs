@@ -27,10 +27,18 @@
 //!
 //! **Verdict**, at the end of the cycle: the peak below `set_c` is too cool (below `dry_c`: only drying, not
 //! judged); then the hold too short, said as "door opened" where opening it ended the hold; then too hot.
+//!
+//! **What else a program may ask for** (criteria): F0 and A0 of the whole cycle, each stretch between two
+//! readings counted at the cooler of them, so that they are never too large, and unseen stretches not at all;
+//! the spread between probes and the distance from saturated steam, the largest of the hold that is judged. A
+//! measure that is asked for and was never taken in that hold makes the cycle "not measured".
 
 use gateway_model::{
-    Cycle, CycleOutcome, CycleState, CycleVerdict, EngineTime, HeatProgram, ModuleIx, Phase, PointPlan,
+    Cycle, CycleMeasured, CycleOutcome, CycleState, CycleVerdict, EngineTime, HeatCriteria, HeatMeasures,
+    HeatProgram, ModuleIx, Phase, PointPlan,
 };
+
+use crate::lethality::{a0_rate, f0_rate};
 
 /// Two believed readings further apart than so many usual distances leave time unseen.
 const GAP_IN_READINGS: i64 = 3;
@@ -44,6 +52,20 @@ pub(crate) enum Door {
     Open,
     /// There is a contact, and it cannot be believed.
     Unknown,
+}
+
+/// A believed temperature and what belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) at: EngineTime,
+    pub(crate) celsius: f64,
+    /// Stamp of the believed temperature before it, if there ever was one.
+    pub(crate) previous: Option<EngineTime>,
+    pub(crate) door: Door,
+    /// Largest difference to another probe, K, where one can be believed.
+    pub(crate) spread_k: Option<f64>,
+    /// Difference from saturated steam at the measured pressure, K, where that can be believed.
+    pub(crate) saturation_k: Option<f64>,
 }
 
 /// What a module is made from.
@@ -106,15 +128,9 @@ impl HeatCycle {
         Self { next: 1, running: None }
     }
 
-    /// A believed temperature. `previous` is the stamp of the one before it, if there ever was one.
-    pub(crate) fn temperature(
-        &mut self,
-        chamber: &Chamber,
-        at: EngineTime,
-        celsius: f64,
-        previous: Option<EngineTime>,
-        door: Door,
-    ) {
+    /// A believed temperature.
+    pub(crate) fn temperature(&mut self, chamber: &Chamber, sample: &Sample) {
+        let Sample { at, celsius, previous, door, .. } = *sample;
         let program = &chamber.program;
         let cycle = match &mut self.running {
             Some(cycle) => cycle,
@@ -131,12 +147,19 @@ impl HeatCycle {
                 end_hold(cycle, program, false);
             }
         }
+        if program.criteria.is_some() {
+            lethality(cycle, celsius, if passed > chamber.gap_ms { 0 } else { passed });
+        }
         cycle.seen_at = cycle.seen_at.max(at);
         cycle.peak_c = if celsius > cycle.peak_c { celsius } else { cycle.peak_c };
         if celsius < program.set_c {
             dip(cycle, program, at, celsius);
         } else if door != Door::Open {
             hold(cycle, program, at, celsius);
+            if let Some(measures) = &mut cycle.measures {
+                measures.spread_k = larger(measures.spread_k, sample.spread_k);
+                measures.saturation_k = larger(measures.saturation_k, sample.saturation_k);
+            }
         }
         if celsius < program.end_c {
             cycle.below_since.get_or_insert(at);
@@ -186,13 +209,20 @@ impl HeatCycle {
             door_opened: best.is_some_and(|hold| hold.door && !hold.long_enough(program)),
             unseen_ms: cycle.unseen_ms,
             outcome: outcome(&cycle, best, program),
+            measured: cycle.measures.map(|measures| {
+                let (spread_k, saturation_k) = measures.best.unwrap_or_default();
+                CycleMeasured { f0_min: measures.f0_min, a0_s: measures.a0_s, spread_k, saturation_k }
+            }),
         })
     }
 }
 
 fn outcome(cycle: &CycleState, best: Option<Hold>, program: &HeatProgram) -> CycleOutcome {
     if best.is_some_and(|hold| hold.passes(program)) {
-        return CycleOutcome::Judged(CycleVerdict::Passed);
+        return match (program.criteria, cycle.measures) {
+            (Some(criteria), Some(measures)) => measured_outcome(&criteria, &measures),
+            _ => CycleOutcome::Judged(CycleVerdict::Passed),
+        };
     }
     if cycle.unseen_ms > program.unseen_ms {
         return CycleOutcome::NotMeasured;
@@ -208,6 +238,43 @@ fn outcome(cycle: &CycleState, best: Option<Hold>, program: &HeatProgram) -> Cyc
         Some(hold) if hold.door => CycleVerdict::DoorOpened,
         Some(_) => CycleVerdict::TooShort,
     })
+}
+
+/// Temperature, time and door are as the program asks: is the rest?
+fn measured_outcome(criteria: &HeatCriteria, measures: &HeatMeasures) -> CycleOutcome {
+    let (spread_k, saturation_k) = measures.best.unwrap_or_default();
+    let within = |limit: Option<f64>, value: Option<f64>| match (limit, value) {
+        (None, _) => Some(true),
+        (Some(_), None) => None,
+        (Some(limit), Some(value)) => Some(value <= limit),
+    };
+    let weak = criteria.f0_min.is_some_and(|least| measures.f0_min < least)
+        || criteria.a0_s.is_some_and(|least| measures.a0_s < least);
+    match (within(criteria.spread_k, spread_k), within(criteria.saturation_k, saturation_k)) {
+        _ if weak => CycleOutcome::Judged(CycleVerdict::TooWeak),
+        (Some(false), _) => CycleOutcome::Judged(CycleVerdict::Uneven),
+        (_, Some(false)) => CycleOutcome::Judged(CycleVerdict::NotSaturated),
+        (None, _) | (_, None) => CycleOutcome::NotMeasured,
+        (Some(true), Some(true)) => CycleOutcome::Judged(CycleVerdict::Passed),
+    }
+}
+
+/// Adds what `passed` ms between the last temperature and this one kill, at the cooler of the two.
+fn lethality(cycle: &mut CycleState, celsius: f64, passed: i64) {
+    let measures =
+        cycle.measures.get_or_insert_with(|| HeatMeasures { last_c: celsius, ..HeatMeasures::default() });
+    let cooler = if celsius < measures.last_c { celsius } else { measures.last_c };
+    let seconds = passed as f64 / 1000.0;
+    measures.f0_min += seconds / 60.0 * f0_rate(cooler);
+    measures.a0_s += seconds * a0_rate(cooler);
+    measures.last_c = celsius;
+}
+
+fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b > a { b } else { a }),
+        (a, b) => a.or(b),
+    }
 }
 
 /// A cycle that comes into sight.
@@ -229,6 +296,7 @@ fn begun(chamber: &Chamber, at: EngineTime, celsius: f64, previous: Option<Engin
         seen_at: at,
         unseen_ms,
         dip: None,
+        measures: None,
     }
 }
 
@@ -282,8 +350,15 @@ fn end_hold(cycle: &mut CycleState, program: &HeatProgram, door: bool) {
     let Some(((from, to), (min_c, max_c))) = span else { return };
     cycle.phase = Phase::Cooling;
     let hold = Hold { from, to, min_c, max_c, door };
-    if best(cycle).is_none_or(|best| hold.rank(program) > best.rank(program)) {
+    let better = best(cycle).is_none_or(|best| hold.rank(program) > best.rank(program));
+    if better {
         cycle.best = Some((from, to, min_c, max_c, door));
+    }
+    if let Some(measures) = &mut cycle.measures {
+        let hold = (measures.spread_k.take(), measures.saturation_k.take());
+        if better {
+            measures.best = Some(hold);
+        }
     }
 }
 

@@ -11,8 +11,7 @@
 //! - **No data is not normal.** Only a good value moves an alert; silence, stale and bad values freeze it.
 //! - **No panics**, whatever the plan or the input: slots that do not exist are ignored, arithmetic saturates.
 //!
-//! Leaves out: reading devices, journaling, telling anybody. Shelving, re-alarm and reset (T9–T12, T14–T18)
-//! have no commands yet.
+//! Leaves out: reading devices, journaling, telling anybody.
 #![no_std]
 
 extern crate alloc;
@@ -26,15 +25,26 @@ mod cycle;
 mod engine;
 mod eval;
 mod event;
+mod fingerprint;
+mod handling;
 mod heat_cycle;
+mod hours;
 pub mod intake;
+mod judging;
+mod lethality;
+mod meter;
+mod module;
 mod points;
 mod quality;
 mod restore;
+mod senses;
 mod start;
+mod tally;
 mod thinning;
 mod timers;
 pub mod verify;
+mod waste;
+mod window;
 mod wiring;
 
 pub use engine::{Engine, OpenAlert};

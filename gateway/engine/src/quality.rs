@@ -11,7 +11,7 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{ClearCause, Conclusion, ProcessRegion, RuleKind};
+use gateway_model::{ClearCause, Conclusion, EngineTime, ProcessRegion, RuleKind};
 
 use crate::engine::Engine;
 use crate::wiring::listed;
@@ -57,23 +57,40 @@ impl Engine {
         for slot in listed(&self.wiring.bus_rules, bus).to_vec() {
             let Some(RuleKind::BusUnevaluable { after_ms, .. }) = self.kind(slot) else { continue };
             let due = self.now.plus((*after_ms).max(0));
-            let now = self.now;
-            self.with_life(slot, out, |life, face, desk| match (life.state.regions.process, blind) {
-                (ProcessRegion::Normal, true) => life.enter(ProcessRegion::Pending, Some(due), now),
-                (ProcessRegion::Pending, false) => {
-                    life.enter(ProcessRegion::Normal, None, now);
-                    life.state.fleeting = life.state.fleeting.saturating_add(1);
-                }
-                (ProcessRegion::Active | ProcessRegion::Clearing, false) => {
-                    life.clear(ClearCause::Returned, face, desk);
-                }
-                (ProcessRegion::Normal, false)
-                | (ProcessRegion::Pending | ProcessRegion::Active | ProcessRegion::Clearing, true) => (),
-            });
+            self.settle_simple(slot, blind, due, out);
         }
         if !blind {
             self.settle_devices_of(bus, out);
         }
+    }
+
+    /// Civil time became known, or unknown: what asks the calendar can be judged, or cannot.
+    pub(crate) fn settle_clock(&mut self, out: &mut Vec<Conclusion>) {
+        let blind = self.clock.error_ms.is_none();
+        for slot in self.wiring.clock_rules.clone() {
+            let Some(RuleKind::ClockUnevaluable { after_ms }) = self.kind(slot) else { continue };
+            let due = self.now.plus((*after_ms).max(0));
+            self.settle_simple(slot, blind, due, out);
+        }
+    }
+
+    /// A condition whose truth is always known, without an off-delay.
+    fn settle_simple(&mut self, slot: usize, holds: bool, due: EngineTime, out: &mut Vec<Conclusion>) {
+        let now = self.now;
+        self.with_life(slot, out, |life, face, desk| match (life.state.regions.process, holds) {
+            (ProcessRegion::Normal, true) => life.enter(ProcessRegion::Pending, Some(due), now),
+            (ProcessRegion::Pending, false) => {
+                life.enter(ProcessRegion::Normal, None, now);
+                life.state.fleeting = life.state.fleeting.saturating_add(1);
+            }
+            (ProcessRegion::Active | ProcessRegion::Clearing, false) => {
+                life.clear(ClearCause::Returned, face, desk);
+            }
+            (ProcessRegion::Pending, true) => {
+                life.state.due.get_or_insert(due);
+            }
+            (ProcessRegion::Normal, false) | (ProcessRegion::Active | ProcessRegion::Clearing, true) => (),
+        });
     }
 
     /// The delay of a device's or bus's rule ran out.
@@ -91,9 +108,11 @@ impl Engine {
                 self.settle_devices_of(usize::from(bus), out);
             }
             RuleKind::DeviceUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. }
             | RuleKind::Condition { .. }
             | RuleKind::Absence { .. }
-            | RuleKind::CycleFailed { .. } => {
+            | RuleKind::CycleFailed { .. }
+            | RuleKind::Event { .. } => {
                 self.with_life(slot, out, |life, face, desk| life.elapsed(face, desk));
             }
         }

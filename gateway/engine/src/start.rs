@@ -13,7 +13,9 @@ use alloc::vec::Vec;
 
 use gateway_model::{Conclusion, ProcessRegion, RuleKind, StartInput};
 
+use crate::alert::Life;
 use crate::engine::Engine;
+use crate::module::Module;
 use crate::timers::Timer;
 
 /// Longest break that running delays survive. A crash may lose a seal's worth of inputs (30 s), and a restart
@@ -45,14 +47,23 @@ impl Engine {
         for &point in &aged {
             self.count_blind(point);
         }
+        self.start_windows(gap);
         for module in 0..self.modules.len() {
+            if let Some(Module::Duty(duty)) = self.modules.get_mut(module) {
+                duty.since.get_or_insert(self.now);
+            }
+            self.count(module, 0.0, 0.0);
             self.arm_module(module);
         }
+        self.hours_changed(out);
+        self.settle_clock(out);
         for slot in 0..self.lives.len() {
             self.judge(slot, out);
             self.arm_lapse(slot);
             let due = self.lives.get(slot).and_then(|life| life.state.due);
             self.timers.set(Timer::Rule(slot), due, self.now);
+            let due = self.lives.get(slot).and_then(Life::handling_due);
+            self.timers.set(Timer::Handling(slot), due, self.now);
         }
         for device in 0..self.plan.devices.len() {
             self.settle_device(device, out);
@@ -64,8 +75,11 @@ impl Engine {
 
     /// Delays of "cannot be judged" start anew after a gap, unless the bus speaks for the device.
     fn rearm_blind(&mut self, slot: usize, gap: bool) {
-        let Some(RuleKind::DeviceUnevaluable { after_ms } | RuleKind::BusUnevaluable { after_ms, .. }) =
-            self.kind(slot)
+        let Some(
+            RuleKind::DeviceUnevaluable { after_ms }
+            | RuleKind::BusUnevaluable { after_ms, .. }
+            | RuleKind::ClockUnevaluable { after_ms },
+        ) = self.kind(slot)
         else {
             return;
         };

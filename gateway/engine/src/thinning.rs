@@ -8,7 +8,7 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{ModulePlan, Op, Plan, Program, RuleKind};
+use gateway_model::{Op, Plan, PointIx, Program, RuleKind};
 
 /// How much wider the deadband is while thinning.
 pub(crate) const WIDER: f64 = 4.0;
@@ -28,21 +28,35 @@ pub(crate) fn limits(plan: &Plan) -> Vec<Option<Vec<f64>>> {
             RuleKind::Absence { .. }
             | RuleKind::CycleFailed { .. }
             | RuleKind::DeviceUnevaluable { .. }
-            | RuleKind::BusUnevaluable { .. } => {}
+            | RuleKind::BusUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. }
+            | RuleKind::Event { .. } => {}
+        }
+        let Some(handling) = &rule.handling else { continue };
+        let steps = handling.steps.iter().map(|step| &step.when);
+        let proof = handling.provable.iter().map(|provable| &provable.when);
+        for program in steps.chain(proof).chain(&handling.suppressed) {
+            note(program, &mut limits);
+        }
+        // Any number of it makes an event worse, and a computed value is shown as it was.
+        let shown = handling.shown.iter().flat_map(|shown| shown.value.points());
+        for point in shown.chain(crate::handling::aggravating_point(handling)) {
+            keep(point, &mut limits);
         }
     }
     for module in &plan.modules {
-        match module {
-            ModulePlan::HeatCycle(cycle) => {
-                for point in core::iter::once(cycle.temperature).chain(cycle.door) {
-                    if let Some(slot) = limits.get_mut(usize::from(point.0)) {
-                        *slot = None;
-                    }
-                }
-            }
+        for point in module.points() {
+            keep(point, &mut limits);
         }
     }
     limits
+}
+
+/// The point may not be thinned.
+fn keep(point: PointIx, limits: &mut [Option<Vec<f64>>]) {
+    if let Some(slot) = limits.get_mut(usize::from(point.0)) {
+        *slot = None;
+    }
 }
 
 fn note(program: &Program, limits: &mut [Option<Vec<f64>>]) {

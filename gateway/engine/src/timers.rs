@@ -2,7 +2,8 @@
 //!
 //! A slot per timer, numbered so that the order (due, slot) is the order of firing: first the points that go
 //! stale, so that nothing is decided on a value in the very moment it stops counting; then modules; then
-//! delays of rules; then events that lapse.
+//! delays of rules; then what is due of open alerts (reminders, windows of whoever is first), before the events
+//! that lapse; then windows that are looked at again; last the calendar.
 
 use alloc::collections::BTreeSet;
 use alloc::vec;
@@ -19,8 +20,14 @@ pub(crate) enum Timer {
     Module(usize),
     /// A delay of the rule elapses.
     Rule(usize),
+    /// Something about the rule's open alerts is due.
+    Handling(usize),
     /// The rule's oldest event lapses.
     Lapse(usize),
+    /// The window's answer may be another.
+    Window(usize),
+    /// What the calendar says may be another.
+    Calendar,
 }
 
 /// All timers. Postponing one, which every reading does, costs no change of the queue: the entry is moved
@@ -30,31 +37,33 @@ pub(crate) struct Timers {
     points: usize,
     modules: usize,
     rules: usize,
+    windows: usize,
     due: Vec<Option<EngineTime>>,
     queued: Vec<Option<EngineTime>>,
     queue: BTreeSet<(EngineTime, usize)>,
 }
 
 impl Timers {
-    pub(crate) fn new(points: usize, modules: usize, rules: usize) -> Self {
-        let slots = points + modules + 2 * rules;
+    pub(crate) fn new(points: usize, modules: usize, rules: usize, windows: usize) -> Self {
+        let slots = points + modules + 3 * rules + windows + 1;
         Self {
             points,
             modules,
             rules,
+            windows,
             due: vec![None; slots],
             queued: vec![None; slots],
             queue: BTreeSet::new(),
         }
     }
 
-    /// The timer fires at `due`, but not before `now`; `None` stops it.
+    /// The timer fires at `due`, but not before `now`; `None` stops it, and so does the end of time.
     pub(crate) fn set(&mut self, timer: Timer, due: Option<EngineTime>, now: EngineTime) {
         let slot = self.slot(timer);
         let (Some(wanted), Some(queued)) = (self.due.get_mut(slot), self.queued.get_mut(slot)) else {
             return;
         };
-        *wanted = due.map(|due| due.max(now));
+        *wanted = due.filter(|due| due.0 < i64::MAX).map(|due| due.max(now));
         let Some(due) = *wanted else { return };
         match *queued {
             Some(earlier) if earlier <= due => return,
@@ -98,7 +107,15 @@ impl Timers {
         }
         match self.pop(due)? {
             (_, Timer::Stale(point)) => Some(point),
-            (_, Timer::Module(_) | Timer::Rule(_) | Timer::Lapse(_)) => None,
+            (
+                _,
+                Timer::Module(_)
+                | Timer::Rule(_)
+                | Timer::Handling(_)
+                | Timer::Lapse(_)
+                | Timer::Window(_)
+                | Timer::Calendar,
+            ) => None,
         }
     }
 
@@ -121,16 +138,27 @@ impl Timers {
             Timer::Stale(point) => point,
             Timer::Module(module) => self.points + module,
             Timer::Rule(rule) => self.points + self.modules + rule,
-            Timer::Lapse(rule) => self.points + self.modules + self.rules + rule,
+            Timer::Handling(rule) => self.points + self.modules + self.rules + rule,
+            Timer::Lapse(rule) => self.points + self.modules + 2 * self.rules + rule,
+            Timer::Window(window) => self.points + self.modules + 3 * self.rules + window,
+            Timer::Calendar => self.points + self.modules + 3 * self.rules + self.windows,
         }
     }
 
     fn timer(&self, slot: usize) -> Timer {
         let modules = self.points;
         let rules = modules + self.modules;
-        let lapses = rules + self.rules;
-        if slot >= lapses {
+        let handlings = rules + self.rules;
+        let lapses = handlings + self.rules;
+        let windows = lapses + self.rules;
+        if slot >= windows + self.windows {
+            Timer::Calendar
+        } else if slot >= windows {
+            Timer::Window(slot - windows)
+        } else if slot >= lapses {
             Timer::Lapse(slot - lapses)
+        } else if slot >= handlings {
+            Timer::Handling(slot - handlings)
         } else if slot >= rules {
             Timer::Rule(slot - rules)
         } else if slot >= modules {
@@ -153,9 +181,12 @@ mod tests {
 
     #[test]
     fn timers_fire_by_due_time_then_by_slot() {
-        let mut timers = Timers::new(1, 1, 2);
+        let mut timers = Timers::new(1, 1, 2, 1);
         for (timer, due) in [
             (Timer::Lapse(0), 5),
+            (Timer::Calendar, 5),
+            (Timer::Window(0), 5),
+            (Timer::Handling(1), 5),
             (Timer::Rule(1), 5),
             (Timer::Rule(0), 3),
             (Timer::Stale(0), 5),
@@ -166,14 +197,22 @@ mod tests {
         let fired = drain(&mut timers, 8);
         assert_eq!(
             fired,
-            [(3, Timer::Rule(0)), (5, Timer::Stale(0)), (5, Timer::Rule(1)), (5, Timer::Lapse(0))]
+            [
+                (3, Timer::Rule(0)),
+                (5, Timer::Stale(0)),
+                (5, Timer::Rule(1)),
+                (5, Timer::Handling(1)),
+                (5, Timer::Lapse(0)),
+                (5, Timer::Window(0)),
+                (5, Timer::Calendar),
+            ]
         );
         assert_eq!(timers.next(), Some(EngineTime(9)));
     }
 
     #[test]
     fn a_postponed_timer_fires_once_and_at_its_last_due_time() {
-        let mut timers = Timers::new(1, 0, 1);
+        let mut timers = Timers::new(1, 0, 1, 0);
         timers.set(Timer::Stale(0), Some(EngineTime(10)), NOW);
         timers.set(Timer::Rule(0), Some(EngineTime(20)), NOW);
         timers.set(Timer::Stale(0), Some(EngineTime(30)), NOW);
@@ -186,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_stopped_timer_never_fires() {
-        let mut timers = Timers::new(1, 0, 0);
+        let mut timers = Timers::new(1, 0, 0, 0);
         timers.set(Timer::Stale(0), Some(EngineTime(10)), NOW);
         timers.set(Timer::Stale(0), None, NOW);
         assert_eq!(timers.next(), None);

@@ -11,6 +11,9 @@
 //! FAIL outweighs INSUFFICIENT: a violation that was seen stays one, whatever else was not seen. The delays of
 //! a rule do not matter here: "false for the whole window" has no exceptions.
 //!
+//! A condition that looks through windows, at opening hours or at outputs of modules cannot be judged from the
+//! readings of a window alone: INSUFFICIENT.
+//!
 //! Values age as in the engine: a point without a reading for its maximum age is not believed from then on,
 //! so silence can never pass. Late readings are skipped, stamps never step back.
 //!
@@ -27,9 +30,11 @@ use gateway_model::{
     PointPlan, Reading, RuleIx, RuleKind,
 };
 
-use crate::cycle::{Module, blind_since, door};
-use crate::engine::{new_module, received};
+use crate::cycle::{blind_since, door, sample};
+use crate::engine::received;
 use crate::eval::evaluate;
+use crate::heat_cycle::{Chamber, HeatCycle};
+use crate::module::Heat;
 use crate::points::{Eaten, Point, Points};
 use crate::quality::BUS_DEVICES_MIN;
 use crate::wiring::{Wiring, listed};
@@ -145,6 +150,8 @@ pub fn verify(
         }
         RuleKind::Absence { point, after_ms } => heard(window, readings, *point, *after_ms),
         RuleKind::CycleFailed { module, .. } => cycles(plan, window, readings, *module),
+        // Neither facts nor civil time are among what is looked at here.
+        RuleKind::ClockUnevaluable { .. } | RuleKind::Event { .. } => insufficient(Reason::NotVerifiable),
     }
 }
 
@@ -356,9 +363,10 @@ fn cycles(plan: &Plan, window: Window, readings: &[Reading], module: ModuleIx) -
     let Some(ModulePlan::HeatCycle(heat)) = plan.modules.get(usize::from(module.0)) else {
         return insufficient(Reason::NotVerifiable);
     };
-    let mut replay =
-        Replay { module: new_module(plan, &ModulePlan::HeatCycle(heat.clone())), heat, last: None };
-    let watched: Vec<PointIx> = core::iter::once(heat.temperature).chain(heat.door).collect();
+    let temperature = plan.points.get(usize::from(heat.temperature.0));
+    let module = Heat { chamber: Chamber::new(&heat.program, temperature), cycle: HeatCycle::new() };
+    let mut replay = Replay { module, heat, last: None };
+    let watched = ModulePlan::HeatCycle(heat.clone()).points();
     let mut sweep = Sweep::new(plan, &watched);
     for reading in readings.iter().filter(|reading| watched.contains(&reading.point)) {
         let at = sweep.now.max(reading.at);
@@ -386,7 +394,7 @@ fn cycles(plan: &Plan, window: Window, readings: &[Reading], module: ModuleIx) -
 
 /// A module at work outside the engine.
 struct Replay<'p> {
-    module: Module,
+    module: Heat,
     heat: &'p HeatCyclePlan,
     /// When the last judged cycle of the window ended, and whether it passed.
     last: Option<(EngineTime, bool)>,
@@ -394,22 +402,21 @@ struct Replay<'p> {
 
 impl Replay<'_> {
     fn feed(&mut self, points: &Points, reading: &Reading, previous: Option<EngineTime>) {
-        let Module { chamber, cycle } = &mut self.module;
-        let door = door(self.heat, points);
+        let Heat { chamber, cycle } = &mut self.module;
         if self.heat.door == Some(reading.point) {
-            cycle.door(chamber, door);
+            cycle.door(chamber, door(self.heat, points));
         }
         if let (true, Some(celsius)) =
             (self.heat.temperature == reading.point, points.believed(reading.point))
         {
-            cycle.temperature(chamber, reading.at, celsius, previous, door);
+            cycle.temperature(chamber, &sample(self.heat, points, reading.at, celsius, previous));
         }
     }
 
     /// Lets values age and cycles end until `until`, in the order of their times.
     fn run_to(&mut self, plan: &Plan, sweep: &mut Sweep<'_>, until: EngineTime, window: Window) {
         loop {
-            let Module { chamber, cycle } = &mut self.module;
+            let Heat { chamber, cycle } = &mut self.module;
             let end =
                 cycle.deadline(chamber, blind_since(self.heat, &sweep.points)).filter(|&end| end <= until);
             let ages = sweep.next_stale(plan).filter(|&ages| ages <= until);

@@ -4,7 +4,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use gateway_model::{ModulePlan, Plan, PointIx, RuleKind};
+use gateway_model::{Op, Plan, PointIx, Program, RuleKind, RulePlan, WindowFunction};
+
+use crate::handling::aggravating_point;
 
 /// Slots by slot, each list in ascending order.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,20 @@ pub(crate) struct Wiring {
     pub(crate) bus_rules: Vec<Vec<usize>>,
     /// Event rules of the module.
     pub(crate) events: Vec<Vec<usize>>,
+    /// Condition rules that read an output of the module.
+    pub(crate) outputs: Vec<Vec<usize>>,
+    /// Windows over the point.
+    pub(crate) windows: Vec<Vec<usize>>,
+    /// Windows that are asked for an age.
+    pub(crate) aged: Vec<usize>,
+    /// Condition rules that look through the window.
+    pub(crate) window_rules: Vec<Vec<usize>>,
+    /// Rules that ask the calendar.
+    pub(crate) hours: Vec<usize>,
+    /// "Cannot be judged" rules of the clock.
+    pub(crate) clock_rules: Vec<usize>,
+    /// Rules whose open events get worse by a number above 0 of the point.
+    pub(crate) aggravating: Vec<Vec<usize>>,
 }
 
 impl Wiring {
@@ -42,28 +58,52 @@ impl Wiring {
             bus_devices: vec![Vec::new(); buses],
             bus_rules: vec![Vec::new(); buses],
             events: vec![Vec::new(); plan.modules.len()],
+            outputs: vec![Vec::new(); plan.modules.len()],
+            windows: vec![Vec::new(); plan.points.len()],
+            aged: Vec::new(),
+            window_rules: vec![Vec::new(); plan.judging.as_ref().map_or(0, |judging| judging.windows.len())],
+            hours: Vec::new(),
+            clock_rules: Vec::new(),
+            aggravating: vec![Vec::new(); plan.points.len()],
         };
+        for (slot, window) in plan.judging.iter().flat_map(|judging| &judging.windows).enumerate() {
+            note(&mut wiring.windows, usize::from(window.point.0), slot);
+        }
         for (slot, rule) in plan.rules.iter().enumerate() {
+            wiring.handling(slot, rule);
             let subject = usize::from(rule.subject.0);
             match &rule.kind {
                 RuleKind::Condition { when, returned, .. } => {
                     for program in core::iter::once(when).chain(returned) {
+                        wiring.reads(slot, program);
+                        // A neighbour that cannot be believed is that neighbour's trouble: one alert per cause.
                         for point in program.points() {
-                            note(&mut wiring.conditions, usize::from(point.0), slot);
-                            note(&mut wiring.watched, subject, point);
+                            let own = plan.points.get(usize::from(point.0)).is_some_and(|point| {
+                                usize::from(point.device.0) == subject || rule.handling.is_none()
+                            });
+                            if own {
+                                note(&mut wiring.watched, subject, point);
+                            }
                         }
                     }
                 }
                 RuleKind::Absence { point, .. } => note(&mut wiring.absences, usize::from(point.0), slot),
-                RuleKind::CycleFailed { module, .. } => note(&mut wiring.events, usize::from(module.0), slot),
+                RuleKind::CycleFailed { module, .. } | RuleKind::Event { module, .. } => {
+                    note(&mut wiring.events, usize::from(module.0), slot);
+                }
+                RuleKind::ClockUnevaluable { .. } => wiring.clock_rules.push(slot),
                 RuleKind::DeviceUnevaluable { .. } => note(&mut wiring.device_rules, subject, slot),
                 RuleKind::BusUnevaluable { bus, .. } => note(&mut wiring.bus_rules, usize::from(*bus), slot),
             }
         }
-        for (slot, ModulePlan::HeatCycle(module)) in plan.modules.iter().enumerate() {
-            for point in core::iter::once(module.temperature).chain(module.door) {
+        for (slot, module) in plan.modules.iter().enumerate() {
+            for point in module.points() {
                 note(&mut wiring.modules, usize::from(point.0), slot);
-                note(&mut wiring.watched, usize::from(module.device.0), point);
+                // As above: a neighbour that cannot be believed is that neighbour's trouble.
+                if plan.points.get(usize::from(point.0)).is_some_and(|point| point.device == module.device())
+                {
+                    note(&mut wiring.watched, usize::from(module.device().0), point);
+                }
             }
         }
         for points in &mut wiring.watched {
@@ -78,6 +118,41 @@ impl Wiring {
             }
         }
         wiring
+    }
+
+    /// The programs of a rule's handling, and what else it depends on.
+    fn handling(&mut self, slot: usize, rule: &RulePlan) {
+        let Some(handling) = &rule.handling else { return };
+        let steps = handling.steps.iter().map(|step| &step.when);
+        let provable = handling.provable.iter().map(|provable| &provable.when);
+        for program in steps.chain(provable).chain(&handling.suppressed) {
+            self.reads(slot, program);
+        }
+        if handling.sleeps && !self.hours.contains(&slot) {
+            self.hours.push(slot);
+        }
+        if let Some(point) = aggravating_point(handling) {
+            note(&mut self.aggravating, usize::from(point.0), slot);
+        }
+    }
+
+    /// The rule has to be judged when what the program reads changes.
+    fn reads(&mut self, slot: usize, program: &Program) {
+        for point in program.points() {
+            note(&mut self.conditions, usize::from(point.0), slot);
+        }
+        for op in &program.0 {
+            if let Op::Window { window, function, .. } = op {
+                note(&mut self.window_rules, usize::from(*window), slot);
+                if *function == WindowFunction::Age {
+                    self.aged.push(usize::from(*window));
+                }
+            } else if let Op::Output { module, .. } = op {
+                note(&mut self.outputs, usize::from(module.0), slot);
+            } else if let (Op::Hours(_), false) = (op, self.hours.contains(&slot)) {
+                self.hours.push(slot);
+            }
+        }
     }
 }
 

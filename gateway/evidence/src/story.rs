@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{
-    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality,
+    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality, RulePlan,
     StorageState, Text,
 };
 use gateway_wire::{Body, Header};
@@ -180,7 +180,7 @@ impl Story {
         match body {
             ConclusionBody::Alert(change) => {
                 let plan = self.plan.as_ref();
-                let rule = plan.and_then(|plan| plan.rules.get(usize::from(change.rule.0)));
+                let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(usize::from(rule.0)));
                 let device = rule.and_then(|rule| plan?.devices.get(usize::from(rule.subject.0)));
                 let title = |pick: fn(&Text) -> &str| {
                     let rule = rule.map_or("?", |rule| pick(&rule.text.title));
@@ -195,8 +195,16 @@ impl Story {
                     Change::Quality => ("数据质量变化", "quality of the data changed"),
                     Change::Gap => ("期间有数据缺口", "a gap in the data while it lasted"),
                     Change::Recurred => ("再次出现", "came back"),
+                    Change::Step => ("程度变化", "another step of priority"),
+                    Change::ReAlarmed => ("再次提醒", "reminded again"),
+                    Change::Suppression => ("提醒状态变化", "reminders on or off"),
+                    Change::Reset => ("复位", "reset"),
+                    Change::Chattering => ("反复出现,合并提醒", "comes and goes: told as one"),
+                    Change::Provable => ("超限可证明", "beyond the limit by more than the uncertainty"),
+                    Change::Aggravated => ("情况加重", "got worse"),
+                    Change::Escalated(_) => ("转为监督事项", "a supervisor's item now"),
                 };
-                let unit = shown_unit(plan, usize::from(change.rule.0));
+                let unit = rule.map_or("", |rule| shown_unit(plan, rule));
                 self.tell(at, text(zh, en), title, change.value.map(|value| (value, unit)), change.limit);
             }
             ConclusionBody::Cycle(cycle) => {
@@ -206,7 +214,10 @@ impl Story {
                         CycleVerdict::TooCool
                         | CycleVerdict::TooShort
                         | CycleVerdict::DoorOpened
-                        | CycleVerdict::TooHot,
+                        | CycleVerdict::TooHot
+                        | CycleVerdict::TooWeak
+                        | CycleVerdict::Uneven
+                        | CycleVerdict::NotSaturated,
                     ) => ("周期不合格", "cycle failed"),
                     CycleOutcome::Drying => ("烘干", "drying"),
                     CycleOutcome::NotMeasured => ("周期数据不足", "cycle not measured"),
@@ -233,7 +244,8 @@ impl Story {
                 );
                 self.tell(at, text(&zh, &en), title, None, None);
             }
-            ConclusionBody::Order { .. } => {}
+            // Said again in the life of each alert that it touches.
+            ConclusionBody::Suppression(_) | ConclusionBody::Order { .. } => {}
         }
     }
 
@@ -270,8 +282,11 @@ fn limits(plan: Option<&Plan>, slot: usize) -> Vec<f64> {
     limits
 }
 
-fn shown_unit(plan: Option<&Plan>, rule: usize) -> &'static str {
-    let kind = plan.and_then(|plan| plan.rules.get(rule)).map(|rule| &rule.kind);
-    let Some(gateway_model::RuleKind::Condition { shown: Some(point), .. }) = kind else { return "" };
+/// The unit of what a rule shows: that of a computed value, else its point's.
+fn shown_unit(plan: Option<&Plan>, rule: &RulePlan) -> &'static str {
+    if let Some(shown) = rule.handling.as_ref().and_then(|handling| handling.shown.as_ref()) {
+        return shown.unit.symbol();
+    }
+    let gateway_model::RuleKind::Condition { shown: Some(point), .. } = &rule.kind else { return "" };
     plan.and_then(|plan| plan.points.get(usize::from(point.0))).map_or("", |point| point.unit.symbol())
 }

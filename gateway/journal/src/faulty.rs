@@ -19,6 +19,9 @@ pub enum Fault {
     Refused,
     /// A write got so many bytes to the file; a sync did nothing. Both are reported as failed.
     Partly(usize),
+    /// A sync fails, and what it should have written is never written: a later sync of the same file reports success all the
+    /// same, as Linux does. Anything but a sync is refused.
+    Dropped,
     /// The same, and every operation after it fails too: the process sees a dead disk.
     Dead,
 }
@@ -40,6 +43,7 @@ struct World {
     fail: Option<(usize, Fault)>,
     room: Option<Room>,
     read_only: bool,
+    forget_syncs: bool,
 }
 
 /// How much the disk holds.
@@ -53,6 +57,36 @@ struct Room {
 struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
+    /// Bytes that a failed sync dropped: they get to the disk only when they are written again.
+    dropped: Vec<bool>,
+}
+
+impl Content {
+    /// A sync failed for good.
+    fn drop_unsynced(&mut self) {
+        let durable = &self.durable;
+        self.dropped = self.seen.iter().enumerate().map(|(i, byte)| durable.get(i) != Some(byte)).collect();
+    }
+
+    fn sync(&mut self) {
+        let mut durable = self.seen.clone();
+        for (i, byte) in durable.iter_mut().enumerate().filter(|(i, _)| self.dropped.get(*i) == Some(&true)) {
+            *byte = self.durable.get(i).copied().unwrap_or(0);
+        }
+        self.durable = durable;
+    }
+
+    fn cut(&mut self, length: usize) {
+        self.seen.resize(length, 0);
+        self.dropped.truncate(length);
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        self.seen.resize(self.seen.len().max(end), 0);
+        self.seen[offset..end].copy_from_slice(bytes);
+        self.dropped.iter_mut().take(end).skip(offset).for_each(|dropped| *dropped = false);
+    }
 }
 
 impl Faulty {
@@ -93,6 +127,11 @@ impl Faulty {
         self.world().read_only = read_only;
     }
 
+    /// From now on a sync says that it is done and does nothing: a disk that lies. What no journal survives; for controls.
+    pub fn forget_syncs(&self, forget: bool) {
+        self.world().forget_syncs = forget;
+    }
+
     /// Changes so far: creations, writes, cuts, syncs, renames, removals.
     pub fn changes(&self) -> usize {
         self.world().changes
@@ -110,6 +149,7 @@ impl Faulty {
             let content = &mut world.files[*file];
             content.seen = survives(path, &content.durable, &content.seen);
             content.durable = content.seen.clone();
+            content.dropped.clear();
         }
         world.durable_names = world.names.clone();
         world.locks.clear();
@@ -293,17 +333,14 @@ impl Handle for Open {
         let written = match &result {
             Ok(()) => bytes,
             Err((Fault::Partly(n), _)) => &bytes[..bytes.len().min(*n)],
-            Err((Fault::Refused | Fault::Dead, _)) => &[],
+            Err((Fault::Refused | Fault::Dropped | Fault::Dead, _)) => &[],
         };
         let length = world.files[self.file].seen.len();
         let grown = (offset as usize + written.len()).saturating_sub(length);
         let lacking = grown - world.fits(grown);
         let written = &written[..written.len().saturating_sub(lacking)];
-        let end = offset as usize + written.len();
-        let seen = &mut world.files[self.file].seen;
         if !written.is_empty() {
-            seen.resize(seen.len().max(end), 0);
-            seen[offset as usize..end].copy_from_slice(written);
+            world.files[self.file].write(offset as usize, written);
         }
         result.map_err(|(_, error)| error)?;
         if lacking > 0 { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
@@ -312,15 +349,20 @@ impl Handle for Open {
     fn set_length(&self, length: u64) -> io::Result<()> {
         let mut world = self.storage.world();
         world.plainly()?;
-        world.files[self.file].seen.resize(length as usize, 0);
+        world.files[self.file].cut(length as usize);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.storage.world();
-        world.plainly()?;
+        let result = world.change();
+        let forget = world.forget_syncs;
         let content = &mut world.files[self.file];
-        content.durable = content.seen.clone();
-        Ok(())
+        match &result {
+            Ok(()) if !forget => content.sync(),
+            Err((Fault::Dropped, _)) => content.drop_unsynced(),
+            Ok(()) | Err((Fault::Refused | Fault::Partly(_) | Fault::Dead, _)) => {}
+        }
+        result.map_err(|(_, error)| error)
     }
 }

@@ -5,7 +5,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertId, EngineTime, RuleIx};
+use crate::{AlertDetail, AlertId, EngineTime, EscalationCause, RuleIx};
 
 /// P: does the condition hold?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Encode, Decode)]
@@ -161,9 +161,10 @@ pub struct AlertChange {
     /// Number of this change in the life of `alert`, from 1.
     #[n(1)]
     pub event: u32,
-    /// The rule, in the plan of the record's config.
+    /// The rule, in the plan of the record's config; `None` = that plan no longer has it (the alert is over:
+    /// superseded).
     #[n(2)]
-    pub rule: RuleIx,
+    pub rule: Option<RuleIx>,
     /// What changed.
     #[n(3)]
     pub change: Change,
@@ -179,6 +180,9 @@ pub struct AlertChange {
     /// Since when the condition has held (start of the on-delay), or the span it describes began.
     #[n(7)]
     pub since: Option<EngineTime>,
+    /// What else is said of it, where its rule has a [`crate::Handling`].
+    #[n(8)]
+    pub detail: Option<AlertDetail>,
 }
 
 /// What changed.
@@ -202,6 +206,30 @@ pub enum Change {
     /// T5: active again within the off-delay.
     #[n(5)]
     Recurred,
+    /// T10, T11: another step of priority; T10 has made it unacknowledged again.
+    #[n(6)]
+    Step,
+    /// T12, T16–T18: reminded anew.
+    #[n(7)]
+    ReAlarmed,
+    /// T14–T18: the suppression region changed.
+    #[n(8)]
+    Suppression,
+    /// T9: no longer latched.
+    #[n(9)]
+    Reset,
+    /// T26: it comes and goes too often; from now on told once.
+    #[n(10)]
+    Chattering,
+    /// It is beyond the limit by more than the uncertainty.
+    #[n(11)]
+    Provable,
+    /// An open event got worse.
+    #[n(12)]
+    Aggravated,
+    /// It is a supervisor's item now.
+    #[n(13)]
+    Escalated(#[n(0)] EscalationCause),
 }
 
 /// Why an alert is over at the gateway.
@@ -220,4 +248,7 @@ pub enum ClearCause {
     /// T23: the rule changed; or an alert of a wider cause stands for it now (a device's, folded into its bus's).
     #[n(3)]
     Superseded,
+    /// T24: the site file says that the rule is not judged.
+    #[n(4)]
+    Disabled,
 }

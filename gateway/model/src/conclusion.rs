@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertChange, EngineTime, Epoch, Folded, ModuleIx, PointIx, Seq, Storage};
+use crate::{AlertChange, EngineTime, Epoch, Folded, ModuleIx, PointIx, Seq, Storage, SuppressionChange};
 
 /// One conclusion, at the engine time it was reached.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -42,6 +42,9 @@ pub enum ConclusionBody {
     /// What was concluded of one rule while there was no room to record each change. Said by the recorder.
     #[n(4)]
     Folded(#[n(0)] Folded),
+    /// The suppression of a rule changed.
+    #[n(5)]
+    Suppression(#[n(0)] SuppressionChange),
 }
 
 impl ConclusionBody {
@@ -50,7 +53,7 @@ impl ConclusionBody {
         match self {
             Self::Order { outcome, .. } => *outcome == OrderOutcome::Expired,
             Self::Storage(_) | Self::Folded(_) => true,
-            Self::Alert(_) | Self::Cycle(_) => false,
+            Self::Alert(_) | Self::Cycle(_) | Self::Suppression(_) => false,
         }
     }
 }
@@ -105,6 +108,26 @@ pub struct Cycle {
     /// What it amounts to.
     #[n(10)]
     pub outcome: CycleOutcome,
+    /// What else was measured, where the program asks for it.
+    #[n(11)]
+    pub measured: Option<CycleMeasured>,
+}
+
+/// What is measured of a cycle besides temperature and time.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Encode, Decode)]
+pub struct CycleMeasured {
+    /// F0 of the whole cycle, min (z = 10 K, reference 121.1 °C).
+    #[n(0)]
+    pub f0_min: f64,
+    /// A0 of the whole cycle, s (z = 10 K, reference 80 °C, counted from 65 °C).
+    #[n(1)]
+    pub a0_s: f64,
+    /// Largest difference between probes in the hold that is judged, K; `None` = not measured.
+    #[n(2)]
+    pub spread_k: Option<f64>,
+    /// Largest difference from saturated steam in it, K; `None` = not measured.
+    #[n(3)]
+    pub saturation_k: Option<f64>,
 }
 
 /// What a cycle amounts to.
@@ -140,6 +163,15 @@ pub enum CycleVerdict {
     /// Hotter than the program's band during the hold.
     #[n(4)]
     TooHot,
+    /// F0 or A0 below what the program asks for.
+    #[n(5)]
+    TooWeak,
+    /// Probes differed by more than the program allows.
+    #[n(6)]
+    Uneven,
+    /// The steam was not saturated.
+    #[n(7)]
+    NotSaturated,
 }
 
 /// A span for which readings are not there, said so that nobody takes silence for normal.

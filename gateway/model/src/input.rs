@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertId, DeviceFact, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
+use crate::{AlertId, CivilTime, DeviceFact, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
 
 /// One thing the engine eats.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -193,6 +193,81 @@ pub enum CommandBody {
         #[n(1)]
         event: u32,
     },
+    /// T9: an alert that stays listed until reset is over.
+    #[n(1)]
+    Reset {
+        /// Which alert.
+        #[n(0)]
+        alert: AlertId,
+        /// Its last event as seen.
+        #[n(1)]
+        event: u32,
+    },
+    /// T14, T15: pauses the reminders of the rule that raised an alert.
+    #[n(2)]
+    Pause {
+        /// Which alert.
+        #[n(0)]
+        alert: AlertId,
+        /// Its last event as seen.
+        #[n(1)]
+        event: u32,
+        /// How long at most, ms.
+        #[n(2)]
+        for_ms: i64,
+        /// Ends as soon as the condition returns to normal.
+        #[n(3)]
+        once: bool,
+        /// Why.
+        #[n(4)]
+        reason: String,
+    },
+    /// T16: ends a pause. The alert may be over by now, so the rule is named.
+    #[n(3)]
+    Resume {
+        /// [`crate::RulePlan::id`].
+        #[n(0)]
+        rule: String,
+        /// [`crate::DevicePlan::id`].
+        #[n(1)]
+        subject: String,
+    },
+    /// T18: takes a device out of service under a permit.
+    #[n(4)]
+    TakeOut {
+        /// [`crate::DevicePlan::id`].
+        #[n(0)]
+        device: String,
+        /// How long at most, ms.
+        #[n(1)]
+        for_ms: i64,
+        /// Number of the permit.
+        #[n(2)]
+        permit: String,
+        /// Why.
+        #[n(3)]
+        reason: String,
+    },
+    /// T18: back in service.
+    #[n(5)]
+    PutBack {
+        /// [`crate::DevicePlan::id`].
+        #[n(0)]
+        device: String,
+    },
+    /// The institution declares a closure (停业、停诊报备).
+    #[n(6)]
+    DeclareClosure {
+        /// From.
+        #[n(0)]
+        from: CivilTime,
+        /// To.
+        #[n(1)]
+        to: CivilTime,
+        /// Why.
+        #[n(2)]
+        reason: String,
+    },
 }
 
 /// Something that happened at a device.
@@ -271,6 +346,42 @@ pub enum FactBody {
     /// Something happened to the instrument itself.
     #[n(5)]
     Device(#[n(0)] DeviceFact),
+    /// A duty was done: B-D test, biological monitoring, calibration, lamp cleaning.
+    #[n(6)]
+    DutyDone {
+        /// [`crate::DutyPlan::duty`].
+        #[n(0)]
+        duty: String,
+        /// With a good result.
+        #[n(1)]
+        passed: bool,
+    },
+    /// Bags or boxes were put into the store.
+    #[n(7)]
+    BagsStored {
+        /// Their labels.
+        #[n(0)]
+        labels: Vec<String>,
+        /// Total, g.
+        #[n(1)]
+        grams: i64,
+        /// Which store.
+        #[n(2)]
+        place: String,
+    },
+    /// Who disposes of waste received it.
+    #[n(8)]
+    WasteReceived {
+        /// Labels received.
+        #[n(0)]
+        labels: Vec<String>,
+        /// Total, g.
+        #[n(1)]
+        grams: i64,
+        /// Who received it.
+        #[n(2)]
+        by: String,
+    },
 }
 
 /// What became of the readings of one point between two records. `due` = `answered` + `failed`, and

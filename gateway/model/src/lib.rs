@@ -13,8 +13,11 @@ extern crate alloc;
 mod alert;
 mod conclusion;
 mod device_fact;
+mod handling;
 mod id;
 mod input;
+mod judging;
+mod module;
 mod plan;
 mod program;
 mod quality;
@@ -30,9 +33,13 @@ pub use alert::{
     Suppression,
 };
 pub use conclusion::{
-    Conclusion, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
+    Conclusion, ConclusionBody, Cycle, CycleMeasured, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
 pub use device_fact::DeviceFact;
+pub use handling::{
+    AggravatePlan, AggravatedBy, AlertDetail, ChatterPlan, EscalatePlan, EscalationCause, Handling,
+    HandlingState, ProvablePlan, ShownPlan, StepPlan, SuppressionChange, SuppressionEvent,
+};
 pub use id::{
     AlertId, Cursor, DeviceIx, Epoch, GatewayId, InstitutionId, ModuleIx, PointIx, RuleIx, Seq, SiteId,
 };
@@ -40,16 +47,24 @@ pub use input::{
     ClockInput, ClockSource, Command, CommandBody, Fact, FactBody, Input, PointCounts, Reading, StartCause,
     StartInput, StopCause,
 };
+pub use judging::{
+    CalendarPlan, Calibration, HoursQuestion, Judging, JudgingState, SpecialDays, WindowBucket,
+    WindowFunction, WindowPlan, WindowState,
+};
+pub use module::{
+    BagState, Counted, DayCount, DosePlan, DutyPlan, MeterState, ModuleEvent, RatioPlan, RunPlan, WastePlan,
+    WasteState,
+};
 pub use plan::{
-    DevicePlan, First, HeatCyclePlan, HeatProgram, ModulePlan, PackRef, Plan, PointPlan, Priority, RuleKind,
-    RulePlan, RuleText, VerifyPlan,
+    DevicePlan, First, HeatCriteria, HeatCyclePlan, HeatProbes, HeatProgram, ModulePlan, PackRef, Plan,
+    PointPlan, Priority, RuleKind, RulePlan, RuleText, VerifyPlan,
 };
 pub use program::{Op, Program};
 pub use quality::{BadCause, Quality, UncertainCause};
 pub use raw::Raw;
 pub use state::{
-    AlertState, ClockState, CycleState, EventState, ModuleState, OccurrenceState, Phase, PointState,
-    RuleState, State,
+    AlertState, ClockState, CycleState, EventState, HeatMeasures, ModuleState, OccurrenceState, Phase,
+    PointState, RuleState, State,
 };
 pub use storage::{Folded, Storage, StorageState};
 pub use text::Text;

@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::{DeviceIx, InstitutionId, ModuleIx, PointIx, Program, SiteId, Text, Unit};
+use crate::{
+    Calibration, Counted, DeviceIx, DosePlan, DutyPlan, Handling, InstitutionId, Judging, ModuleEvent,
+    ModuleIx, PointIx, Program, RatioPlan, RunPlan, SiteId, Text, Unit, WastePlan,
+};
 
 /// Everything the engine and the center need to know of a site.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
@@ -38,6 +41,9 @@ pub struct Plan {
     /// Offset of civil time from UTC at the site, minutes (480 in China).
     #[n(8)]
     pub utc_offset_min: i16,
+    /// Windows, opening hours, trial run; `None` = none of them.
+    #[n(9)]
+    pub judging: Option<Judging>,
 }
 
 /// One instrument or machine.
@@ -102,6 +108,9 @@ pub struct PointPlan {
     /// A truth value: true is shown as the first of "open/closed" and so on by the reader's language.
     #[n(13)]
     pub truth: bool,
+    /// Its calibration; without one nothing about it is provable.
+    #[n(14)]
+    pub calibration: Option<Calibration>,
 }
 
 /// A pack that took part, by content.
@@ -187,6 +196,9 @@ pub struct RulePlan {
     /// How a rectification is verified from data.
     #[n(9)]
     pub verify: VerifyPlan,
+    /// What becomes of its alerts while they are open; `None` = they are raised and cleared.
+    #[n(10)]
+    pub handling: Option<Handling>,
 }
 
 /// What a rule watches for.
@@ -252,6 +264,27 @@ pub enum RuleKind {
         #[n(1)]
         after_ms: i64,
     },
+    /// Civil time is not known, so that nothing that depends on opening hours can be judged. One per site;
+    /// `subject` is the first device with such a rule.
+    #[n(5)]
+    ClockUnevaluable {
+        /// Delay before it is said, ms.
+        #[n(0)]
+        after_ms: i64,
+    },
+    /// An event: a module said so.
+    #[n(6)]
+    Event {
+        /// The module.
+        #[n(0)]
+        module: ModuleIx,
+        /// What it said.
+        #[n(1)]
+        event: ModuleEvent,
+        /// Afterwards it lapses to "recorded", ms.
+        #[n(2)]
+        lapses_ms: i64,
+    },
 }
 
 /// What people read about a rule.
@@ -291,6 +324,55 @@ pub enum ModulePlan {
     /// Recognises and judges heat cycles.
     #[n(0)]
     HeatCycle(#[n(0)] HeatCyclePlan),
+    /// Lamp hours and dose.
+    #[n(1)]
+    Dose(#[n(0)] DosePlan),
+    /// Run hours and starts.
+    #[n(2)]
+    Run(#[n(0)] RunPlan),
+    /// A ratio over days.
+    #[n(3)]
+    Ratio(#[n(0)] RatioPlan),
+    /// A duty that comes again.
+    #[n(4)]
+    Duty(#[n(0)] DutyPlan),
+    /// The ledger of medical waste.
+    #[n(5)]
+    Waste(#[n(0)] WastePlan),
+}
+
+impl ModulePlan {
+    /// The device it belongs to.
+    pub fn device(&self) -> DeviceIx {
+        match self {
+            Self::HeatCycle(plan) => plan.device,
+            Self::Dose(plan) => plan.device,
+            Self::Run(plan) => plan.device,
+            Self::Ratio(plan) => plan.device,
+            Self::Duty(plan) => plan.device,
+            Self::Waste(plan) => plan.feed,
+        }
+    }
+
+    /// The points it computes from.
+    pub fn points(&self) -> Vec<PointIx> {
+        match self {
+            Self::HeatCycle(plan) => {
+                let probes = plan.probes.iter().flat_map(|probes| probes.others.iter().copied());
+                let pressure = plan.probes.as_ref().and_then(|probes| probes.pressure);
+                core::iter::once(plan.temperature).chain(plan.door).chain(probes).chain(pressure).collect()
+            }
+            Self::Dose(plan) => Vec::from([plan.irradiance]),
+            Self::Run(plan) => Vec::from([plan.power]),
+            Self::Ratio(plan) => {
+                let counted =
+                    |counted| if let Counted::Readings(point) = counted { Some(point) } else { None };
+                [plan.of, plan.to].into_iter().filter_map(counted).collect()
+            }
+            Self::Waste(plan) => plan.net.into_iter().chain(plan.stable).collect(),
+            Self::Duty(_) => Vec::new(),
+        }
+    }
 }
 
 /// One heat-cycle module.
@@ -308,6 +390,20 @@ pub struct HeatCyclePlan {
     /// What it is judged against.
     #[n(3)]
     pub program: HeatProgram,
+    /// What else is measured in the chamber.
+    #[n(4)]
+    pub probes: Option<HeatProbes>,
+}
+
+/// What else is measured in a chamber.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+pub struct HeatProbes {
+    /// More temperature points, °C.
+    #[n(0)]
+    pub others: Vec<PointIx>,
+    /// Gauge pressure, kPa.
+    #[n(1)]
+    pub pressure: Option<PointIx>,
 }
 
 /// A program of a cabinet or sterilizer. Durations in ms, temperatures in °C.
@@ -343,4 +439,24 @@ pub struct HeatProgram {
     /// A cycle of which more than this was not measured is "not measured", unless it passed all the same.
     #[n(9)]
     pub unseen_ms: i64,
+    /// What else a cycle must show; `None` = nothing else is computed.
+    #[n(10)]
+    pub criteria: Option<HeatCriteria>,
+}
+
+/// What a cycle must show besides temperature and time.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Encode, Decode)]
+pub struct HeatCriteria {
+    /// F0 at least, min (z = 10 K, reference 121.1 °C).
+    #[n(0)]
+    pub f0_min: Option<f64>,
+    /// A0 at least, s (z = 10 K, reference 80 °C, counted from 65 °C).
+    #[n(1)]
+    pub a0_s: Option<f64>,
+    /// Probes differ by at most this during the hold, K.
+    #[n(2)]
+    pub spread_k: Option<f64>,
+    /// Temperature differs by at most this from that of saturated steam at the measured pressure during the hold, K.
+    #[n(3)]
+    pub saturation_k: Option<f64>,
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::PointIx;
+use crate::{HoursQuestion, ModuleIx, PointIx, WindowFunction};
 
 /// A condition in reverse Polish notation. Evaluated on a stack of known or unknown values with Kleene's
 /// three-valued logic; a unit-checked program always leaves exactly one truth value.
@@ -78,17 +78,61 @@ pub enum Op {
     /// `max(a, b)`
     #[n(20)]
     Maximum,
+    /// `c ? a : b`; with an unknown c unknown, unless a and b are the same.
+    #[n(21)]
+    Select,
+    /// Asks a window of a point.
+    #[n(22)]
+    Window {
+        /// Slot in [`crate::Judging::windows`].
+        #[n(0)]
+        window: u16,
+        /// Its point.
+        #[n(1)]
+        point: PointIx,
+        /// What is asked.
+        #[n(2)]
+        function: WindowFunction,
+    },
+    /// Asks the institution's calendar; pushes a truth value.
+    #[n(23)]
+    Hours(#[n(0)] HoursQuestion),
+    /// Pushes an output of a module.
+    #[n(24)]
+    Output {
+        /// Which module.
+        #[n(0)]
+        module: ModuleIx,
+        /// Which of its outputs: the constants of its plan.
+        #[n(1)]
+        output: u8,
+    },
 }
 
 impl Program {
+    /// Gives its windows other slots: slot `n` becomes `slots[n]`. A slot that is not in the list stays.
+    pub fn move_windows(&mut self, slots: &[u16]) {
+        for op in &mut self.0 {
+            if let Op::Window { window, .. } = op
+                && let Some(slot) = slots.get(usize::from(*window))
+            {
+                *window = *slot;
+            }
+        }
+    }
+
     /// The points it reads, each once, in ascending order.
     pub fn points(&self) -> Vec<PointIx> {
         let mut points: Vec<_> = self
             .0
             .iter()
-            .filter_map(
-                |op| if let Op::Point(point) | Op::TruthPoint(point) = op { Some(*point) } else { None },
-            )
+            .filter_map(|op| {
+                if let Op::Point(point) | Op::TruthPoint(point) | Op::Window { point, .. } = op {
+                    Some(*point)
+                } else {
+                    None
+                }
+            })
             .collect();
         points.sort_unstable();
         points.dedup();

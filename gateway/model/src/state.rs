@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertId, ClockSource, EngineTime, Epoch, Quality, Raw, Regions};
+use crate::{
+    AlertId, ClockSource, DayCount, EngineTime, Epoch, HandlingState, JudgingState, MeterState, Quality, Raw,
+    Regions, WasteState,
+};
 
 /// Everything the engine remembers.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
@@ -36,6 +39,9 @@ pub struct State {
     /// Per module.
     #[n(7)]
     pub modules: Vec<ModuleState>,
+    /// Windows and declared closures, where there are any.
+    #[n(8)]
+    pub judging: Option<JudgingState>,
 }
 
 /// What is known of civil time.
@@ -90,6 +96,9 @@ pub struct RuleState {
     /// Occurrences that returned to normal but were never acknowledged (T13: an old one stays until it is).
     #[n(5)]
     pub unacked: Vec<OccurrenceState>,
+    /// Its handling, where the rule has one.
+    #[n(6)]
+    pub handling: Option<HandlingState>,
 }
 
 /// A condition's life at the gateway.
@@ -145,6 +154,7 @@ pub struct EventState {
 
 /// A module's memory.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[expect(clippy::large_enum_variant, reason = "a handful of modules per site, most of them heat cycles")]
 pub enum ModuleState {
     /// Of a heat cycle.
     #[n(0)]
@@ -161,6 +171,55 @@ pub enum ModuleState {
         /// The program it is judged against: [`crate::HeatProgram::id`].
         #[n(3)]
         program: String,
+    },
+    /// Of a lamp or a machine that runs or not.
+    #[n(1)]
+    Meter {
+        /// Device id of the module.
+        #[n(0)]
+        device: String,
+        /// The counter.
+        #[n(1)]
+        meter: MeterState,
+    },
+    /// Of a ratio.
+    #[n(2)]
+    Ratio {
+        /// Device id of the module.
+        #[n(0)]
+        device: String,
+        /// What is counted: as text, so that another ratio of the device is another.
+        #[n(1)]
+        what: String,
+        /// Oldest first.
+        #[n(2)]
+        days: Vec<DayCount>,
+    },
+    /// Of a duty.
+    #[n(3)]
+    Duty {
+        /// Device id of the module.
+        #[n(0)]
+        device: String,
+        /// [`crate::DutyPlan::duty`].
+        #[n(1)]
+        duty: String,
+        /// When it was last done, and with what result.
+        #[n(2)]
+        done: Option<(EngineTime, bool)>,
+        /// It counts from here as long as it was never done.
+        #[n(3)]
+        since: Option<EngineTime>,
+    },
+    /// Of the ledger.
+    #[n(4)]
+    Waste {
+        /// Device id of the module.
+        #[n(0)]
+        device: String,
+        /// The ledger.
+        #[n(1)]
+        waste: WasteState,
     },
 }
 
@@ -221,4 +280,30 @@ pub struct CycleState {
     /// While dipping: first moment below the set temperature, and the lowest since, °C.
     #[n(11)]
     pub dip: Option<(EngineTime, f64)>,
+    /// What else is measured, where the program asks for it.
+    #[n(12)]
+    pub measures: Option<HeatMeasures>,
+}
+
+/// What is measured of a cycle besides temperature and time.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Encode, Decode)]
+pub struct HeatMeasures {
+    /// F0 so far, min.
+    #[n(0)]
+    pub f0_min: f64,
+    /// A0 so far, s.
+    #[n(1)]
+    pub a0_s: f64,
+    /// Last believed temperature, °C: what the next stretch of time begins with.
+    #[n(2)]
+    pub last_c: f64,
+    /// Largest difference between probes in the current hold, K.
+    #[n(3)]
+    pub spread_k: Option<f64>,
+    /// Largest difference from saturated steam in the current hold, K.
+    #[n(4)]
+    pub saturation_k: Option<f64>,
+    /// Of the best hold so far: the two above.
+    #[n(5)]
+    pub best: Option<(Option<f64>, Option<f64>)>,
 }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gateway_model::{
-    DeviceIx, HeatCyclePlan, ModuleIx, ModulePlan, PointIx, RuleKind, RulePlan, Unit, VerifyPlan,
+    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, ModuleIx, ModulePlan, Plan, PointIx, Program,
+    RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
 };
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::document::{At, File, FromToml};
-use crate::expression::{Scope, Symbol, compile};
+use crate::expression::{Compiled, Expression, Function, Scope, Symbol, compile};
+use crate::handling::{adopt, calibrations};
+use crate::module::{Binding, CYCLE, PackNamed};
 use crate::pack::{Pack, PackRule, Watch, is_truth};
 use crate::quantity::{Millis, Quantity, convert};
 use crate::read::say;
@@ -18,6 +21,9 @@ use crate::suggest::did_you_mean;
 
 /// Settings of a site file by name, `pack/rule.parameter`.
 pub type Settings = BTreeMap<String, Placed>;
+
+/// What is missing where a site does not say when the institution is open.
+const HOURS: &str = "[hours]";
 
 /// A setting and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +69,34 @@ pub struct Subject<'a> {
     pub span: Range<usize>,
     /// Settings, the nearest first: the device's, then the site's.
     pub settings: [&'a Settings; 2],
+    /// Calibrations of its points, by slot.
+    pub calibrations: &'a BTreeMap<PointIx, Calibration>,
+    /// The devices that stand for the pack's neighbours, by the name before the dot.
+    pub neighbours: &'a Neighbours,
+    /// The site says when the institution is open. Without that nothing is bound that depends on it.
+    pub hours: bool,
+}
+
+/// Devices beside the subject, by the name a pack has for them.
+pub type Neighbours = BTreeMap<String, Neighbour>;
+
+/// A device beside the subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbour {
+    /// Its slot.
+    pub device: DeviceIx,
+    /// Its points: name without the device → slot and unit.
+    pub points: BTreeMap<String, (PointIx, Unit)>,
+}
+
+impl Subject<'_> {
+    /// A point of the device, or of a neighbour (with a dot).
+    fn point(&self, name: &str) -> Option<(PointIx, Unit)> {
+        match name.split_once('.') {
+            None => self.points.get(name).copied(),
+            Some((neighbour, point)) => self.neighbours.get(neighbour)?.points.get(point).copied(),
+        }
+    }
 }
 
 /// What a pack makes of a device.
@@ -70,18 +104,49 @@ pub struct Subject<'a> {
 pub struct Bound {
     /// Its rules.
     pub rules: Vec<RulePlan>,
-    /// Its module.
-    pub module: Option<ModulePlan>,
+    /// Its modules; the first has the slot that was given.
+    pub modules: Vec<ModulePlan>,
+    /// The windows that its rules look through; their slots count in this list.
+    pub windows: Vec<WindowPlan>,
     /// Rules left out because the device has no such optional point: (rule id, point).
     pub left_out: Vec<(String, String)>,
 }
 
-/// Applies `pack`, slot `pack_slot` of the plan, to a device. A module it makes will have slot `module`.
+impl Bound {
+    /// Becomes a part of the plan: rules and module at the end, windows merged with those that are there.
+    pub fn add_to(self, plan: &mut Plan) {
+        let mut rules = self.rules;
+        if !self.windows.is_empty() {
+            let judging = plan.judging.get_or_insert_default();
+            adopt(&mut judging.windows, &self.windows, rules.iter_mut().flat_map(programs));
+        }
+        plan.rules.extend(rules);
+        plan.modules.extend(self.modules);
+    }
+}
+
+/// Every program of a rule.
+fn programs(rule: &mut RulePlan) -> Vec<&mut Program> {
+    let mut programs = Vec::new();
+    if let RuleKind::Condition { when, returned, .. } = &mut rule.kind {
+        programs.push(when);
+        programs.extend(returned);
+    }
+    if let Some(handling) = &mut rule.handling {
+        programs.extend(handling.steps.iter_mut().map(|step| &mut step.when));
+        programs.extend(handling.provable.as_mut().map(|provable| &mut provable.when));
+        programs.extend(&mut handling.suppressed);
+        programs.extend(handling.shown.as_mut().map(|shown| &mut shown.value));
+    }
+    programs
+}
+
+/// Applies `pack`, slot `pack_slot` of the plan, to a device. The first module it makes will have slot `module`.
 /// Problems go to the subject's file; then what comes back is incomplete.
 pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx) -> Bound {
     let mut bound = Bound::default();
     check_points(pack, subject);
-    let made = pack.cycle.is_some().then(|| heat_cycle(pack, subject)).flatten();
+    let made = Made::new(pack, subject, module);
     if pack.cycle.is_none()
         && let Some(program) = subject.program
     {
@@ -93,36 +158,123 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
     }
     for rule in &pack.rules {
         let id = format!("{}/{}", pack.name, rule.name);
-        let foreign = |point: &&str| pack.points.get(*point).is_some_and(|point| !point.is_of(subject.kind));
-        if rule.watch.points(pack).iter().any(foreign) {
+        let names = rule.watch.names(pack, rule);
+        if names.iter().any(|name| !pack.is_of(name, subject.kind)) {
             continue;
         }
-        let missing = rule.watch.points(pack).into_iter().find(|point| !subject.points.contains_key(*point));
-        if let Some(point) = missing {
-            if pack.points.get(point).is_some_and(|point| point.optional) {
-                bound.left_out.push((id, point.to_owned()));
+        let asks = |expression: &Expression| expression.functions().any(Function::asks_hours);
+        if !subject.hours && matches!(&rule.watch, Watch::Condition { expression, .. } if asks(expression)) {
+            bound.left_out.push((id, HOURS.to_owned()));
+            continue;
+        }
+        let missing = names.into_iter().find(|name| !made.has(pack, name, subject));
+        if let Some(name) = missing {
+            // A point that must be there was said to be missing.
+            let days = pack.module_of(name).is_some_and(|module| module.what.counts_days());
+            if days && !subject.hours {
+                bound.left_out.push((id, HOURS.to_owned()));
+            } else if pack.points.get(name).is_none_or(|point| point.optional) {
+                bound.left_out.push((id, name.to_owned()));
             }
             continue;
         }
-        if let Some(kind) = rule_kind(pack, rule, subject, module) {
-            bound.rules.push(plan(id, pack_slot, subject, rule, kind));
+        let mut compiled = None;
+        if let Some(kind) = rule_kind(pack, rule, subject, &made, &mut compiled) {
+            let (kind, main) = (kind, compiled.as_ref());
+            let mut plan = plan(id.clone(), pack_slot, subject, rule, kind);
+            let used = main.map_or_else(Vec::new, |(compiled, _): &(Compiled, _)| compiled.when.points());
+            let (_, until) = calibrations(subject.calibrations, &used);
+            let scope = scope(pack, rule, subject, &made, &id);
+            let main = main.map(|(compiled, windows): &(Compiled, Vec<WindowPlan>)| {
+                let mut compiled = compiled.clone();
+                let value = compiled.value.as_mut().map(|(value, _)| value);
+                let programs = compiled.provable.as_mut().into_iter().chain(value);
+                adopt(&mut bound.windows, windows, programs);
+                compiled
+            });
+            let own = main.as_ref().map(|compiled| (compiled, until));
+            let handling = rule.handling.bind(&scope, plan.self_fix_ms, own, &mut bound.windows);
+            plan.handling = Some(Handling { disabled: is_off(&id, rule.opt_in, subject), ..handling });
+            if let (RuleKind::Condition { when, returned, .. }, Some(main)) = (&mut plan.kind, &main) {
+                adopt(&mut bound.windows, &main.windows, core::iter::once(when).chain(returned));
+            }
+            bound.rules.push(plan);
         }
     }
-    bound.module = made.map(ModulePlan::HeatCycle);
+    bound.modules = made.plans;
     bound
 }
 
+/// The modules of a pack on a device.
+struct Made<'p> {
+    plans: Vec<ModulePlan>,
+    cycle: Option<ModuleIx>,
+    slots: BTreeMap<String, ModuleIx>,
+    named: Vec<(&'p PackNamed, ModuleIx)>,
+}
+
+impl<'p> Made<'p> {
+    fn new(pack: &'p Pack, subject: &Subject<'_>, first: ModuleIx) -> Self {
+        let mut made = Self { plans: Vec::new(), cycle: None, slots: BTreeMap::new(), named: Vec::new() };
+        if let Some(cycle) = heat_cycle(pack, subject) {
+            made.cycle = Some(first);
+            made.slots.insert(CYCLE.to_owned(), first);
+            made.plans.push(ModulePlan::HeatCycle(cycle));
+        }
+        for module in &pack.modules {
+            let own = module.device.as_deref().is_none_or(|own| own == subject.kind);
+            let there = |point: &&str| subject.point(point).is_some();
+            let days = module.what.counts_days() && !subject.hours;
+            if !own || days || !module.what.points().iter().all(there) {
+                continue;
+            }
+            let id = format!("{}/{}", pack.name, module.name);
+            let point = |name: &str| subject.point(name);
+            let binding = Binding { subject, id, point: &point, cycle: made.cycle, above: &made.slots };
+            if let Some(plan) = binding.bind(&module.what) {
+                let slot = ModuleIx(first.0.saturating_add(made.plans.len() as u16));
+                made.plans.push(plan);
+                made.slots.insert(module.name.clone(), slot);
+                made.named.push((module, slot));
+            }
+        }
+        made
+    }
+
+    /// Is there what the name stands for?
+    fn has(&self, pack: &Pack, name: &str, subject: &Subject<'_>) -> bool {
+        match pack.module_of(name) {
+            Some(module) => self.slots.contains_key(&module.name),
+            None if name == CYCLE => self.cycle.is_some(),
+            None => subject.point(name).is_some(),
+        }
+    }
+
+    /// Its outputs, as conditions write them.
+    fn symbols(&self, subject: &Subject<'_>) -> impl Iterator<Item = (String, Symbol)> {
+        self.named.iter().flat_map(|(module, slot)| {
+            let outputs = module.what.outputs(|name| subject.point(name).map(|(_, unit)| unit));
+            outputs.into_iter().map(|(name, output, unit)| {
+                (format!("{}.{name}", module.name), Symbol::Output { module: *slot, output, unit })
+            })
+        })
+    }
+}
+
 /// The rules that say "cannot be judged": one per device in `watched` (those with rules), one per bus with two
-/// or more of them. `settings` are the site's.
+/// or more of them, one for the clock where any rule asks for opening `hours`. `settings` are the site's.
 pub fn bind_unevaluable(
     pack: &Pack,
     pack_slot: u16,
     watched: &[(DeviceIx, u16)],
+    hours: bool,
     file: &File<'_>,
     settings: &Settings,
 ) -> Vec<RulePlan> {
     let none = Settings::new();
     let no_points = BTreeMap::new();
+    let uncalibrated = BTreeMap::new();
+    let nobody = Neighbours::new();
     let mut rules = Vec::new();
     for rule in &pack.rules {
         let id = format!("{}/{}", pack.name, rule.name);
@@ -134,6 +286,9 @@ pub fn bind_unevaluable(
             file,
             span: 0..0,
             settings: [&none, settings],
+            calibrations: &uncalibrated,
+            neighbours: &nobody,
+            hours,
         };
         match rule.watch {
             Watch::DeviceUnevaluable { after } => {
@@ -141,7 +296,7 @@ pub fn bind_unevaluable(
                     let subject = subject(*device);
                     let kind =
                         RuleKind::DeviceUnevaluable { after_ms: duration(&id, "for", after, &subject).0 };
-                    rules.push(plan(id.clone(), pack_slot, &subject, rule, kind));
+                    rules.push(handled(plan(id.clone(), pack_slot, &subject, rule, kind), rule, &subject));
                 }
             }
             Watch::BusUnevaluable { after } => {
@@ -152,19 +307,47 @@ pub fn bind_unevaluable(
                 for (bus, devices) in buses.into_iter().filter(|(_, devices)| devices.len() >= 2) {
                     let subject = subject(devices[0]);
                     let after_ms = duration(&id, "for", after, &subject).0;
-                    rules.push(plan(
-                        id.clone(),
-                        pack_slot,
-                        &subject,
-                        rule,
-                        RuleKind::BusUnevaluable { bus, after_ms },
-                    ));
+                    let kind = RuleKind::BusUnevaluable { bus, after_ms };
+                    rules.push(handled(plan(id.clone(), pack_slot, &subject, rule, kind), rule, &subject));
                 }
             }
-            Watch::Condition { .. } | Watch::Absence { .. } | Watch::CycleFailed { .. } => (),
+            // One per site, and only where a rule depends on opening hours.
+            Watch::ClockUnevaluable { after } => {
+                if let (Some((device, _)), true) = (watched.first(), hours) {
+                    let subject = subject(*device);
+                    let after_ms = duration(&id, "for", after, &subject).0;
+                    let kind = RuleKind::ClockUnevaluable { after_ms };
+                    rules.push(handled(plan(id.clone(), pack_slot, &subject, rule, kind), rule, &subject));
+                }
+            }
+            Watch::Condition { .. }
+            | Watch::Absence { .. }
+            | Watch::CycleFailed { .. }
+            | Watch::Event { .. } => (),
         }
     }
     rules
+}
+
+/// A rule without points of its own: its handling has no conditions.
+fn handled(mut plan: RulePlan, rule: &PackRule, subject: &Subject<'_>) -> RulePlan {
+    let mut handling = rule.handling.bind(&Scope::new(), plan.self_fix_ms, None, &mut Vec::new());
+    handling.disabled = is_off(&plan.id, rule.opt_in, subject);
+    plan.handling = Some(handling);
+    plan
+}
+
+/// T24: `"pack/rule.off" = "yes"`; `"no"` for one that is judged only where the site says so.
+fn is_off(id: &str, opt_in: bool, subject: &Subject<'_>) -> bool {
+    let Some((key, setting)) = setting(id, "off", subject) else { return opt_in };
+    match &setting.value {
+        Setting::Text(text) if text == "yes" => true,
+        Setting::Text(text) if text == "no" => false,
+        Setting::Text(_) | Setting::Number(_) => {
+            subject.file.error(setting.span.clone(), format!("`{key}` is \"yes\" or \"no\""), None);
+            false
+        }
+    }
 }
 
 /// Every setting a site may make for these packs, for hints.
@@ -174,8 +357,12 @@ pub fn known_settings(packs: &[&Pack]) -> Vec<String> {
         for rule in &pack.rules {
             let mut names: Vec<_> = rule.parameters.keys().map(String::as_str).collect();
             names.extend(rule.watch.durations().into_iter().map(|(name, _)| name));
-            names.extend(["self_fix", "verify_window"]);
+            names.extend(["self_fix", "verify_window", "off"]);
             known.extend(names.into_iter().map(|name| format!("{}/{}.{name}", pack.name, rule.name)));
+        }
+        for module in &pack.modules {
+            let names = module.what.settings().iter();
+            known.extend(names.map(|name| format!("{}/{}.{name}", pack.name, module.name)));
         }
     }
     known
@@ -228,22 +415,36 @@ fn heat_cycle(pack: &Pack, subject: &Subject<'_>) -> Option<HeatCyclePlan> {
         return None;
     };
     let point = |name: &String| subject.points.get(name).map(|(point, _)| *point);
+    let others: Vec<PointIx> = cycle.probes.iter().filter_map(point).collect();
+    let pressure = cycle.pressure.as_ref().and_then(point);
+    // Measured only where the program asks for it.
+    let asked = program.program.criteria.is_some() && !(others.is_empty() && pressure.is_none());
     Some(HeatCyclePlan {
         device: subject.device,
         temperature: point(&cycle.temperature)?,
         door: cycle.door.as_ref().and_then(point),
         program: program.program.clone(),
+        probes: asked.then_some(HeatProbes { others, pressure }),
     })
 }
 
-fn rule_kind(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, module: ModuleIx) -> Option<RuleKind> {
+/// What the rule watches for on this device. What its condition compiled to is left in `compiled`.
+fn rule_kind(
+    pack: &Pack,
+    rule: &PackRule,
+    subject: &Subject<'_>,
+    made: &Made<'_>,
+    condition: &mut Option<(Compiled, Vec<WindowPlan>)>,
+) -> Option<RuleKind> {
     let id = format!("{}/{}", pack.name, rule.name);
     match &rule.watch {
         Watch::Condition { when, expression, hold, clear_for, deadband } => {
             let on_delay_ms = duration(&id, "for", *hold, subject).0;
             let off_delay_ms = duration(&id, "clear_for", *clear_for, subject).0;
-            let scope = scope(pack, rule, subject, &id);
-            let compiled = match compile(expression, &scope, *deadband) {
+            let scope = scope(pack, rule, subject, made, &id);
+            let slots: Vec<PointIx> = subject.points.values().map(|(point, _)| *point).collect();
+            let (uncertainty, _) = calibrations(subject.calibrations, &slots);
+            let compiled = match compile(expression, &scope, *deadband, &uncertainty) {
                 Ok(compiled) => compiled,
                 Err(troubles) => {
                     // The pack was checked with its own units: only a point in the wrong unit comes here, and that was said.
@@ -252,6 +453,7 @@ fn rule_kind(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, module: Module
                     return None;
                 }
             };
+            *condition = Some((compiled.clone(), compiled.windows.clone()));
             Some(RuleKind::Condition {
                 when: compiled.when,
                 returned: compiled.returned,
@@ -262,24 +464,29 @@ fn rule_kind(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, module: Module
             })
         }
         Watch::Absence { point, after } => {
-            let (point, _) = *subject.points.get(point)?;
+            let (point, _) = subject.point(point)?;
             Some(RuleKind::Absence { point, after_ms: duration(&id, "for", *after, subject).0 })
         }
         Watch::CycleFailed { settle_within } => {
             let settle_within_ms = duration(&id, "settle_within", *settle_within, subject).0;
-            Some(RuleKind::CycleFailed { module, settle_within_ms })
+            Some(RuleKind::CycleFailed { module: made.cycle?, settle_within_ms })
         }
-        Watch::DeviceUnevaluable { .. } | Watch::BusUnevaluable { .. } => None,
+        Watch::Event { module, event, lapses } => {
+            let lapses_ms = duration(&id, "lapses", *lapses, subject).0;
+            Some(RuleKind::Event { module: *made.slots.get(module)?, event: *event, lapses_ms })
+        }
+        Watch::DeviceUnevaluable { .. } | Watch::BusUnevaluable { .. } | Watch::ClockUnevaluable { .. } => {
+            None
+        }
     }
 }
 
-fn scope(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, id: &str) -> Scope {
-    let points = subject.points.iter().filter(|(name, _)| pack.points.contains_key(*name)).map(
-        |(name, (point, unit))| {
-            let unit = if is_truth(*unit) { Unit::Truth } else { *unit };
-            (name.clone(), Symbol::Point { point: *point, unit })
-        },
-    );
+fn scope(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, made: &Made<'_>, id: &str) -> Scope {
+    let points = pack.all_points().into_keys().filter_map(|name| {
+        let (point, unit) = subject.point(&name)?;
+        let unit = if is_truth(unit) { Unit::Truth } else { unit };
+        Some((name, Symbol::Point { point, unit }))
+    });
     let parameters = rule.parameters.iter().map(|(name, parameter)| {
         let quantity = setting(id, name, subject).map_or(parameter.default, |(key, setting)| {
             let unit = parameter.default.unit;
@@ -302,7 +509,7 @@ fn scope(pack: &Pack, rule: &PackRule, subject: &Subject<'_>, id: &str) -> Scope
         });
         (name.clone(), Symbol::Constant(quantity))
     });
-    points.chain(parameters).collect()
+    points.chain(made.symbols(subject)).chain(parameters).collect()
 }
 
 fn setting<'a>(id: &str, name: &str, subject: &Subject<'a>) -> Option<(&'a str, &'a At<Setting>)> {
@@ -312,6 +519,23 @@ fn setting<'a>(id: &str, name: &str, subject: &Subject<'a>) -> Option<(&'a str, 
         .iter()
         .find_map(|settings| settings.get_key_value(&key))
         .map(|(key, placed)| (key.as_str(), &placed.value))
+}
+
+/// A setting of a module, in `unit`; of the same dimension as its default, which was checked with the pack.
+pub(crate) fn module_number(
+    id: &str,
+    name: &str,
+    default: Quantity,
+    unit: Unit,
+    subject: &Subject<'_>,
+) -> f64 {
+    let chosen = setting(id, name, subject).and_then(|(key, at)| number(subject.file, key, at, default));
+    convert(chosen.unwrap_or(default.value), default.unit, unit).unwrap_or(default.value)
+}
+
+/// The same of a duration.
+pub(crate) fn module_duration(id: &str, name: &str, default: Millis, subject: &Subject<'_>) -> Millis {
+    duration(id, name, default, subject)
 }
 
 fn number(file: &File<'_>, key: &str, setting: &At<Setting>, default: Quantity) -> Option<f64> {
@@ -362,5 +586,6 @@ fn plan(id: String, pack: u16, subject: &Subject<'_>, rule: &PackRule, kind: Rul
         latching: rule.latching,
         text: rule.text.clone(),
         verify: VerifyPlan { window_ms: verify_window.0, ..rule.verify },
+        handling: None,
     }
 }

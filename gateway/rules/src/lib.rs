@@ -11,6 +11,10 @@
 mod bind;
 mod document;
 mod expression;
+mod facts;
+mod handling;
+mod hours;
+mod module;
 mod pack;
 mod packs;
 mod problem;
@@ -19,13 +23,20 @@ mod read;
 mod series;
 mod suggest;
 
-pub use bind::{Bound, Placed, Setting, Settings, Subject, bind, bind_unevaluable, known_settings};
+pub use bind::{
+    Bound, Neighbour, Neighbours, Placed, Setting, Settings, Subject, bind, bind_unevaluable, known_settings,
+};
 pub use document::{At, File, FromToml, Table};
 pub use expression::{
     Binary, Compiled, Expression, Function, Kind, LENGTH_MAX, NESTING_MAX, Scope, Symbol, Trouble, Unary,
     compile, parse as parse_expression,
 };
-pub use pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
+pub use handling::{PackHandling, PackStep};
+pub use hours::{day, read_hours};
+pub use module::{PackComputes, PackCounts, PackNamed};
+pub use pack::{
+    Pack, PackModule, PackNeighbour, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch,
+};
 pub use packs::embedded_packs;
 pub use problem::{Problem, Severity, Source, render};
 pub use quantity::{Millis, Quantity, convert};

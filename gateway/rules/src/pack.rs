@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use gateway_model::{Dimension, First, HeatProgram, Priority, RuleText, Text, Unit, VerifyPlan};
+use gateway_model::{Dimension, First, HeatProgram, ModuleEvent, Priority, RuleText, Text, Unit, VerifyPlan};
 
 use crate::document::At;
 use crate::expression::Expression;
+use crate::handling::PackHandling;
+use crate::module::PackNamed;
 use crate::problem::Source;
 use crate::quantity::{Millis, Quantity};
 use crate::series::PackTest;
@@ -25,8 +27,12 @@ pub struct Pack {
     pub subject: PackSubject,
     /// Points it uses, by name.
     pub points: BTreeMap<String, PackPoint>,
+    /// Other devices whose points it uses, by the name before the dot.
+    pub neighbours: BTreeMap<String, PackNeighbour>,
     /// The heat cycle it judges, if any.
     pub cycle: Option<PackModule>,
+    /// Its other modules.
+    pub modules: Vec<PackNamed>,
     /// Its rules.
     pub rules: Vec<PackRule>,
     /// Its tests.
@@ -34,12 +40,21 @@ pub struct Pack {
 }
 
 /// Which devices a pack watches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PackSubject {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PackSubject {
     /// Those of these kinds.
-    Kinds(Vec<String>),
-    /// Every device that another pack watches, and every bus: for what the gateway says about itself.
-    Everything,
+    pub kinds: Vec<String>,
+    /// `*`: every device that another pack watches, and every bus, for what the gateway says about itself.
+    pub everything: bool,
+}
+
+/// Another device whose points a pack uses: the only one of its kind at a site, or the one the site names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackNeighbour {
+    /// Its kind.
+    pub device: String,
+    /// Its points, by name.
+    pub points: BTreeMap<String, PackPoint>,
 }
 
 /// A point a pack uses.
@@ -62,6 +77,10 @@ pub struct PackModule {
     pub temperature: String,
     /// Name of the door point.
     pub door: Option<String>,
+    /// Names of more temperature points in the chamber.
+    pub probes: Vec<String>,
+    /// Name of the point of its gauge pressure.
+    pub pressure: Option<String>,
     /// What it can be judged against; a site chooses one per device, none is implied.
     pub programs: Vec<PackProgram>,
 }
@@ -90,6 +109,8 @@ pub struct PackRule {
     pub first: First,
     /// How long that party has; `None` = at once the supervisor's.
     pub self_fix: Option<Millis>,
+    /// Judged only where the site says so: what it rests on is disputed, or not every institution owes it.
+    pub opt_in: bool,
     /// Stays listed until reset.
     pub latching: bool,
     /// What people read.
@@ -98,6 +119,8 @@ pub struct PackRule {
     pub verify: VerifyPlan,
     /// Numbers a site may change.
     pub parameters: BTreeMap<String, PackParameter>,
+    /// What becomes of its alerts while they are open.
+    pub handling: PackHandling,
 }
 
 /// What a rule watches for.
@@ -128,6 +151,15 @@ pub enum Watch {
         /// A passing cycle within this time settles it.
         settle_within: Millis,
     },
+    /// A module says that something happened.
+    Event {
+        /// Name of the module.
+        module: String,
+        /// What.
+        event: ModuleEvent,
+        /// Afterwards it lapses to "recorded".
+        lapses: Millis,
+    },
     /// A device cannot be judged.
     DeviceUnevaluable {
         /// `for`.
@@ -135,6 +167,11 @@ pub enum Watch {
     },
     /// All devices of a bus cannot be judged.
     BusUnevaluable {
+        /// `for`.
+        after: Millis,
+    },
+    /// Civil time is not known, so that nothing that depends on opening hours can be judged.
+    ClockUnevaluable {
         /// `for`.
         after: Millis,
     },
@@ -169,27 +206,64 @@ impl Watch {
             Self::Condition { hold, clear_for, .. } => vec![("for", *hold), ("clear_for", *clear_for)],
             Self::Absence { after, .. }
             | Self::DeviceUnevaluable { after }
-            | Self::BusUnevaluable { after } => {
+            | Self::BusUnevaluable { after }
+            | Self::ClockUnevaluable { after } => {
                 vec![("for", *after)]
             }
+            Self::Event { lapses, .. } => vec![("lapses", *lapses)],
             Self::CycleFailed { settle_within } => vec![("settle_within", *settle_within)],
         }
     }
 
-    /// Names of the points it cannot do without.
-    pub(crate) fn points<'w>(&'w self, pack: &'w Pack) -> Vec<&'w str> {
+    /// The names it cannot do without: of points, of outputs of modules and of points of neighbours.
+    pub(crate) fn names<'w>(&'w self, pack: &'w Pack, rule: &PackRule) -> Vec<&'w str> {
         match self {
             Self::Condition { expression, .. } => expression
                 .names()
                 .into_iter()
                 .map(|(name, _)| name)
-                .filter(|name| pack.points.contains_key(*name))
+                .filter(|name| !rule.parameters.contains_key(*name))
                 .collect(),
             Self::Absence { point, .. } => vec![point],
             Self::CycleFailed { .. } => pack.cycle.iter().map(|cycle| cycle.temperature.as_str()).collect(),
-            Self::DeviceUnevaluable { .. } | Self::BusUnevaluable { .. } => Vec::new(),
+            Self::Event { module, .. } => vec![module],
+            Self::DeviceUnevaluable { .. } | Self::BusUnevaluable { .. } | Self::ClockUnevaluable { .. } => {
+                Vec::new()
+            }
         }
     }
+}
+
+impl Pack {
+    /// The module that a name, or what stands before its dot, belongs to.
+    pub(crate) fn module_of(&self, name: &str) -> Option<&PackNamed> {
+        let head = name.split('.').next().unwrap_or(name);
+        self.modules.iter().find(|module| module.name == head)
+    }
+
+    /// Does a device of this kind have what the name stands for?
+    pub(crate) fn is_of(&self, name: &str, kind: &str) -> bool {
+        match (self.points.get(name), self.module_of(name)) {
+            (Some(point), _) => point.is_of(kind),
+            (None, Some(module)) => module.device.as_deref().is_none_or(|own| own == kind),
+            (None, None) => true,
+        }
+    }
+
+    /// Its points and those of its neighbours, these with a dot.
+    pub fn all_points(&self) -> BTreeMap<String, PackPoint> {
+        with_neighbours(&self.points, &self.neighbours)
+    }
+}
+
+pub(crate) fn with_neighbours(
+    points: &BTreeMap<String, PackPoint>,
+    neighbours: &BTreeMap<String, PackNeighbour>,
+) -> BTreeMap<String, PackPoint> {
+    let dotted = neighbours.iter().flat_map(|(name, neighbour)| {
+        neighbour.points.iter().map(move |(point, plan)| (format!("{name}.{point}"), plan.clone()))
+    });
+    points.iter().map(|(name, point)| (name.clone(), point.clone())).chain(dotted).collect()
 }
 
 /// The dimension of truth points, for callers that compare.

@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gateway_model::{First, HeatProgram, PointIx, Priority, RuleText, Text, Unit, VerifyPlan};
+use gateway_model::{First, HeatCriteria, HeatProgram, ModuleIx, PointIx, RuleText, Text, Unit, VerifyPlan};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::document::{At, File, FromToml, Table};
-use crate::expression::{Scope, Symbol, Trouble, compile, parse};
-use crate::pack::{Pack, PackModule, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch};
+use crate::expression::{Expression, Function, Scope, Symbol, Trouble, compile, parse};
+use crate::facts;
+use crate::handling::{self, PackHandling};
+use crate::hours::read_hours;
+use crate::module::{self, PackNamed};
+use crate::pack::{
+    Pack, PackModule, PackNeighbour, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch,
+    with_neighbours,
+};
 use crate::problem::{Problem, Source};
 use crate::quantity::{Millis, Quantity, convert};
 use crate::series::{self, Expectation, ExpectedState, PackTest};
@@ -36,11 +43,17 @@ fn read(source: &Source, root: Table<'_>) -> Option<Pack> {
     let subject = subject(&root);
     let points = points(&root, subject.as_ref());
     let cycle = root.table("cycle", "a heat cycle").and_then(|table| cycle(table, &points));
-    let reader = RuleReader { points: &points, has_cycle: cycle.is_some() };
+    let neighbours = neighbours(&root);
+    let all = with_neighbours(&points, &neighbours);
+    let modules = module::read(&root, &all, cycle.is_some());
+    let reader = RuleReader { points: &all, modules: &modules, has_cycle: cycle.is_some() };
     let rules: Vec<_> =
         root.tables("rule", "a rule").into_iter().filter_map(|table| reader.rule(table)).collect();
-    let tests: Vec<_> =
-        root.tables("test", "a test").into_iter().filter_map(|table| test(table, &points, &rules)).collect();
+    let tests: Vec<_> = root
+        .tables("test", "a test")
+        .into_iter()
+        .filter_map(|table| test(table, subject.as_ref(), &all, &rules))
+        .collect();
     let file = root.file();
     if !root.has("rule") {
         file.error(0..0, "a pack without rules", Some("write at least one [[rule]]".into()));
@@ -58,7 +71,9 @@ fn read(source: &Source, root: Table<'_>) -> Option<Pack> {
         title: title?.value,
         subject: subject?,
         points,
+        neighbours,
         cycle,
+        modules,
         rules: rules.into_iter().map(|(rule, _)| rule).collect(),
         tests,
     })
@@ -79,10 +94,11 @@ fn name(table: &Table<'_>) -> Option<String> {
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !["true", "false", "abs", "min", "max"].contains(&name)
+        && !["true", "false"].contains(&name)
+        && !Function::ALL.iter().any(|function| function.name() == name)
 }
 
-fn check_identifier(file: &File<'_>, name: &At<String>) {
+pub(crate) fn check_identifier(file: &File<'_>, name: &At<String>) {
     if !is_identifier(&name.value) {
         file.error(
             name.span.clone(),
@@ -95,14 +111,30 @@ fn check_identifier(file: &File<'_>, name: &At<String>) {
 /// `device`: `"*"`, one kind, or a list of kinds.
 fn subject(root: &Table<'_>) -> Option<PackSubject> {
     let kinds = root.need::<OneOrMore>("device")?;
-    match &kinds.value.0[..] {
-        [] => {
-            root.file().error(kinds.span, "expected at least one kind of device", None);
-            None
-        }
-        [all] if all == "*" => Some(PackSubject::Everything),
-        _ => Some(PackSubject::Kinds(kinds.value.0)),
+    if kinds.value.0.is_empty() {
+        root.file().error(kinds.span, "expected at least one kind of device", None);
+        return None;
     }
+    let everything = kinds.value.0.iter().any(|kind| kind == "*");
+    let kinds = kinds.value.0.into_iter().filter(|kind| kind != "*").collect();
+    Some(PackSubject { kinds, everything })
+}
+
+/// `[neighbour.NAME]`: `device` and its points.
+fn neighbours(root: &Table<'_>) -> BTreeMap<String, PackNeighbour> {
+    let Some(table) = root.table("neighbour", "the neighbours") else { return BTreeMap::new() };
+    let mut neighbours = BTreeMap::new();
+    for (name, entry) in table.entries::<Table<'_>>() {
+        check_identifier(table.file(), &name);
+        let entry = entry.value.called("a neighbour");
+        let device = entry.need::<String>("device");
+        let points = points(&entry, None);
+        entry.finish();
+        if let Some(device) = device {
+            neighbours.insert(name.value, PackNeighbour { device: device.value, points });
+        }
+    }
+    neighbours
 }
 
 struct OneOrMore(Vec<String>);
@@ -125,8 +157,8 @@ fn points(root: &Table<'_>, subject: Option<&PackSubject>) -> BTreeMap<String, P
         let entry = entry.value.called("a point");
         let unit = entry.need::<Unit>("unit");
         let kind = entry.get::<String>("device");
-        if let (Some(kind), Some(PackSubject::Kinds(kinds))) = (&kind, subject)
-            && !kinds.contains(&kind.value)
+        if let (Some(kind), Some(subject)) = (&kind, subject)
+            && !subject.kinds.contains(&kind.value)
         {
             entry.file().error(
                 kind.span.clone(),
@@ -179,9 +211,12 @@ fn cycle(table: Table<'_>, points: &BTreeMap<String, PackPoint>) -> Option<PackM
     };
     let temperature = table.need::<String>("temperature").and_then(|name| known(name, Unit::Celsius));
     let door = table.get::<String>("door").and_then(|name| known(name, Unit::Truth));
+    let pressure = table.get::<String>("pressure").and_then(|name| known(name, Unit::Kilopascal));
+    let probes = table.get::<Vec<At<String>>>("probes").map_or_else(Vec::new, |probes| probes.value);
+    let probes = probes.into_iter().filter_map(|name| known(name, Unit::Celsius)).collect();
     let programs = table.tables("program", "a program").into_iter().filter_map(program).collect();
     table.finish();
-    Some(PackModule { temperature: temperature?, door, programs })
+    Some(PackModule { temperature: temperature?, door, probes, pressure, programs })
 }
 
 fn program(table: Table<'_>) -> Option<PackProgram> {
@@ -195,6 +230,7 @@ fn program(table: Table<'_>) -> Option<PackProgram> {
     let (hold_ms, dip_ms, end_ms, unseen_ms) =
         (millis("hold"), millis("dip"), millis("end_for"), millis("unseen"));
     let norm = table.need::<Text>("norm");
+    let criteria = criteria(&table);
     let mark = mark(&table);
     if let (Some(end), Some(start), Some(set)) = (end_c, start_c, set_c)
         && !(end <= start && start < set)
@@ -213,8 +249,23 @@ fn program(table: Table<'_>) -> Option<PackProgram> {
         end_ms: end_ms?,
         dry_c: dry_c?,
         unseen_ms: unseen_ms?,
+        criteria,
     };
     Some(PackProgram { program, norm: norm?.value, mark: mark? })
+}
+
+/// `f0`, `a0`, `spread`, `saturation`: what else a cycle must show.
+fn criteria(table: &Table<'_>) -> Option<HeatCriteria> {
+    let span = |key, unit_ms: f64| table.get::<Millis>(key).map(|span| span.value.0 as f64 / unit_ms);
+    let kelvin =
+        |key| table.get::<Quantity>(key).and_then(|kelvin| in_unit(table.file(), &kelvin, Unit::Celsius));
+    let criteria = HeatCriteria {
+        f0_min: span("f0", 60_000.0),
+        a0_s: span("a0", 1000.0),
+        spread_k: kelvin("spread"),
+        saturation_k: kelvin("saturation"),
+    };
+    (criteria != HeatCriteria::default()).then_some(criteria)
 }
 
 fn in_unit(file: &File<'_>, quantity: &At<Quantity>, unit: Unit) -> Option<f64> {
@@ -226,7 +277,9 @@ fn in_unit(file: &File<'_>, quantity: &At<Quantity>, unit: Unit) -> Option<f64> 
 }
 
 struct RuleReader<'p> {
+    /// The pack's own, and those of neighbours with a dot.
     points: &'p BTreeMap<String, PackPoint>,
+    modules: &'p [PackNamed],
     has_cycle: bool,
 }
 
@@ -235,16 +288,12 @@ impl RuleReader<'_> {
         let name = name(&table);
         let parameters = self.parameters(&table);
         let watch = self.watch(&table, &parameters);
-        let priority = one_of(
-            &table,
-            "priority",
-            &[
-                ("red", Priority::Red),
-                ("orange", Priority::Orange),
-                ("yellow", Priority::Yellow),
-                ("blue", Priority::Blue),
-            ],
-        );
+        let priority = handling::priority(&table);
+        let handling = handling::read(&table, priority);
+        handling.check(table.file(), &self.scope(&parameters));
+        for (text, expression) in handling.conditions() {
+            self.one_kind(table.file(), text, expression);
+        }
         let first = one_of(
             &table,
             "first",
@@ -256,12 +305,16 @@ impl RuleReader<'_> {
             ],
         );
         let self_fix = table.get::<Millis>("self_fix").map(|millis| millis.value);
+        let opt_in = table.get::<bool>("opt_in").is_some_and(|opt_in| opt_in.value);
         let latching = table.get::<bool>("latching").is_some_and(|latching| latching.value);
         let text = |key| table.need::<Text>(key).map(|text| checked_text(table.file(), text));
         let (title, sentence, action, norm) = (text("title"), text("sentence"), text("action"), text("norm"));
         let mark = mark(&table);
         let verify = verify(&table);
         let span = table.key_span("name");
+        if let Some(watch) = &watch {
+            Self::all_used(table.file(), &parameters, watch, &handling);
+        }
         table.finish();
         let rule = PackRule {
             name: name?,
@@ -269,10 +322,12 @@ impl RuleReader<'_> {
             priority: priority?,
             first: first?,
             self_fix,
+            opt_in,
             latching,
             text: RuleText { title: title?, sentence: sentence?, action: action?, norm: norm?, mark: mark? },
             verify: verify?,
             parameters,
+            handling,
         };
         Some((rule, span))
     }
@@ -301,6 +356,7 @@ impl RuleReader<'_> {
         let clear_for = table.get::<Millis>("clear_for").map(|millis| millis.value);
         let deadband = table.get::<Quantity>("deadband");
         let settle_within = table.get::<Millis>("settle_within").map(|millis| millis.value);
+        let lapses = table.get::<Millis>("lapses").map(|millis| millis.value);
         let file = table.file();
         let kinds = ["when", "absent", "event", "unevaluable"];
         let given: Vec<_> = kinds.into_iter().filter(|key| table.has(key)).collect();
@@ -337,9 +393,23 @@ impl RuleReader<'_> {
             "event" => {
                 let event = event?;
                 if event.value != "cycle-failed" || !self.has_cycle {
-                    let hint = "the only event is `cycle-failed`, and it needs a [cycle]".to_owned();
-                    file.error(event.span, format!("there is no event `{}` here", event.value), Some(hint));
-                    return None;
+                    if event.value == "cycle-unmeasured" && self.has_cycle {
+                        if lapses.is_none() {
+                            file.error(table.key_span(kind), "`lapses` is missing in this rule", None);
+                        }
+                        let event = gateway_model::ModuleEvent::CycleUnmeasured;
+                        return Some(Watch::Event {
+                            module: module::CYCLE.to_owned(),
+                            event,
+                            lapses: lapses?,
+                        });
+                    }
+                    let (module, event) =
+                        module::event(file, self.modules, &event.value, event.span.clone())?;
+                    if lapses.is_none() {
+                        file.error(table.key_span(kind), "`lapses` is missing in this rule", None);
+                    }
+                    return Some(Watch::Event { module, event, lapses: lapses? });
                 }
                 if settle_within.is_none() {
                     file.error(table.key_span(kind), "`settle_within` is missing in this rule", None);
@@ -351,8 +421,9 @@ impl RuleReader<'_> {
                 match what.value.as_str() {
                     "device" => Some(Watch::DeviceUnevaluable { after: after()? }),
                     "bus" => Some(Watch::BusUnevaluable { after: after()? }),
+                    "clock" => Some(Watch::ClockUnevaluable { after: after()? }),
                     _ => {
-                        file.error(what.span, "expected `device` or `bus`", None);
+                        file.error(what.span, "expected `device`, `bus` or `clock`", None);
                         None
                     }
                 }
@@ -376,33 +447,10 @@ impl RuleReader<'_> {
                 return None;
             }
         };
-        let mut scope: Scope = self
-            .points
-            .iter()
-            .zip(0..)
-            .map(|((name, point), slot)| {
-                (name.clone(), Symbol::Point { point: PointIx(slot), unit: point.unit })
-            })
-            .collect();
-        scope.extend(
-            parameters.iter().map(|(name, parameter)| (name.clone(), Symbol::Constant(parameter.default))),
-        );
-        let used = expression.names();
-        let mut kinds: Vec<_> =
-            used.iter().filter_map(|(name, _)| self.points.get(*name)?.kind.as_deref()).collect();
-        kinds.dedup();
-        if kinds.len() > 1 {
-            file.error(
-                when.span.clone(),
-                format!("these points belong to different devices: {}", kinds.join(", ")),
-                None,
-            );
-        }
-        for name in parameters.keys().filter(|name| !used.iter().any(|(used, _)| used == name)) {
-            file.error(when.span.clone(), format!("the parameter `{name}` is not used"), None);
-        }
+        let scope = self.scope(parameters);
+        self.one_kind(file, &when, &expression);
         let deadband = deadband.map(|deadband| deadband.value);
-        if let Err(troubles) = compile(&expression, &scope, deadband) {
+        if let Err(troubles) = compile(&expression, &scope, deadband, &BTreeMap::new()) {
             say(file, &when, troubles);
             return None;
         }
@@ -414,6 +462,66 @@ impl RuleReader<'_> {
             clear_for: clear_for.unwrap_or(zero),
             deadband,
         })
+    }
+}
+
+impl RuleReader<'_> {
+    /// The names a rule's conditions may use, as far as a pack alone can say.
+    fn scope(&self, parameters: &BTreeMap<String, PackParameter>) -> Scope {
+        let points = self.points.iter().zip(0..).map(|((name, point), slot)| {
+            (name.clone(), Symbol::Point { point: PointIx(slot), unit: point.unit })
+        });
+        let unit_of = |name: &str| self.points.get(name).map(|point| point.unit);
+        let outputs = self.modules.iter().zip(0..).flat_map(|(module, slot)| {
+            module.what.outputs(unit_of).into_iter().map(move |(name, output, unit)| {
+                let symbol = Symbol::Output { module: ModuleIx(slot), output, unit };
+                (format!("{}.{name}", module.name), symbol)
+            })
+        });
+        let constants =
+            parameters.iter().map(|(name, parameter)| (name.clone(), Symbol::Constant(parameter.default)));
+        points.chain(outputs).chain(constants).collect()
+    }
+
+    fn one_kind(&self, file: &File<'_>, text: &At<String>, expression: &Expression) {
+        let used = expression.names();
+        let module = |name: &str| {
+            let head = name.split('.').next().unwrap_or(name);
+            self.modules.iter().find(|module| module.name == head)
+        };
+        let kind = |name: &str| match self.points.get(name) {
+            Some(point) => point.kind.as_deref(),
+            None => module(name)?.device.as_deref(),
+        };
+        let mut kinds: Vec<_> = used.iter().filter_map(|(name, _)| kind(name)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if kinds.len() > 1 {
+            file.error(
+                text.span.clone(),
+                format!("these points belong to different devices: {}", kinds.join(", ")),
+                None,
+            );
+        }
+    }
+
+    /// A parameter that no condition of the rule uses is a slip.
+    fn all_used(
+        file: &File<'_>,
+        parameters: &BTreeMap<String, PackParameter>,
+        watch: &Watch,
+        handling: &PackHandling,
+    ) {
+        let Watch::Condition { when, expression, .. } = watch else { return };
+        let conditions = handling.conditions().map(|(_, expression)| expression);
+        let used: Vec<&str> = core::iter::once(expression)
+            .chain(conditions)
+            .flat_map(|expression| expression.names())
+            .map(|(name, _)| name)
+            .collect();
+        for name in parameters.keys().filter(|name| !used.contains(&name.as_str())) {
+            file.error(when.span.clone(), format!("the parameter `{name}` is not used"), None);
+        }
     }
 }
 
@@ -471,7 +579,7 @@ fn verify(table: &Table<'_>) -> Option<VerifyPlan> {
     Some(VerifyPlan { window_ms: window?.value.0, coverage_permille })
 }
 
-fn one_of<T: Copy>(table: &Table<'_>, key: &'static str, known: &[(&str, T)]) -> Option<T> {
+pub(crate) fn one_of<T: Copy>(table: &Table<'_>, key: &'static str, known: &[(&str, T)]) -> Option<T> {
     let word = table.need::<String>(key)?;
     let found = known.iter().find(|(name, _)| *name == word.value);
     if found.is_none() {
@@ -505,6 +613,7 @@ fn checked_text(file: &File<'_>, text: At<Text>) -> Text {
 
 fn test(
     table: Table<'_>,
+    subject: Option<&PackSubject>,
     points: &BTreeMap<String, PackPoint>,
     rules: &[(PackRule, Range<usize>)],
 ) -> Option<PackTest> {
@@ -522,7 +631,8 @@ fn test(
     for (point, text) in
         table.table("points", "points").map_or_else(Vec::new, |table| table.entries::<String>())
     {
-        if !points.contains_key(&point.value) {
+        // A pack for everything is tested on devices that the test makes up.
+        if !points.contains_key(&point.value) && !subject.is_some_and(|subject| subject.everything) {
             file.error(point.span.clone(), format!("there is no point `{}`", point.value), None);
         }
         match series::parse(&text.value) {
@@ -535,6 +645,14 @@ fn test(
         .into_iter()
         .filter_map(|table| expectation(table, rules))
         .collect();
+    let exactly = table
+        .tables("exactly", "an exact set")
+        .into_iter()
+        .filter_map(|table| exactly(table, rules))
+        .collect();
+    let facts = facts::read(&table);
+    let start = facts::start(&table);
+    let hours = table.table("hours", "the hours").map(|hours| read_hours(hours, facts::TEST_OFFSET_MIN));
     let span = table.span();
     table.finish();
     Some(PackTest {
@@ -543,23 +661,38 @@ fn test(
         parameters,
         program,
         points: samples,
+        facts,
+        start,
+        hours,
         expect,
+        exactly,
         span,
     })
+}
+
+/// `{ at = "5 min", raised = ["too-warm"] }`: these rules are raised then, and no other.
+fn exactly(table: Table<'_>, rules: &[(PackRule, Range<usize>)]) -> Option<(Millis, Vec<String>)> {
+    let at = table.need::<Millis>("at");
+    let raised = table.need::<Vec<At<String>>>("raised");
+    for name in raised.iter().flat_map(|raised| &raised.value) {
+        check_rule(table.file(), name, rules);
+    }
+    table.finish();
+    Some((at?.value, raised?.value.into_iter().map(|name| name.value).collect()))
+}
+
+fn check_rule(file: &File<'_>, name: &At<String>, rules: &[(PackRule, Range<usize>)]) {
+    if !rules.iter().any(|(known, _)| known.name == name.value) {
+        file.error(name.span.clone(), format!("there is no rule `{}` in this pack", name.value), None);
+    }
 }
 
 fn expectation(table: Table<'_>, rules: &[(PackRule, Range<usize>)]) -> Option<Expectation> {
     let at = table.need::<Millis>("at");
     let rule = table.need::<String>("rule");
     let state = one_of(&table, "state", &ExpectedState::ALL);
-    if let Some(rule) = &rule
-        && !rules.iter().any(|(known, _)| known.name == rule.value)
-    {
-        table.file().error(
-            rule.span.clone(),
-            format!("there is no rule `{}` in this pack", rule.value),
-            None,
-        );
+    if let Some(rule) = &rule {
+        check_rule(table.file(), rule, rules);
     }
     table.finish();
     Some(Expectation { at: at?.value, rule: rule?.value, state: state? })

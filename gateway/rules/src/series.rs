@@ -1,10 +1,12 @@
 //! Tests that a pack carries, as data: input series in promtool's short notation, and what is expected when.
 //!
 //! `5x3` is 5 four times (a value and three more), `5+0.5x3` is 5 5.5 6 6.5, `5-1x2` is 5 4 3, `_` is a sample that did
-//! not come, `_x3` three of them, `bad` an answer without a number, `true` and `false` are 1 and 0. Samples are separated
+//! not come, `_x3` three of them, `bad` an answer without a number, `stale` a mark that the last one is too old, `true` and `false` are 1 and 0. Samples are separated
 //! by spaces. Running them needs the engine, which this crate must not know.
 
 use std::ops::Range;
+
+use gateway_model::{CalendarPlan, CivilTime, FactBody};
 
 use crate::quantity::Millis;
 
@@ -21,8 +23,16 @@ pub struct PackTest {
     pub program: Option<String>,
     /// Samples per point name.
     pub points: Vec<(String, Vec<Sample>)>,
+    /// Facts, and when.
+    pub facts: Vec<(Millis, FactBody)>,
+    /// Local time (UTC+8) of the first sample; without it civil time is not known.
+    pub start: Option<CivilTime>,
+    /// When the institution is open; without it nobody has said.
+    pub hours: Option<CalendarPlan>,
     /// What is expected.
     pub expect: Vec<Expectation>,
+    /// Exactly these rules are raised then, and no other of the pack.
+    pub exactly: Vec<(Millis, Vec<String>)>,
     /// Place in the pack.
     pub span: Range<usize>,
 }
@@ -36,6 +46,8 @@ pub enum Sample {
     Missing,
     /// An answer without a number.
     Bad,
+    /// A mark that the last one has become too old.
+    Stale,
 }
 
 /// What is expected at a moment, after everything due by then has happened.
@@ -60,6 +72,14 @@ pub enum ExpectedState {
     Raised,
     /// Cannot be judged.
     Unknown,
+}
+
+impl PackTest {
+    /// Does it say anything about the rule?
+    pub fn is_about(&self, rule: &str) -> bool {
+        self.expect.iter().any(|expected| expected.rule == rule)
+            || self.exactly.iter().any(|(_, raised)| raised.iter().any(|raised| raised == rule))
+    }
 }
 
 impl ExpectedState {
@@ -87,7 +107,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Sample>, String> {
 }
 
 fn expand(word: &str, samples: &mut Vec<Sample>) -> Result<(), String> {
-    let wrong = || format!("`{word}` is not a sample; write 5, 5x3, 5+0.5x3, _, _x3, bad, true or false");
+    let wrong =
+        || format!("`{word}` is not a sample; write 5, 5x3, 5+0.5x3, _, _x3, bad, stale, true or false");
     let (head, times) = match word.split_once('x') {
         Some((head, times)) => {
             (head, Some(times.parse::<usize>().map_err(|_| wrong())?.min(SAMPLES_MAX + 1)))
@@ -100,6 +121,7 @@ fn expand(word: &str, samples: &mut Vec<Sample>) -> Result<(), String> {
             return Ok(());
         }
         "bad" => Some(Sample::Bad),
+        "stale" => Some(Sample::Stale),
         "true" => Some(Sample::Value(1.0)),
         "false" => Some(Sample::Value(0.0)),
         _ => None,
@@ -128,6 +150,7 @@ mod tests {
             parse("5x2 _ bad"),
             Ok(vec![value(5.0), value(5.0), value(5.0), Sample::Missing, Sample::Bad])
         );
+        assert_eq!(parse("1 stale"), Ok(vec![value(1.0), Sample::Stale]));
         assert_eq!(parse("5+0.5x2"), Ok(vec![value(5.0), value(5.5), value(6.0)]));
         assert_eq!(parse("-1-1x1 _x2"), Ok(vec![value(-1.0), value(-2.0), Sample::Missing, Sample::Missing]));
         assert_eq!(parse("true falsex1"), Ok(vec![value(1.0), value(0.0), value(0.0)]));

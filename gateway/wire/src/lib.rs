@@ -35,6 +35,8 @@ pub use error::{RecordError, hex, unhex};
 pub use key::{SigningKey, VerifyingKey};
 pub use manifest::{FileRef, Maker, Manifest};
 pub use order::{Order, pack_orders, unpack_orders};
-pub use receipt::{EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused};
+pub use receipt::{
+    EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused, SURVEY_MAX, Survey, SurveyRequest,
+};
 pub use record::{Header, Opened, RECORD_MAX, RECORD_TYPE, Record, hash, open, peek, reread, seal};
 pub use token::{TOKEN_LIFE_MS, Token, TokenError};

@@ -165,7 +165,7 @@ impl Gateway {
 }
 
 /// A fridge with so many thermometers and one rule: above 8 °C.
-fn plan(points: u16, every_ms: i64) -> Plan {
+pub fn plan(points: u16, every_ms: i64) -> Plan {
     let text = |zh: &str, en: &str| Text { zh: zh.into(), en: en.into() };
     let point = |n: u16| PointPlan {
         id: format!("fridge-1/temperature-{n}"),
@@ -251,7 +251,7 @@ mod tests {
         }
         assert_eq!(kinds, [0, 1, 2, 2, 3, 2, 3]);
         let through = Some(Seq(4));
-        let epochs = vec![EpochReceipt { epoch: EPOCH, through, have: vec![] }];
+        let epochs = vec![EpochReceipt { epoch: EPOCH, through, have: vec![], ends: None }];
         assert_eq!(gateway.receipted(&Receipt { epochs, ..Receipt::default() }), 5);
         assert_eq!(gateway.unsent().len(), 2);
     }

@@ -8,8 +8,10 @@ pub mod api;
 pub mod browser;
 pub mod center;
 pub mod clock;
+pub mod databases;
 pub mod gateway;
 pub mod ground;
+pub mod line;
 pub mod modbus;
 pub mod mqtt;
 pub mod process;
@@ -17,6 +19,7 @@ pub mod records;
 pub mod relay;
 pub mod sim;
 pub mod sse;
+pub mod system;
 pub mod wait;
 
 pub use api::Api;

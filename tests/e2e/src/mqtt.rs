@@ -22,19 +22,34 @@ impl Mosquitto {
         Self::start_with(place, "allow_anonymous true\n").await
     }
 
-    /// Starts one with these lines in its settings.
+    /// One that keeps what it has acknowledged, for sessions that last, also over a stop.
+    pub async fn start_keeping(place: &Place) -> Self {
+        let folder = place.folder("mosquitto-data");
+        let location = format!("persistence true\npersistence_location {}/\n", folder.display());
+        Self::start_with(place, &format!("allow_anonymous true\nmax_queued_messages 0\n{location}")).await
+    }
+
+    /// Starts one with these lines in its settings. Without a line that says so it keeps nothing.
     pub async fn start_with(place: &Place, lines: &str) -> Self {
         // mosquitto cannot be told "any port" and say which.
         let port = free_port();
         let config = place.write(
             "mosquitto.conf",
-            // As root it would leave root behind, and with it the right to read the test's files.
-            &format!("user root\nlistener {port} 127.0.0.1\npersistence false\nlog_dest stderr\n{lines}"),
+            // As root it would leave root behind, and with it the right to read the test's files and to write its own.
+            &format!("user root\nlistener {port} 127.0.0.1\nlog_dest stderr\n{lines}"),
         );
         let process = Self::launch_in(place.path(), &config);
         let broker = Self { process, port, config, folder: place.path().to_owned() };
         broker.up().await;
         broker
+    }
+
+    /// Stops it (SIGTERM), and starts it again on the same port.
+    pub async fn restart(mut self) -> Self {
+        assert!(self.process.stop().success(), "mosquitto stops when asked:\n{}", self.process.log());
+        self.process = Self::launch_in(&self.folder, &self.config);
+        self.up().await;
+        self
     }
 
     fn launch_in(folder: &Path, config: &Path) -> Process {

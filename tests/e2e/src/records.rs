@@ -48,7 +48,16 @@ impl Found {
 /// Everything in the evidence segments under the center's data folder, in the order written: `NSSEG001`, then per record
 /// length (u32, big-endian), gateway (16), epoch and seq (u64 each, big-endian), bytes.
 pub fn at_center(data: &Path) -> Vec<Found> {
-    let mut files: Vec<_> = std::fs::read_dir(data.join("segments"))
+    segments(&data.join("segments"))
+}
+
+/// The same of records that the center keeps beside the chains: their numbers were taken.
+pub fn aside_at_center(data: &Path) -> Vec<Found> {
+    segments(&data.join("aside"))
+}
+
+fn segments(folder: &Path) -> Vec<Found> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("the center keeps segments")
         .map(|entry| entry.expect("a folder can be listed").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))

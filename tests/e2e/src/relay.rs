@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -37,6 +37,7 @@ pub struct Relay {
     /// Where it listens.
     pub address: SocketAddr,
     refused: Arc<AtomicU64>,
+    agreed: Arc<Mutex<Vec<Option<Vec<u8>>>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -51,30 +52,35 @@ impl Relay {
             .with_no_client_auth()
             .with_single_cert(vec![shown.certificate.der().clone()], key)
             .expect("a certificate and its key");
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind(at).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let refused = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&refused);
+        let agreed = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&agreed);
         let task = tokio::spawn(async move {
             let mut passing = tokio::task::JoinSet::new();
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
                 let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
+                let noted = Arc::clone(&noted);
                 // Ends with the relay: aborting the task drops the set.
                 passing.spawn(async move {
                     let Ok(mut shaken) = acceptor.accept(stream).await else {
                         counted.fetch_add(1, Ordering::Relaxed);
                         return;
                     };
+                    let protocol = shaken.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                    noted.lock().expect("nothing panics here").push(protocol);
                     let Ok(mut center) = TcpStream::connect(to).await else { return };
                     // How a connection ends is its peers' business.
                     tokio::io::copy_bidirectional(&mut shaken, &mut center).await.ok();
                 });
             }
         });
-        Self { address, refused, task }
+        Self { address, refused, agreed, task }
     }
 
     /// `https://…`
@@ -85,6 +91,11 @@ impl Relay {
     /// Hand-shakes that the other side broke off.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Which protocol each connection agreed on (ALPN).
+    pub fn agreed(&self) -> Vec<Option<Vec<u8>>> {
+        self.agreed.lock().expect("nothing panics here").clone()
     }
 
     /// Gives the address free.

@@ -9,7 +9,9 @@ use e2e::process::run;
 use e2e::records::key;
 use gateway_evidence::{Contents, Entry, select};
 use gateway_model::EngineTime;
-use gateway_wire::{Body, Maker, SigningKey, hex, open, peek, seal, unpack};
+use gateway_wire::{
+    Body, Header, Maker, Manifest, Opened, SigningKey, hash, hex, open, pack, peek, seal, unpack,
+};
 use serde_json::Value;
 
 use crate::sites::demo_clinic;
@@ -343,4 +345,117 @@ async fn a_day_of_the_demo_is_exported_and_verified_twice() {
     export(&["--devices", &facts.to_string_lossy(), "--from", &window[0], "--to", &window[1]], 0);
     let (first, _) = agree(&bundle, &policy);
     assert_eq!(first.verdict(), "valid", "{:#}", first.json);
+}
+
+/// A bundle of other records than the golden one's, as a center would sign it: manifest and hashes fit what is there.
+fn with_records(bundle: &[u8], records: &[Vec<u8>]) -> Vec<u8> {
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut at = 0;
+    while bundle[at] != 0 {
+        let name = std::str::from_utf8(&bundle[at..at + 100]).unwrap().trim_end_matches('\0').to_owned();
+        let content = if name == "records" { pack(records) } else { file(bundle, &name).to_vec() };
+        at += 512 + file(bundle, &name).len().next_multiple_of(512);
+        files.push((name, content));
+    }
+    let mut manifest = Manifest::read(&files[0].1).unwrap();
+    for (listed, (_, content)) in manifest.files.iter_mut().zip(&files[1..]) {
+        (listed.size, listed.sha256) = (content.len() as u64, hash(content));
+    }
+    files[0].1 = manifest.seal(&SigningKey::from_bytes(&[9; 32]));
+    let mut out = Vec::new();
+    for (name, content) in &files {
+        let mut header = file_header(bundle, name).to_vec();
+        header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        out.extend(header);
+        out.extend(content);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.resize(out.len() + 1024, 0);
+    out
+}
+
+/// The header before a file of a tar archive.
+fn file_header<'b>(archive: &'b [u8], name: &str) -> &'b [u8] {
+    let content = file(archive, name).as_ptr() as usize - archive.as_ptr() as usize;
+    &archive[content - 512..content]
+}
+
+#[test]
+fn both_verifiers_call_every_way_of_tampering_by_its_name() {
+    let (bundle, policy) = golden();
+    let bytes = std::fs::read(&bundle).unwrap();
+    let (own, newer) = (SigningKey::from_bytes(&[3; 32]), SigningKey::from_bytes(&[5; 32]));
+    let records: Vec<Vec<u8>> =
+        unpack(file(&bytes, "records"), 1_000).unwrap().iter().map(|r| r.to_vec()).collect();
+    let cursor = |at: usize| peek(&records[at]).unwrap().0.cursor().to_string();
+    let opened = |at: usize| open(&own.verifying_key(), &records[at]).unwrap();
+    let changed = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut records = records.clone();
+        change(&mut records);
+        records
+    };
+    let last = records.len() - 1;
+    let middle = last / 2;
+    // The first record of the second epoch: what stands before it is the old one.
+    let second = (0..=last).find(|at| peek(&records[*at]).unwrap().0.epoch.0 == 2).expect("two epochs");
+    let resealed = |key: &SigningKey, gateway| {
+        let Opened { header, body } = opened(middle);
+        seal(key, &Header { gateway, ..header }, &body.unwrap())
+    };
+    let stranger = SigningKey::from_bytes(&[4; 32]);
+    let unsigned = |record: &mut Vec<u8>| {
+        record.truncate(record.len() - 66);
+        record.push(0x40);
+    };
+    let other_words = {
+        let Opened { header, body } = opened(last);
+        let t1 = header.t1.plus(1);
+        seal(&own, &Header { t1, ..header }, &body.unwrap())
+    };
+    let place = Place::new("tampered");
+    let tampered = place.path().join("tampered.tar");
+    let check = |what: &str, records: Vec<Vec<u8>>, line: &str, code: &str, at: Option<String>| {
+        std::fs::write(&tampered, with_records(&bytes, &records)).unwrap();
+        let (first, second) = agree(&tampered, &policy);
+        assert_eq!((first.verdict(), second.verdict()), ("invalid", "invalid"), "{what}");
+        for said in [&first, &second] {
+            let findings = said.line(line)["findings"].as_array().unwrap();
+            let named = findings.iter().any(|finding| {
+                finding["code"] == code && at.as_ref().is_none_or(|at| finding["at"] == at.as_str())
+            });
+            assert!(named, "{what}: {line} does not say {code} at {at:?}: {:#}", said.line(line));
+        }
+    };
+    // The control: the same way of writing, nothing changed.
+    std::fs::write(&tampered, with_records(&bytes, &records)).unwrap();
+    let (first, again) = agree(&tampered, &policy);
+    assert_eq!((first.verdict(), again.verdict()), ("valid", "valid"), "{:#}", first.json);
+
+    let dropped = changed(&|records| _ = records.remove(middle));
+    check("one dropped", dropped, "sequence", "missing", Some(cursor(middle)));
+    check("the last dropped", records[..last].to_vec(), "sequence", "truncated", None);
+    for end in 1..=last {
+        check("cut off", records[..end].to_vec(), "sequence", "truncated", None);
+    }
+    let swapped = changed(&|records| records.swap(middle, middle + 1));
+    check("swapped", swapped, "sequence", "order", Some(cursor(middle)));
+    let doubled = changed(&|records| records.insert(middle, records[middle].clone()));
+    check("doubled", doubled, "sequence", "duplicate", Some(cursor(middle)));
+    let spliced = changed(&|records| records[middle] = resealed(&stranger, stranger.gateway_id()));
+    check("of another gateway", spliced.clone(), "identity", "other_gateway", Some(cursor(middle)));
+    check("of another gateway", spliced, "signatures", "foreign", Some(cursor(middle)));
+    let newer_key = changed(&|records| records[middle] = resealed(&newer, own.gateway_id()));
+    check("resealed with a newer key", newer_key, "signatures", "foreign", Some(cursor(middle)));
+    let replayed = changed(&|records| records.extend(records[..second].to_vec()));
+    check("an old epoch told again", replayed, "sequence", "order", None);
+    let bare = changed(&|records| records.iter_mut().for_each(unsigned));
+    check("all signatures removed", bare, "signatures", "unsigned", Some(cursor(0)));
+    let one_bare = changed(&|records| unsigned(&mut records[middle]));
+    check("one signature removed", one_bare, "signatures", "unsigned", Some(cursor(middle)));
+    let twice_said = changed(&|records| records.push(other_words.clone()));
+    check("two of one number", twice_said, "sequence", "equivocation", Some(cursor(last)));
+    check("nothing at all", Vec::new(), "signatures", "empty", None);
 }

@@ -110,6 +110,7 @@ fn a_reading_handed_over_after_its_timer_comes_out_the_same_again() {
             ConclusionBody::Alert(change) => Some((one.at.since(at(0)), change.change)),
             ConclusionBody::Cycle(_)
             | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
             | ConclusionBody::Folded(_) => None,
         })
@@ -207,6 +208,7 @@ fn absence_plan() -> Plan {
             span: None,
             sentinels: Vec::new(),
             truth: false,
+            calibration: None,
         }],
         rules: vec![RulePlan {
             id: "dental-clinic/silent".into(),
@@ -225,6 +227,7 @@ fn absence_plan() -> Plan {
                 mark: "P".into(),
             },
             verify: VerifyPlan { window_ms: HOUR_MS, coverage_permille: 900 },
+            handling: None,
         }],
         buses: vec!["mqtt".into()],
         utc_offset_min: 480,

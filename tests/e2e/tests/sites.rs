@@ -104,6 +104,14 @@ const DAY_MS: i64 = 24 * 3_600_000;
 /// Two days at the clinic of the demo, lived by a gateway that has stopped, and when they began (a local midnight): sterilizer
 /// cycles, a fridge, a lamp, visits, and on the second day what the scenario breaks.
 pub(crate) async fn demo_clinic(place: &Place) -> (Gateway, i64) {
+    let (mut clinic, from) = prepared_clinic(place, "").await;
+    clinic.run().await;
+    clinic.stop();
+    (clinic, from)
+}
+
+/// The same before its gateway has run, with more at the end of its site file.
+pub(crate) async fn prepared_clinic(place: &Place, more: &str) -> (Gateway, i64) {
     let from = (real_now() - 3 * DAY_MS).div_euclid(DAY_MS) * DAY_MS - DAY_MS / 3;
     let recording = place.path().join("day.jsonl");
     let status = Command::new(program("firmware-sim"))
@@ -113,11 +121,9 @@ pub(crate) async fn demo_clinic(place: &Place) -> (Gateway, i64) {
         .unwrap();
     assert!(status.success());
     let clock = Clock::start(place, from + 2 * DAY_MS, 60);
-    let site = std::fs::read_to_string(root().join("deploy/example/clinic.toml")).unwrap();
-    let mut clinic = Gateway::prepare(place, "clinic", &site, None, Some(&clock))
+    let site = std::fs::read_to_string(root().join("deploy/example/clinic.toml")).unwrap() + more;
+    let clinic = Gateway::prepare(place, "clinic", &site, None, Some(&clock))
         .await
         .with(&["--history", &recording.to_string_lossy()]);
-    clinic.run().await;
-    clinic.stop();
     (clinic, from)
 }

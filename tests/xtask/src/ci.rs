@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::ground::{Ground, cargo};
-use crate::packages;
+use crate::{fuzz, packages, sim};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -62,6 +62,16 @@ const STEPS: &[Step] = &[
         name: "e2e",
         what: "end to end, with independent peers",
         run: |ground| run_e2e(ground, &["--skip", "workspace::", "--skip", "locks::", "--skip", "browser::"]),
+    },
+    Step {
+        name: "sim",
+        what: "the whole system under seeded faults: 300 site-days, 3 site-months",
+        run: sim::ci,
+    },
+    Step {
+        name: "fuzz",
+        what: "corpora replayed, then all fuzz targets share 90 s; a build of its own",
+        run: fuzz::ci,
     },
     Step {
         name: "browser",

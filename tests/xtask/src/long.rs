@@ -27,12 +27,18 @@ pub(crate) enum Options {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// 1,000 site-days of the whole system under seeded faults.
+    Sim,
+    /// A minute for each fuzz target.
+    Fuzz,
 }
 
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let ground = Ground::find()?;
     match options {
+        Options::Sim => crate::sim::long(&ground)?,
+        Options::Fuzz => crate::fuzz::long(&ground)?,
         Options::Kills { count, seed } => {
             let mut command = Command::new(cargo());
             command.args(["test", "--workspace", "--test", "main", "--", "--nocapture"]);

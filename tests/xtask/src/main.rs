@@ -7,9 +7,11 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod ground;
 mod long;
 mod packages;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,10 @@ enum Command {
     /// What takes longer, by hand.
     #[command(subcommand)]
     Long(long::Options),
+    /// The whole system in one thread under seeded faults.
+    Sim(sim::Options),
+    /// Whatever may come in at a door, thousands of times a second.
+    Fuzz(fuzz::Options),
     /// Three simulated institutions, three gateways and a center on loopback.
     Demo(demo::Options),
 }
@@ -36,6 +42,8 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Long(options) => long::run(&options),
+        Command::Sim(options) => sim::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
     match outcome {

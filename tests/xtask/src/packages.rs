@@ -18,17 +18,21 @@ const DEBIAN: &[(&str, &str)] = &[
     ("mbpoll", "independent Modbus client, on libmodbus"),
     ("mosquitto", "independent MQTT broker"),
     ("mosquitto-clients", "independent MQTT publisher and subscriber"),
+    ("victoria-metrics", "independent database that takes InfluxDB 2 writes"),
+    ("influxdb", "InfluxDB 1: the strictest reader of line protocol in Debian"),
     ("chromium", "the pages in a real browser"),
     ("chromium-driver", "steers the browser"),
     ("fonts-noto-cjk", "Chinese text in screenshots"),
-    ("python3-venv", "environment for pymodbus and the second verifier"),
+    ("python3-venv", "environment for pymodbus, the second verifier and the peers of the sinks"),
 ];
 
 /// Services that Debian starts when it installs one of the packages.
-const SERVICES: &[(&str, &str)] = &[("mosquitto", "mosquitto")];
+const SERVICES: &[(&str, &str)] =
+    &[("mosquitto", "mosquitto"), ("victoria-metrics", "victoria-metrics"), ("influxdb", "influxdb")];
 
 /// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface; the rest reads
-/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`, and judges messages by the schemas of docs/feeds.
+/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`, judges messages by the schemas of docs/feeds, and has
+/// InfluxDB's own encoder of line protocol and the checker of the Standard Webhooks project for the sinks.
 const PYTHON: &[&str] = &[
     "pymodbus==3.11.4",
     "cbor2==6.3.0",
@@ -36,6 +40,8 @@ const PYTHON: &[&str] = &[
     "PyNaCl==1.6.2",
     "jsonschema==4.26.0",
     "rfc3339-validator==0.1.4",
+    "influxdb-client==1.50.0",
+    "standardwebhooks==1.1.0",
 ];
 
 /// Installs the Debian packages that are missing.

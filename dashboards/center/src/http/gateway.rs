@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{CivilTime, Epoch, InstitutionId, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolRequest, Enrolment, Identity, Token, TokenError, VerifyingKey, hex, pack_orders,
+    EnrolAnswer, EnrolRequest, Enrolment, Identity, SurveyRequest, Token, TokenError, VerifyingKey, hex,
+    pack_orders,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -19,15 +20,18 @@ use crate::app::{App, AppState};
 use crate::attachments;
 use crate::enrolment;
 use crate::error::{ApiError, words};
-use crate::ingest;
+use crate::ingest::{self, Manner};
 use crate::keys::hashed;
 use crate::metrics::Metrics;
 use crate::project::{Changes, sign_of_life};
+use crate::receipt;
 use crate::store::gateways::{self, Enrolled};
 use crate::store::{accounts, audit};
 
-/// How long a poll for orders waits for one, real time.
+/// How long a poll for orders waits for one, real time, …
 const POLL: Duration = Duration::from_secs(30);
+/// … and at most where a gateway on a metered line asks for longer: well below what counts as delayed.
+const POLL_MAX: Duration = Duration::from_mins(1);
 /// Orders of one answer.
 const ORDERS_MAX: i64 = 64;
 const NO_ORDERS: &[Vec<u8>] = &[];
@@ -149,10 +153,31 @@ pub(super) async fn enrol(State(app): State<AppState>, body: Bytes) -> Result<Re
     Ok(cbor(CBOR, answer.encode()))
 }
 
+/// The beginning of a session: what is here, epoch by epoch, in pages.
+pub(super) async fn session(
+    State(app): State<AppState>,
+    Known(gateway): Known,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let asked = SurveyRequest::decode(&body).map_err(|error| {
+        ApiError::Malformed(
+            "malformed",
+            words("请求无法解析。", &format!("The question cannot be read: {error}.")),
+        )
+    })?;
+    let session = match asked.session {
+        None => app.sessions.begin(&gateway.id),
+        Some(session) if app.sessions.holds(&gateway.id, session) => session,
+        Some(_) => return Err(ingest::ended(&app)),
+    };
+    Ok(cbor(CBOR, receipt::survey(&app, &gateway.id, &asked, session).await?.encode()))
+}
+
 /// Records in, receipt out.
 pub(super) async fn records(
     State(app): State<AppState>,
     Known(gateway): Known,
+    Query(manner): Query<Manner>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -164,56 +189,80 @@ pub(super) async fn records(
             "Send application/cbor-seq.",
         ));
     }
-    let receipt = ingest::take(&app, gateway, body).await?;
+    let receipt = ingest::take(&app, gateway, manner, body).await?;
     Ok(cbor(CBOR, receipt.encode()))
 }
 
 /// Where a gateway stands in its orders.
 #[derive(Debug, Deserialize)]
-pub(super) struct After {
+pub(super) struct Standing {
     after: Option<String>,
+    /// Seconds to wait for an order.
+    wait: Option<u64>,
+    /// Bytes used and allowed this month on a metered line.
+    line: Option<String>,
 }
 
-impl After {
+impl Standing {
     /// `E/S`; nothing = from the beginning.
     fn parse(&self) -> Option<(i64, i64)> {
         let Some(text) = self.after.as_deref().filter(|text| !text.is_empty()) else { return Some((0, 0)) };
-        let (epoch, seq) = text.split_once('/')?;
-        Some((epoch.parse().ok()?, seq.parse().ok()?))
+        pair(text).filter(|(epoch, seq)| *epoch >= 0 && *seq >= 0)
     }
+}
+
+/// `A/B`
+fn pair(text: &str) -> Option<(i64, i64)> {
+    let (a, b) = text.split_once('/')?;
+    Some((a.parse().ok()?, b.parse().ok()?))
 }
 
 /// Orders after the last one carried out; waits for one. Asking is the sign of life.
 pub(super) async fn orders(
     State(app): State<AppState>,
     Known(gateway): Known,
-    Query(after): Query<After>,
+    Query(standing): Query<Standing>,
 ) -> Result<Response, ApiError> {
-    let (epoch, seq) = after
+    let (epoch, seq) = standing
         .parse()
         .ok_or_else(|| ApiError::invalid("after", "after 格式为 E/S。", "after is written E/S."))?;
-    alive(&app, &gateway).await?;
-    let until = tokio::time::Instant::now() + POLL;
+    if !app.carried_out(epoch, seq).await? {
+        let text = "after 超出本中心可能下达的指令。";
+        return Err(ApiError::invalid("after", text, "after names an order that no center can have given."));
+    }
+    let line = standing.line.as_deref().and_then(pair);
+    alive(&app, &gateway, Said::Line(line)).await?;
+    let wait = standing.wait.map_or(POLL, |seconds| Duration::from_secs(seconds).min(POLL_MAX));
+    let until = tokio::time::Instant::now() + wait;
     loop {
         let ordered = app.ordered.notified();
         tokio::pin!(ordered);
         // Listens before it looks, so that an order made in between wakes it.
         ordered.as_mut().enable();
-        let now = app.clock.civil().0;
-        let orders = app.store.orders_after(&gateway.id, epoch, seq, now, ORDERS_MAX).await?;
+        let orders = app.store.orders_after(&gateway.id, epoch, seq, ORDERS_MAX).await?;
         if !orders.is_empty() {
             return Ok(cbor(CBOR, pack_orders(&orders)));
         }
         if tokio::time::timeout_at(until, ordered).await.is_err() {
-            alive(&app, &gateway).await?;
+            alive(&app, &gateway, Said::Nothing).await?;
             return Ok(cbor(CBOR, pack_orders(NO_ORDERS)));
         }
     }
 }
 
-async fn alive(app: &App, gateway: &Enrolled) -> Result<(), ApiError> {
+/// What a gateway says of its line to the center.
+enum Said {
+    Nothing,
+    /// Bytes used and allowed this month; `None` = it is not metered.
+    Line(Option<(i64, i64)>),
+}
+
+async fn alive(app: &App, gateway: &Enrolled, said: Said) -> Result<(), ApiError> {
     let mut changes = Changes::default();
     let mut tx = app.store.write().await?;
+    if let Said::Line(line) = said {
+        gateways::set_line(&mut tx, &gateway.id, line).await?;
+    }
     sign_of_life(&mut tx, app, &gateway.id, &mut changes).await?;
     tx.commit().await?;
     changes.publish(app).await;

@@ -28,6 +28,7 @@ pub fn router(app: AppState) -> Router {
         .route("/gateway/v1/identity", get(gateway::identity))
         .route("/gateway/v1/enrol", post(gateway::enrol))
         .route("/gateway/v1/orders", get(gateway::orders))
+        .route("/gateway/v1/session", post(gateway::session))
         .route("/gateway/v1/records", post(gateway::records).layer(DefaultBodyLimit::max(BATCH_MAX)))
         .route(
             "/gateway/v1/attachments/{sha256}",

@@ -33,7 +33,13 @@ struct Row {
     records: String,
     quarantined: Option<String>,
     software: String,
+    line: Option<String>,
     open_alerts: i64,
+}
+
+/// Bytes as MB.
+fn megabytes(bytes: i64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
 }
 
 impl GatewaysPage {
@@ -69,6 +75,9 @@ impl GatewaysPage {
                     quarantined: (gateway.quarantined > 0)
                         .then(|| fill(&t.quarantined, &[("n", &gateway.quarantined.to_string())])),
                     software: gateway.software.clone().unwrap_or_else(|| "—".to_owned()),
+                    line: gateway.line_used.zip(gateway.line_budget).map(|(used, budget)| {
+                        fill(&t.gw_line, &[("used", &megabytes(used)), ("budget", &megabytes(budget))])
+                    }),
                     open_alerts: gateway.open_alerts,
                 }
             })

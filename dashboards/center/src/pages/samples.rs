@@ -148,6 +148,8 @@ fn gateway(state: &str) -> GatewayRow {
         software: Some("0.1.0".to_owned()),
         open_alerts: 2,
         simulated: true,
+        line_used: Some(81_400_000),
+        line_budget: Some(100_000_000),
     }
 }
 

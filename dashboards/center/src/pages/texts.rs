@@ -130,7 +130,7 @@ texts! {
     reason_violated, reason_not_good, reason_coverage, reason_silent, reason_never_seen,
     reason_cycle_failed, reason_no_cycle, reason_not_verifiable, reason_no_config, reason_rule_gone,
     attachment, gateways_title, gateways_count, gateways_empty, gateways_empty_sub, gateways_join, join_title, join_make_title, join_no_institution, join_site, join_site_hint, join_make, join_code, join_picture, join_expires, join_command, join_once, join_new_institution, join_institution_id, join_institution_id_hint, join_name_zh, join_name_en, join_kind, join_add_institution, kind_hotel, kind_clinic, kind_hospital, col_gateway,
-    col_last_seen, col_data_until, col_records, col_software, col_open_alerts, gw_live, gw_delayed,
+    col_last_seen, col_data_until, col_records, col_software, col_open_alerts, gw_live, gw_delayed, gw_line,
     gw_silent, gw_never, quarantined, unit_product, unit_ok, unit_ok_sub, unit_todo, unit_not_connected,
     unit_not_connected_sub, unit_silent, unit_silent_sub, unit_also_silent, unit_waiting, unit_recent,
     unit_case_title, unit_what, unit_do, unit_deadline, unit_norm, unit_requirement, unit_accept,

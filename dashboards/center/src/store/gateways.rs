@@ -62,7 +62,7 @@ impl Store {
                  g.refused, (SELECT max(r.t1) FROM records r WHERE r.gateway = g.id), g.software,
                  (SELECT count(*) FROM alerts a WHERE a.gateway = g.id AND a.state = 'open'), g.simulated,
                  (SELECT c.offset_ms FROM clocks c WHERE c.gateway = g.id AND c.known = TRUE
-                  ORDER BY c.epoch DESC, c.seq DESC, c.item DESC LIMIT 1), g.seen_civil
+                  ORDER BY c.epoch DESC, c.seq DESC, c.item DESC LIMIT 1), g.seen_civil, g.line_used, g.line_budget
              FROM gateways g JOIN institutions i ON i.id = g.institution
              LEFT JOIN epochs e ON e.gateway = g.id
                  AND e.epoch = (SELECT max(e2.epoch) FROM epochs e2 WHERE e2.gateway = g.id)
@@ -95,6 +95,8 @@ impl Store {
                 software: row.try_get(13)?,
                 open_alerts: row.try_get(14)?,
                 simulated: row.try_get(15)?,
+                line_used: row.try_get(18)?,
+                line_budget: row.try_get(19)?,
             })
         })
         .collect()
@@ -142,24 +144,23 @@ impl Store {
         .collect()
     }
 
-    /// Signed orders of a gateway after (epoch, seq) that have not expired, in order; at most `limit`.
+    /// Signed orders of a gateway after (epoch, seq) whose end is not known, in order; at most `limit`. Also those whose
+    /// time is over: the gateway records that they expired.
     pub async fn orders_after(
         &self,
         gateway: &str,
         epoch: i64,
         seq: i64,
-        now: i64,
         limit: i64,
     ) -> sqlx::Result<Vec<Vec<u8>>> {
         sqlx::query(
             "SELECT bytes FROM orders WHERE gateway = $1 AND (epoch > $2 OR (epoch = $2 AND seq > $3))
-                 AND outcome IS NULL AND expires > $4
-             ORDER BY epoch, seq LIMIT $5",
+                 AND outcome IS NULL
+             ORDER BY epoch, seq LIMIT $4",
         )
         .bind(gateway)
         .bind(epoch)
         .bind(seq)
-        .bind(now)
         .bind(limit)
         .fetch_all(self.read())
         .await?
@@ -229,6 +230,22 @@ pub async fn seen(
         .execute(connection)
         .await?;
     row.map_or(Ok(None), |row| row.try_get(0))
+}
+
+/// What went over a metered line this month, and what may.
+pub async fn set_line(
+    connection: &mut SqliteConnection,
+    id: &str,
+    line: Option<(i64, i64)>,
+) -> sqlx::Result<()> {
+    let (used, budget) = line.unzip();
+    sqlx::query("UPDATE gateways SET line_used = $2, line_budget = $3 WHERE id = $1")
+        .bind(id)
+        .bind(used)
+        .bind(budget)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Remembers which alert says that the gateway is silent.

@@ -13,6 +13,7 @@ use sqlx::{Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub mod accounts;
 pub mod alerts;
+pub mod aside;
 pub mod audit;
 pub mod cases;
 pub mod gateways;
@@ -30,7 +31,10 @@ const READERS_MAX: u32 = 4;
 pub const PAGE_MAX: i64 = 500;
 
 /// Embedded in order; an applied one is never edited.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_center.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001_center.sql")),
+    (4, include_str!("../../migrations/0004_aside.sql")),
+];
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -85,6 +89,19 @@ impl Store {
             .fetch_optional(self.read())
             .await?;
         row.map(|row| row.try_get(0)).transpose()
+    }
+
+    /// Sets a value of the center itself.
+    pub async fn set_meta(&self, key: &str, value: &str) -> sqlx::Result<()> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
     }
 
     /// Counts one more of something the center itself numbers, from 1.

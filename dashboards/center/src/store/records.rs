@@ -239,6 +239,47 @@ impl Store {
         epochs(&mut connection, gateway).await
     }
 
+    /// The same, of the epochs in this span; at most `limit`.
+    pub async fn epochs_between(
+        &self,
+        gateway: &str,
+        from: i64,
+        to: i64,
+        limit: i64,
+    ) -> sqlx::Result<Vec<EpochRow>> {
+        sqlx::query(
+            "SELECT epoch, through, last, broken FROM epochs WHERE gateway = $1 AND epoch >= $2 AND epoch <= $3
+             ORDER BY epoch LIMIT $4",
+        )
+        .bind(gateway)
+        .bind(from)
+        .bind(to)
+        .bind(limit)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(epoch_row)
+        .collect()
+    }
+
+    /// The last record of the epoch up to `seq` and its hash.
+    pub async fn hash_up_to(
+        &self,
+        gateway: &str,
+        epoch: i64,
+        seq: i64,
+    ) -> sqlx::Result<Option<(i64, [u8; 32])>> {
+        let row = sqlx::query(
+            "SELECT seq, hash FROM records WHERE gateway = $1 AND epoch = $2 AND seq <= $3 ORDER BY seq DESC LIMIT 1",
+        )
+        .bind(gateway)
+        .bind(epoch)
+        .bind(seq)
+        .fetch_optional(self.read())
+        .await?;
+        row.map(|row| Ok((row.try_get(0)?, bytes32(&row, 1)?))).transpose()
+    }
+
     /// Runs of seqs above `above` that are here, at most `limit`.
     pub async fn runs_above(
         &self,

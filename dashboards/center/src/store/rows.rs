@@ -295,6 +295,10 @@ pub struct GatewayRow {
     pub open_alerts: i64,
     /// It ran under the demo clock.
     pub simulated: bool,
+    /// Bytes that went over its metered line this month, as it counts them (heads and framing estimated).
+    pub line_used: Option<i64>,
+    /// Bytes that may; `None` = the line is not metered.
+    pub line_budget: Option<i64>,
 }
 
 /// One point with its last value.

@@ -179,10 +179,36 @@ impl Rig {
         Receipt::decode(&answer.bytes).unwrap()
     }
 
+    /// Begins a session, or asks for another page of it.
+    pub async fn survey(&self, gateway: &Gateway, asked: &SurveyRequest) -> Answer {
+        let request = Request::post("/gateway/v1/session")
+            .header(header::AUTHORIZATION, self.authorization(gateway))
+            .body(HttpBody::from(asked.encode()))
+            .unwrap();
+        send(&self.router, request).await
+    }
+
+    /// A gateway's question for orders.
+    pub async fn orders(&self, gateway: &Gateway, query: &str) -> Answer {
+        let request = Request::get(format!("/gateway/v1/orders?{query}"))
+            .header(header::AUTHORIZATION, self.authorization(gateway))
+            .body(HttpBody::empty())
+            .unwrap();
+        send(&self.router, request).await
+    }
+
+    fn authorization(&self, gateway: &Gateway) -> String {
+        format!("Nonsite {}", Token::make(&gateway.key, self.app.clock.civil(), &gateway.audience))
+    }
+
     pub fn push_request(&self, gateway: &Gateway, body: Vec<u8>) -> Request<HttpBody> {
-        let token = Token::make(&gateway.key, self.app.clock.civil(), &gateway.audience);
-        Request::post("/gateway/v1/records")
-            .header(header::AUTHORIZATION, format!("Nonsite {token}"))
+        self.push_as(gateway, "", body)
+    }
+
+    /// With `?session=…`.
+    pub fn push_as(&self, gateway: &Gateway, query: &str, body: Vec<u8>) -> Request<HttpBody> {
+        Request::post(format!("/gateway/v1/records{query}"))
+            .header(header::AUTHORIZATION, self.authorization(gateway))
             .header(header::CONTENT_TYPE, "application/cbor-seq")
             .body(HttpBody::from(body))
             .unwrap()
@@ -232,6 +258,7 @@ pub fn plan() -> Plan {
             span: None,
             sentinels: vec![],
             truth: false,
+            calibration: None,
         }],
         rules: vec![RulePlan {
             id: "cold-chain/too-warm".into(),
@@ -260,11 +287,13 @@ pub fn plan() -> Plan {
                 mark: "V".into(),
             },
             verify: VerifyPlan { window_ms: 2_000, coverage_permille: 900 },
+            handling: None,
         }],
         modules: vec![],
         packs: vec![],
         buses: vec!["steam".into()],
         utc_offset_min: 480,
+        judging: None,
     }
 }
 
@@ -360,12 +389,13 @@ impl Gateway {
         let change = AlertChange {
             alert: AlertId { epoch: Epoch(self.epoch), n },
             event,
-            rule: RuleIx(0),
+            rule: Some(RuleIx(0)),
             change,
             regions,
             value: Some(9.5),
             limit: Some(8.0),
             since: Some(EngineTime(at)),
+            detail: None,
         };
         let list = vec![Conclusion { at: EngineTime(at), body: ConclusionBody::Alert(change) }];
         let body = ConclusionsBody { because: Seq(self.seq - 1), list, frames: vec![] };

@@ -306,7 +306,8 @@ fn concluded(conclusion: &Conclusion) -> String {
     match &conclusion.body {
         ConclusionBody::Alert(change) => {
             let id = format!("{}-{}", change.alert.epoch.0, change.alert.n);
-            format!("alert {id} of rule {} {:?}", change.rule.0, change.change).to_lowercase()
+            let rule = change.rule.map_or_else(|| "that is gone".to_owned(), |rule| rule.0.to_string());
+            format!("alert {id} of rule {rule} {:?}", change.change).to_lowercase()
         }
         ConclusionBody::Cycle(cycle) => format!("cycle {} {:?}", cycle.n, cycle.outcome).to_lowercase(),
         ConclusionBody::Order { order: (epoch, seq), outcome } => {
@@ -319,6 +320,9 @@ fn concluded(conclusion: &Conclusion) -> String {
         .to_lowercase(),
         ConclusionBody::Folded(folded) => {
             format!("rule {} changed {} times, folded", folded.rule.0, folded.changes)
+        }
+        ConclusionBody::Suppression(change) => {
+            format!("suppression of rule {} {:?}", change.rule.0, change.change).to_lowercase()
         }
     }
 }

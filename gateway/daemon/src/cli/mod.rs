@@ -10,6 +10,8 @@ mod journal;
 pub mod plan;
 mod probe;
 mod rerun;
+mod rules;
+mod sink;
 mod table;
 mod verify;
 
@@ -120,6 +122,11 @@ enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Looks after the sinks: where records go besides the center.
+    Sink {
+        #[command(subcommand)]
+        command: sink::SinkCommand,
+    },
     /// Adds up what became of every reading that was due on a day.
     Audit(audit::Audit),
     /// Checks a bundle of evidence, without a network: every signature, number and conclusion.
@@ -137,9 +144,23 @@ enum Command {
         #[arg(long)]
         policy_template: bool,
     },
+    /// Works on rule packs.
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Runs the inputs of a journal through the engine again and compares every conclusion.
     Rerun {
         /// The data directory (with the key) of a gateway.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum RulesCommand {
+    /// Runs the tests that packs carry. A rule with fewer than four is an error.
+    Test {
+        /// A directory of packs, or one pack.
         dir: PathBuf,
     },
 }
@@ -226,6 +247,7 @@ pub fn main() -> ExitCode {
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
         Command::Probe(asked) => probe::probe(&asked),
         Command::Commission(asked) => commission::commission(asked),
+        Command::Sink { command } => sink::sink(&command),
         Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
         Command::Verify { file, policy, json, .. } => {
@@ -238,6 +260,7 @@ pub fn main() -> ExitCode {
             JournalCommand::Export(asked) => export::export(&asked),
             JournalCommand::Fsck { dir, json } => fsck::fsck(&dir, json),
         },
+        Command::Rules { command: RulesCommand::Test { dir } } => rules::test(&dir),
         Command::Rerun { dir } => rerun::rerun(&dir),
     };
     match ended {
@@ -326,7 +349,8 @@ impl Overrides {
                 .clone_from(address);
         }
         if let Some(url) = &self.center {
-            site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned() });
+            let month_bytes = site.center.as_ref().and_then(|center| center.month_bytes);
+            site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned(), month_bytes });
         }
         if let Some(listen) = self.mqtt_listen {
             site.broker.move_to(listen);

@@ -56,7 +56,7 @@ pub(super) fn check(plan: &Plan, placed: &[Placed<'_>]) {
     for Placed { point, file, span } in placed {
         let point_plan = &plan.points[usize::from(point.0)];
         let name = point_plan.id.rsplit('/').next().unwrap_or_default();
-        if plan.modules.iter().any(|module| integrated(module).contains(point)) {
+        if plan.modules.iter().any(|module| module.points().contains(point)) {
             file.error(
                 span.clone(),
                 format!("`{name}` is integrated or timed: it needs every answer, without a deadband"),
@@ -80,16 +80,9 @@ pub(super) fn check(plan: &Plan, placed: &[Placed<'_>]) {
     }
 }
 
-/// Points whose every answer a module needs.
-fn integrated(module: &ModulePlan) -> Vec<PointIx> {
-    match module {
-        ModulePlan::HeatCycle(cycle) => [Some(cycle.temperature), cycle.door].into_iter().flatten().collect(),
-    }
-}
-
 /// Takes away the deadbands that profiles gave to points of modules.
 pub(super) fn clear(plan: &mut Plan) {
-    let points: Vec<PointIx> = plan.modules.iter().flat_map(integrated).collect();
+    let points: Vec<PointIx> = plan.modules.iter().flat_map(ModulePlan::points).collect();
     for point in points {
         plan.points[usize::from(point.0)].deadband = 0.0;
     }

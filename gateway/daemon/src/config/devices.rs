@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gateway_model::{
-    DeviceIx, DevicePlan, InstitutionId, ModuleIx, PackRef, Plan, PointIx, SiteId, Text, Unit,
+    Calibration, DeviceIx, DevicePlan, InstitutionId, ModuleIx, Op, PackRef, Plan, PointIx, Program,
+    RuleKind, RulePlan, SiteId, Text, Unit,
 };
 use gateway_rules::{
-    At, File, Millis, Pack, PackSubject, Settings, Source, Subject, Table, bind, bind_unevaluable,
+    At, File, Millis, Neighbour, Neighbours, Pack, Settings, Source, Subject, Table, bind, bind_unevaluable,
     did_you_mean, known_settings,
 };
 use sha2::{Digest, Sha256};
@@ -64,6 +65,9 @@ pub(super) fn read<'f>(
         used: Vec::new(),
         watched: Vec::new(),
         deadbands: Vec::new(),
+        drafts: Vec::new(),
+        hours: head.is_some_and(|head| head.calendar.is_some()),
+        utc_offset_min: head.map_or(480, |head| head.utc_offset_min),
         out: Devices::default(),
     };
     reader.out.plan.buses = bus_names;
@@ -85,6 +89,11 @@ pub(super) fn read<'f>(
     devices.plan.site = SiteId(head.id.clone());
     devices.plan.institution = InstitutionId(head.institution.clone());
     devices.plan.utc_offset_min = head.utc_offset_min;
+    if head.calendar.is_some() || head.trial {
+        let judging = devices.plan.judging.get_or_insert_default();
+        judging.calendar.clone_from(&head.calendar);
+        judging.trial = head.trial;
+    }
     Some(devices)
 }
 
@@ -101,7 +110,27 @@ pub(super) struct Reader<'f, 'l> {
     watched: Vec<(DeviceIx, u16)>,
     /// Deadbands that the site file states.
     pub(super) deadbands: Vec<deadbands::Placed<'f>>,
+    /// Devices whose rules are still to be made.
+    drafts: Vec<Drafted<'f>>,
+    /// Offset of local time from UTC, minutes.
+    pub(super) utc_offset_min: i16,
+    /// The site says when the institution is open.
+    hours: bool,
     pub(super) out: Devices,
+}
+
+/// A device whose points are known.
+struct Drafted<'f> {
+    /// The site file or a table of it.
+    file: &'f File<'f>,
+    draft: Draft,
+    bus: u16,
+    program: Option<At<String>>,
+    own: Settings,
+    /// Which devices stand for neighbours: name and id.
+    chosen: Vec<(At<String>, At<String>)>,
+    calibrations: BTreeMap<PointIx, Calibration>,
+    span: Range<usize>,
 }
 
 /// A device while its points are being collected.
@@ -148,6 +177,9 @@ impl<'f, 'l> Reader<'f, 'l> {
         let name = table.need::<Text>("name");
         let program = table.get::<String>("program");
         let own = head::settings(&table);
+        let chosen =
+            table.table("neighbours", "the neighbours").map_or_else(Vec::new, |table| table.entries());
+        let certificates = table.tables("calibration", "a [[device.calibration]]");
         let reads = table.tables("read", "a [[device.read]]");
         let feeds = table.tables("mqtt", "a [[device.mqtt]]");
         if reads.is_empty() && feeds.is_empty() {
@@ -180,16 +212,15 @@ impl<'f, 'l> Reader<'f, 'l> {
         let bus = buses.first().copied().unwrap_or(broker) as u16;
         let name = name.map_or_else(Text::default, |name| name.value);
         self.out.plan.devices.push(DevicePlan { id: draft.id.clone(), kind: draft.kind.clone(), name, bus });
-        self.rules(&draft, bus, program.as_ref(), &own, place);
+        let calibrations =
+            certificates.into_iter().filter_map(|table| self.calibration(table, &draft)).collect();
+        self.drafts.push(Drafted { file, draft, bus, program, own, chosen, calibrations, span: place });
     }
 
     fn check_kind(&self, kind: &At<String>) {
         let mut kinds: Vec<&str> = vec![KIND_WITHOUT_PACK];
         for pack in &self.library.packs {
-            match &pack.subject {
-                PackSubject::Kinds(own) => kinds.extend(own.iter().map(String::as_str)),
-                PackSubject::Everything => (),
-            }
+            kinds.extend(pack.subject.kinds.iter().map(String::as_str));
         }
         if !kinds.contains(&kind.value.as_str()) {
             let hint = did_you_mean(&kind.value, kinds.iter().copied()).map_or_else(
@@ -202,11 +233,7 @@ impl<'f, 'l> Reader<'f, 'l> {
 
     /// Packs for devices of this kind.
     pub(super) fn packs_of(&self, kind: &str) -> Vec<&'l Pack> {
-        let watches = |pack: &&Pack| match &pack.subject {
-            PackSubject::Kinds(kinds) => kinds.iter().any(|own| own == kind),
-            PackSubject::Everything => false,
-        };
-        self.library.packs.iter().filter(watches).collect()
+        self.library.packs.iter().filter(|pack| pack.subject.kinds.iter().any(|own| own == kind)).collect()
     }
 
     /// Reads what is alike in `[[device.read]]` and `[[device.mqtt]]`; the table is left to finish.
@@ -374,42 +401,85 @@ impl<'f, 'l> Reader<'f, 'l> {
         found
     }
 
-    fn rules(
-        &mut self,
-        draft: &Draft,
-        bus: u16,
-        program: Option<&At<String>>,
-        own: &Settings,
-        span: Range<usize>,
-    ) {
+    /// The rules of a device: made once every device is known, since packs may look at neighbours.
+    fn rules(&mut self, drafted: &Drafted<'f>, all: &[Drafted<'f>]) {
+        let Drafted { draft, bus, program, own, chosen, calibrations, span, .. } = drafted;
         let packs = self.packs_of(&draft.kind);
         check_settings(self.file, own, &packs);
+        for (name, _) in chosen {
+            if !packs.iter().any(|pack| pack.neighbours.contains_key(&name.value)) {
+                let message = format!("no pack of a {} has a neighbour `{}`", draft.kind, name.value);
+                self.file.error(name.span.clone(), message, None);
+            }
+        }
         if packs.is_empty()
             && let Some(program) = program
         {
             self.file.error(program.span.clone(), format!("`{}` devices have no programs", draft.kind), None);
         }
+        let cycles = packs.iter().any(|pack| pack.cycle.is_some());
         let before = self.out.plan.rules.len();
         for pack in packs {
             let slot = self.slot(pack);
+            let neighbours = self.neighbours(pack, drafted, all);
             let subject = Subject {
                 device: draft.ix,
                 kind: &draft.kind,
                 points: &draft.points,
-                program,
+                program: program.as_ref().filter(|_| pack.cycle.is_some() || !cycles),
                 file: self.file,
                 span: span.clone(),
                 settings: [own, self.settings],
+                calibrations,
+                neighbours: &neighbours,
+                hours: self.hours,
             };
             let bound = bind(pack, slot, &subject, ModuleIx(self.out.plan.modules.len() as u16));
-            self.out.plan.rules.extend(bound.rules);
-            self.out.plan.modules.extend(bound.module);
-            let left_out = bound.left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));
+            let left_out = bound.left_out.clone();
+            bound.add_to(&mut self.out.plan);
+            let left_out = left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));
             self.out.left_out.extend(left_out);
         }
         if self.out.plan.rules.len() > before {
-            self.watched.push((draft.ix, bus));
+            self.watched.push((draft.ix, *bus));
         }
+    }
+
+    /// The devices that stand for a pack's neighbours: the one that is named, else the only one of its kind. Where there is none,
+    /// what needs it is left out.
+    fn neighbours(&self, pack: &Pack, drafted: &Drafted<'f>, all: &[Drafted<'f>]) -> Neighbours {
+        let mut neighbours = Neighbours::new();
+        for (name, wanted) in &pack.neighbours {
+            let of_kind: Vec<&Draft> =
+                all.iter().map(|one| &one.draft).filter(|draft| draft.kind == wanted.device).collect();
+            let ids = || of_kind.iter().map(|draft| draft.id.as_str()).collect::<Vec<_>>().join(", ");
+            let named = drafted.chosen.iter().find(|(key, _)| key.value == *name).map(|(_, id)| id);
+            let found = match (named, &of_kind[..]) {
+                (Some(id), _) => {
+                    let found = of_kind.iter().find(|draft| draft.id == id.value).copied();
+                    if found.is_none() {
+                        let message = format!("there is no {} `{}`", wanted.device, id.value);
+                        self.file.error(id.span.clone(), message, Some(format!("there are: {}", ids())));
+                    }
+                    found
+                }
+                (None, []) => None,
+                (None, [one]) => Some(*one),
+                (None, _) => {
+                    let message = format!("which {} belongs to `{}`?", wanted.device, drafted.draft.id);
+                    let hint = format!("neighbours = {{ {name} = \"…\" }}, one of: {}", ids());
+                    self.file.error(drafted.span.clone(), message, Some(hint));
+                    None
+                }
+            };
+            let Some(draft) = found else { continue };
+            let points = draft.points.iter().filter(|(point, (_, unit))| {
+                wanted.points.get(*point).is_some_and(|point| point.unit.dimension() == unit.dimension())
+            });
+            let points = points.map(|(name, point)| (name.clone(), *point)).collect();
+            neighbours.insert(name.clone(), Neighbour { device: draft.ix, points });
+        }
+        neighbours
     }
 
     /// The slot of a pack, given at its first use.
@@ -428,22 +498,40 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     fn finish(&mut self) {
+        let (file, drafts) = (self.file, std::mem::take(&mut self.drafts));
+        for drafted in &drafts {
+            // Its problems are said where it is written: the site file or a table.
+            self.file = drafted.file;
+            self.rules(drafted, &drafts);
+        }
+        self.file = file;
         deadbands::check(&self.out.plan, &self.deadbands);
         deadbands::clear(&mut self.out.plan);
         let everything: Vec<&Pack> =
-            self.library.packs.iter().filter(|pack| pack.subject == PackSubject::Everything).collect();
+            self.library.packs.iter().filter(|pack| pack.subject.everything).collect();
+        let hours = self.out.plan.rules.iter().any(asks_hours);
         for pack in everything {
             if self.watched.is_empty() {
                 continue;
             }
             let slot = self.slot(pack);
-            let rules = bind_unevaluable(pack, slot, &self.watched, self.file, self.settings);
+            let rules = bind_unevaluable(pack, slot, &self.watched, hours, self.file, self.settings);
             self.out.plan.rules.extend(rules);
         }
         let all: Vec<&Pack> = self.library.packs.iter().collect();
         check_settings(self.file, self.settings, &all);
         self.out.blocks = coalesce(std::mem::take(&mut self.claims));
     }
+}
+
+/// Does it depend on opening hours?
+fn asks_hours(rule: &RulePlan) -> bool {
+    let asks = |program: &Program| program.0.iter().any(|op| matches!(op, Op::Hours(_)));
+    let when = matches!(&rule.kind, RuleKind::Condition { when, .. } if asks(when));
+    when || rule.handling.as_ref().is_some_and(|handling| {
+        handling.sleeps
+            || handling.suppressed.iter().chain(handling.steps.iter().map(|step| &step.when)).any(asks)
+    })
 }
 
 /// Settings that no rule of these packs has.

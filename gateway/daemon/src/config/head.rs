@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway_model::Text;
-use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean};
+use gateway_model::{CalendarPlan, Text};
+use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean, read_hours};
 
 use super::broker::{self, Broker};
 use super::checks;
 use super::devices::Devices;
 use super::site::{BusPlan, CenterPlan, JournalPlan, LineSettings, PagePlan, Parity, Site, Transport};
+use crate::uplink::meter::BUDGET;
 
 /// Everything but the devices.
 pub(super) struct Head {
@@ -18,6 +19,10 @@ pub(super) struct Head {
     pub(super) institution: String,
     pub(super) name: Text,
     pub(super) utc_offset_min: i16,
+    /// When the institution is open; `None` = the file does not say.
+    pub(super) calendar: Option<CalendarPlan>,
+    /// Trial run: alerts open no cases.
+    pub(super) trial: bool,
     buses: Vec<BusPlan>,
     broker: Broker,
     center: Option<CenterPlan>,
@@ -41,6 +46,8 @@ const SEAL_MIN: Millis = Millis(5_000);
 const SEAL_MAX: Millis = Millis(300_000);
 /// An answer takes at most this long on any bus.
 const TIMEOUT_MAX: Millis = Millis(30_000);
+/// A month of a metered line, at least: signs of life alone are estimated at 30 MB.
+const MONTH_MIN: u64 = 30_000_000;
 /// Sizes of the journal: a ring below this holds less than an hour of a small site.
 const RING_MIN: u64 = 1 << 20;
 const RING_DEFAULT: u64 = 1 << 30;
@@ -66,8 +73,22 @@ fn head(root: &Table<'_>, buses: Vec<BusPlan>) -> Option<Head> {
     let journal = journal(root.table("journal", "[journal]"));
     let page = root.table("page", "[page]").and_then(page);
     let broker = root.table("broker", "[broker]").map_or_else(|| Some(Broker::default()), broker::read);
-    let (id, institution, name, utc_offset_min) = site??;
-    Some(Head { id, institution, name, utc_offset_min, buses, broker: broker?, center, journal, page })
+    let hours = root.table("hours", "[hours]");
+    let (id, institution, name, utc_offset_min, trial) = site??;
+    let calendar = hours.map(|hours| read_hours(hours, utc_offset_min));
+    Some(Head {
+        id,
+        institution,
+        name,
+        utc_offset_min,
+        calendar,
+        trial,
+        buses,
+        broker: broker?,
+        center,
+        journal,
+        page,
+    })
 }
 
 impl Head {
@@ -83,6 +104,7 @@ impl Head {
             center: self.center,
             journal: self.journal,
             page: self.page,
+            sinks: Vec::new(),
             packs: devices.packs,
             left_out: devices.left_out,
             warnings: Vec::new(),
@@ -97,12 +119,13 @@ pub(super) fn settings(table: &Table<'_>) -> Settings {
     entries.map(|(key, value)| (key.value, Placed { key: key.span, value })).collect()
 }
 
-fn site(table: Table<'_>) -> Option<(String, String, Text, i16)> {
+fn site(table: Table<'_>) -> Option<(String, String, Text, i16, bool)> {
     let file = table.file();
     let id = table.need::<String>("id").and_then(|id| plain_id(file, id));
     let institution = table.need::<String>("institution");
     let name = table.need::<Text>("name");
     let offset = table.get::<i64>("utc_offset_min");
+    let trial = table.get::<bool>("trial_run").is_some_and(|trial| trial.value);
     table.finish();
     if let Some(institution) = &institution
         && !checks::is_credit_code(&institution.value)
@@ -123,7 +146,7 @@ fn site(table: Table<'_>) -> Option<(String, String, Text, i16)> {
             Some("China: 480".into()),
         );
     }
-    Some((id?, institution?.value, name?.value, offset_min as i16))
+    Some((id?, institution?.value, name?.value, offset_min as i16, trial))
 }
 
 /// Ids travel in records and URLs: small letters, digits, `-`, at most 64.
@@ -150,6 +173,12 @@ fn center(table: Table<'_>) -> Option<CenterPlan> {
     let file = table.file();
     let url = table.need::<String>("url");
     let plain_allowed = allowed(&table, "allow_plain_http");
+    let metered = allowed(&table, "metered");
+    let month_bytes = bytes(&table, "month_bytes", MONTH_MIN, BUDGET);
+    if table.has("month_bytes") && !metered {
+        let hint = "write metered = true, or leave month_bytes out".to_owned();
+        file.error(table.key_span("month_bytes"), "a budget is for a metered line", Some(hint));
+    }
     table.finish();
     let url = url?;
     let Some(parsed) =
@@ -161,7 +190,8 @@ fn center(table: Table<'_>) -> Option<CenterPlan> {
     if parsed.scheme == "http" && !checks::is_loopback_host(&parsed.host) && !plain_allowed {
         refuse_plain(file, &url, "records and tokens", "allow_plain_http");
     }
-    Some(CenterPlan { url: url.value.trim_end_matches('/').to_owned() })
+    let url = url.value.trim_end_matches('/').to_owned();
+    Some(CenterPlan { url, month_bytes: metered.then_some(month_bytes) })
 }
 
 fn page(table: Table<'_>) -> Option<PagePlan> {
@@ -216,7 +246,8 @@ fn journal(table: Option<Table<'_>>) -> JournalPlan {
     JournalPlan { dir, ring_bytes, keep_bytes, segment_bytes, seal_every }
 }
 
-fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
+/// A size of at least so many bytes.
+pub(super) fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
     bytes_between(table, key, least, u64::MAX, default)
 }
 

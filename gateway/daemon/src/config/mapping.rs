@@ -139,7 +139,7 @@ pub enum Carrier {
 pub struct FeedMapping {
     /// Which.
     pub feed: Feed,
-    /// The point whose reading it also is: the count (visits, packed) or the weight in kg (bag, hand-over).
+    /// The point whose reading it also is: the count, the weight in kg (bag, stored, hand-over, received), or passed (duty).
     pub point: PointIx,
 }
 
@@ -154,6 +154,12 @@ pub enum Feed {
     Bag,
     /// `{"v":1,"at":…,"labels":[…],"kg":…,"to":…}` → `FactBody::HandOver`.
     HandOver,
+    /// `{"v":1,"at":…,"labels":[…],"kg":…,"place":…}` → `FactBody::BagsStored`.
+    Stored,
+    /// `{"v":1,"at":…,"labels":[…],"kg":…,"by":…}` → `FactBody::WasteReceived`.
+    Received,
+    /// `{"v":1,"at":…,"duty":"bowie-dick","passed":true}` → `FactBody::DutyDone`.
+    Duty,
     /// Occupied rooms this morning: `{"v":1,"at":…,"count":…}`.
     Rooms,
     /// Cups put into a cabinet: the same.
@@ -172,6 +178,9 @@ impl Feed {
             "packed" => Self::Packed,
             "bag" => Self::Bag,
             "handover" => Self::HandOver,
+            "stored" => Self::Stored,
+            "received" => Self::Received,
+            "duty" => Self::Duty,
             "rooms" => Self::Rooms,
             "cups" => Self::Cups,
             "used" => Self::Used,

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod broker;
+mod calibration;
 mod cards;
 mod checks;
 mod deadbands;
@@ -16,6 +17,7 @@ mod maps;
 mod points;
 mod profile;
 mod profile_mqtt;
+mod sinks;
 mod site;
 mod table;
 mod weighing;
@@ -28,6 +30,9 @@ use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_p
 pub use broker::*;
 pub use cards::{Card, CardField, CardSettings, cards};
 pub use mapping::*;
+pub use sinks::{
+    Begin, InfluxApi, InfluxPlan, Login, MqttSinkPlan, SinkPlan, TargetPlan, UrlPlan, WebhookPlan,
+};
 pub use site::*;
 
 /// A place as a manual prints it: `40101`, `input 0x0001`, `holding 81 (from 1)`. The address is from 0.
@@ -51,6 +56,7 @@ pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
         *dir = base.join(&dir);
     }
     site.broker.rebase(&base);
+    site.sinks.iter_mut().for_each(|sink| sink.based_on(&base));
     Ok(site)
 }
 
@@ -101,8 +107,9 @@ fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
         let (common, head) = head::read(&root);
         let rows = tables.iter().filter_map(File::root).collect();
         let devices = devices::read(&root, rows, &library, &common, head.as_ref());
+        let sinks = sinks::read(&root, read);
         root.finish();
-        Some(head?.into_site(devices?))
+        Some(Site { sinks, ..head?.into_site(devices?) })
     });
     let mut problems = foreign;
     problems.extend(file.into_problems());
@@ -179,8 +186,6 @@ fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
     sources
 }
 
-#[cfg(test)]
-mod pack_tests;
 #[cfg(test)]
 mod profile_vectors;
 #[cfg(test)]

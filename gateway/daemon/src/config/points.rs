@@ -177,7 +177,7 @@ impl<'f> Reader<'f, '_> {
             self.file.error(
                 target.span.clone(),
                 format!("there is no feed `{}`", field.name),
-                Some("visits, packed, used, released, bag, handover, rooms or cups".into()),
+                Some("visits, packed, used, released, bag, stored, handover, received, rooms, cups or duty".into()),
             );
             return None;
         };
@@ -256,6 +256,7 @@ impl<'f> Reader<'f, '_> {
             span: making.span.map(|(low, high)| (scaled(low), scaled(high))),
             sentinels: making.sentinels.to_vec(),
             truth,
+            calibration: None,
         });
         draft.points.insert(name.value.clone(), (point, unit));
         Some(point)

@@ -12,6 +12,7 @@ use gateway_rules::{Problem, Source};
 
 use super::broker::Broker;
 use super::mapping::MqttPlan;
+use super::sinks::SinkPlan;
 use crate::bus::frame::Framing;
 
 /// A checked site: what runs, and nothing that could still be wrong in itself.
@@ -37,6 +38,8 @@ pub struct Site {
     pub journal: JournalPlan,
     /// The status page; `None` = none.
     pub page: Option<PagePlan>,
+    /// Where records go besides the center.
+    pub sinks: Vec<SinkPlan>,
     /// The packs that took part, in the order of `plan.packs`; the bytes behind their hashes.
     pub packs: Vec<Source>,
     /// Rules that a device does not get because it lacks an optional point: (device id, rule id, point).
@@ -549,6 +552,8 @@ impl EncodingKind {
 pub struct CenterPlan {
     /// `https://…`, or `http://…` on loopback or where the file says so in as many words. Without a slash at the end.
     pub url: String,
+    /// Bytes a month that the line to it may carry; `None` = it is not metered.
+    pub month_bytes: Option<u64>,
 }
 
 /// The journal's place and limits.

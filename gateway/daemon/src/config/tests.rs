@@ -62,7 +62,7 @@ fn the_hotel_reads_two_cabinets_with_four_requests() {
     assert_eq!(power.source, "meters/1 input 0x000C f32");
     let temperature = &site.plan.points[usize::from(point(&site, "cabinet-2/temperature").0)];
     assert_eq!((temperature.deadband, temperature.sentinels.as_slice()), (0.0, [30_000, -30_000].as_slice()));
-    let ModulePlan::HeatCycle(cycle) = &site.plan.modules[1];
+    let ModulePlan::HeatCycle(cycle) = &site.plan.modules[1] else { panic!() };
     assert_eq!((cycle.program.id.as_str(), cycle.program.hold_ms), ("accommodation-ir-125/30", 1_800_000));
 }
 
@@ -111,7 +111,7 @@ fn the_hospital_loads_and_a_scale_says_stable_when_the_bit_says_not_unstable() {
     assert!((kg + 158.89).abs() < 1e-9, "{kg}");
     let rules = rules(&site);
     assert!(rules.contains(&"scale-1 medical-waste/overload".to_owned()));
-    assert!(rules.contains(&"waste-1 medical-waste/no-handover".to_owned()));
+    assert!(rules.contains(&"waste-1 medical-waste/storage-ends-soon".to_owned()));
     assert!(!rules.contains(&"waste-1 medical-waste/overload".to_owned()));
 }
 
@@ -160,7 +160,9 @@ fn settings_reach_the_rules_the_nearest_first() {
             RuleKind::Absence { .. }
             | RuleKind::CycleFailed { .. }
             | RuleKind::DeviceUnevaluable { .. }
-            | RuleKind::BusUnevaluable { .. } => panic!(),
+            | RuleKind::BusUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. }
+            | RuleKind::Event { .. } => panic!(),
         })
     };
     assert_eq!(limit("cold-chain/too-warm"), Some((9.0, 10_000)));
@@ -439,4 +441,23 @@ fn a_deadband_is_refused_where_every_answer_counts_and_warned_of_where_it_blurs(
         ]
     );
     assert!(small("3 kPa").unwrap_err()[0].message.contains("expected a deadband in °C"));
+}
+
+#[test]
+fn a_metered_line_has_a_budget_and_a_budget_needs_a_metered_line() {
+    let budget = |line: &str| {
+        let text = format!("{SMALL}[center]\nurl = \"http://127.0.0.1:8800\"\n{line}\n");
+        load_str("site.toml", &text).map(|site| site.center.unwrap().month_bytes)
+    };
+    assert_eq!(budget("").unwrap(), None);
+    assert_eq!(budget("metered = true").unwrap(), Some(100_000_000));
+    assert_eq!(budget("metered = true\nmonth_bytes = \"250 MiB\"").unwrap(), Some(250 << 20));
+    for (line, words) in [
+        ("month_bytes = \"250 MiB\"", "a budget is for a metered line"),
+        ("metered = true\nmonth_bytes = \"1 MiB\"", "at least"),
+        ("metered = true\nmonth_bytes = \"much\"", "not a size"),
+    ] {
+        let problems = budget(line).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.to_string().contains(words)), "{line}: {problems:?}");
+    }
 }

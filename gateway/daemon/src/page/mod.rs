@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::recorder::{Doors, Snapshot};
-use crate::uplink;
+use crate::{sinks, uplink};
 
 mod words;
 
@@ -47,6 +47,8 @@ pub struct Facts {
     pub doors: Doors,
     /// The uplink, if there is a center.
     pub uplink: Option<uplink::Status>,
+    /// Where records go besides the center.
+    pub sinks: Vec<sinks::status::Status>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -94,6 +96,8 @@ pub struct Status {
     /// Receipted by the center without a hole: `epoch/seq`.
     through: Option<String>,
     center: &'static str,
+    /// What went over the line to the center this month; heads and framing are estimated.
+    line: Option<LineRow>,
     engine_time: i64,
     civil_time: Option<i64>,
     refusing: bool,
@@ -101,6 +105,16 @@ pub struct Status {
     keep_bytes: u64,
     alerts: Vec<AlertRow>,
     points: Vec<PointRow>,
+    sinks: Vec<sinks::status::Shown>,
+}
+
+#[derive(Debug, Serialize)]
+struct LineRow {
+    used_bytes: u64,
+    /// `None` = not metered.
+    budget_bytes: Option<u64>,
+    /// `enough`, `short` (80 %: readings every 30 min), `spent` (100 %: conclusions only).
+    level: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -190,6 +204,11 @@ impl Facts {
                 Some(uplink) if uplink.failures() == 0 => "up",
                 Some(_) => "down",
             },
+            line: self.uplink.as_ref().and_then(uplink::Status::line).map(|line| LineRow {
+                used_bytes: line.used,
+                budget_bytes: line.budget,
+                level: line.level.code(),
+            }),
             engine_time: snapshot.now.0,
             civil_time: civil(snapshot.now),
             refusing: snapshot.refusing,
@@ -197,6 +216,7 @@ impl Facts {
             keep_bytes,
             alerts: alerts.collect(),
             points: points.collect(),
+            sinks: self.sinks.iter().map(sinks::status::Status::shown).collect(),
         }
     }
 }
@@ -248,6 +268,12 @@ impl StatusPage<'_> {
         civil.map_or_else(|| "—".to_owned(), |civil| words::time(CivilTime(civil), self.utc_offset_min))
     }
 
+    /// Bytes as MB.
+    #[expect(clippy::trivially_copy_pass_by_ref, clippy::unused_self, reason = "what templates call")]
+    fn megabytes(&self, bytes: &u64) -> String {
+        format!("{:.1} MB", *bytes as f64 / 1e6)
+    }
+
     fn number(&self, value: Option<f64>, unit: &str) -> String {
         match value {
             None => "—".to_owned(),
@@ -288,6 +314,10 @@ async fn metrics(State(page): State<Page>) -> Result<Response, StatusCode> {
     if let Some(through) = page.0.uplink.as_ref().and_then(uplink::Status::receipted) {
         metrics.journal("receipted_epoch", through.epoch);
         metrics.journal("receipted_seq", through.seq);
+    }
+    if let Some(line) = page.0.uplink.as_ref().and_then(uplink::Status::line) {
+        metrics.line("used_bytes", line.used);
+        metrics.line("budget_bytes", line.budget.unwrap_or(0));
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], metrics.text()).into_response())

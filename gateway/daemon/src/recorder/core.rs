@@ -316,10 +316,11 @@ impl Core {
         let mut points: Vec<PointIx> = list
             .iter()
             .filter_map(|conclusion| match &conclusion.body {
-                ConclusionBody::Alert(change) if change.change == Change::Raised => Some(change.rule),
+                ConclusionBody::Alert(change) if change.change == Change::Raised => change.rule,
                 ConclusionBody::Alert(_)
                 | ConclusionBody::Cycle(_)
                 | ConclusionBody::Order { .. }
+                | ConclusionBody::Suppression(_)
                 | ConclusionBody::Storage(_)
                 | ConclusionBody::Folded(_) => None,
             })
@@ -339,17 +340,21 @@ impl Core {
 
     pub(super) fn deciding_points(&self, rule: RuleIx) -> Vec<PointIx> {
         let plan = self.engine.plan();
-        let module = |module: ModuleIx| match plan.modules.get(usize::from(module.0)) {
-            Some(ModulePlan::HeatCycle(cycle)) => {
-                std::iter::once(cycle.temperature).chain(cycle.door).collect()
-            }
-            None => Vec::new(),
+        let module = |module: ModuleIx| {
+            plan.modules.get(usize::from(module.0)).map_or_else(Vec::new, ModulePlan::points)
         };
         match plan.rules.get(usize::from(rule.0)).map(|rule| &rule.kind) {
             Some(RuleKind::Condition { when, .. }) => when.points(),
             Some(RuleKind::Absence { point, .. }) => vec![*point],
-            Some(RuleKind::CycleFailed { module: ix, .. }) => module(*ix),
-            Some(RuleKind::DeviceUnevaluable { .. } | RuleKind::BusUnevaluable { .. }) | None => Vec::new(),
+            Some(RuleKind::CycleFailed { module: ix, .. } | RuleKind::Event { module: ix, .. }) => {
+                module(*ix)
+            }
+            Some(
+                RuleKind::DeviceUnevaluable { .. }
+                | RuleKind::BusUnevaluable { .. }
+                | RuleKind::ClockUnevaluable { .. },
+            )
+            | None => Vec::new(),
         }
     }
 

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use gateway_model::{AlertChange, AlertId, Change, Conclusion, ConclusionBody, EngineTime, Folded, RuleIx};
+use gateway_model::{
+    AlertChange, AlertId, Change, Conclusion, ConclusionBody, EngineTime, Folded, RuleIx, SuppressionChange,
+};
 
 /// Changes of one rule that are recorded one by one.
 const TOLD_AT_ONCE: u32 = 4;
@@ -37,10 +39,12 @@ impl Folds {
     pub(super) fn fresh(&mut self, list: &[Conclusion], now: EngineTime) -> bool {
         self.0.retain(|_, fold| fold.changes > 0 || fold.until > now);
         list.iter().any(|conclusion| match &conclusion.body {
-            ConclusionBody::Alert(change) => {
-                self.0.get(&change.rule).is_none_or(|fold| fold.told < TOLD_AT_ONCE)
+            ConclusionBody::Alert(AlertChange { rule: Some(rule), .. })
+            | ConclusionBody::Suppression(SuppressionChange { rule, .. }) => {
+                self.0.get(rule).is_none_or(|fold| fold.told < TOLD_AT_ONCE)
             }
-            ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => true,
+            // The end of an alert whose rule is gone comes once.
+            ConclusionBody::Alert(_) | ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => true,
             ConclusionBody::Storage(_) | ConclusionBody::Folded(_) => false,
         })
     }
@@ -48,8 +52,10 @@ impl Folds {
     /// These were recorded one by one.
     pub(super) fn told(&mut self, list: &[Conclusion], now: EngineTime) {
         for conclusion in list {
-            if let ConclusionBody::Alert(change) = &conclusion.body {
-                let fold = self.0.entry(change.rule).or_insert_with(|| Fold::new(now));
+            if let ConclusionBody::Alert(AlertChange { rule: Some(rule), .. })
+            | ConclusionBody::Suppression(SuppressionChange { rule, .. }) = &conclusion.body
+            {
+                let fold = self.0.entry(*rule).or_insert_with(|| Fold::new(now));
                 fold.told = fold.told.saturating_add(1);
             }
         }
@@ -60,11 +66,18 @@ impl Folds {
         let mut others = Vec::new();
         for conclusion in list {
             match conclusion.body {
-                ConclusionBody::Alert(change) => {
-                    let fold = self.0.entry(change.rule).or_insert_with(|| Fold::new(now));
+                ConclusionBody::Alert(change) if change.rule.is_some() => {
+                    let Some(rule) = change.rule else { continue };
+                    let fold = self.0.entry(rule).or_insert_with(|| Fold::new(now));
                     fold.add(conclusion.at, change);
                 }
-                ConclusionBody::Cycle(_)
+                // What holds stands in the regions of the rule's alerts and in the next checkpoint.
+                ConclusionBody::Suppression(change) => {
+                    let fold = self.0.entry(change.rule).or_insert_with(|| Fold::new(now));
+                    fold.count(conclusion.at);
+                }
+                ConclusionBody::Alert(_)
+                | ConclusionBody::Cycle(_)
                 | ConclusionBody::Order { .. }
                 | ConclusionBody::Storage(_)
                 | ConclusionBody::Folded(_) => others.push(conclusion),
@@ -104,9 +117,13 @@ impl Fold {
         }
     }
 
-    fn add(&mut self, at: EngineTime, change: AlertChange) {
+    fn count(&mut self, at: EngineTime) {
         self.changes = self.changes.saturating_add(1);
         self.span = Some((self.span.map_or(at, |(from, _)| from), at));
+    }
+
+    fn add(&mut self, at: EngineTime, change: AlertChange) {
+        self.count(at);
         let began_here = change.change == Change::Raised
             || self.last.get(&change.alert).is_some_and(|(_, began_here)| *began_here);
         if began_here && matches!(change.change, Change::Cleared(_)) {

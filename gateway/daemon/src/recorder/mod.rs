@@ -191,6 +191,11 @@ impl Inputs {
         self.0.send(event).await.map_err(|_| Refused::Stopped)
     }
 
+    /// Has the recorder ended?
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Does not wait.
     pub fn try_send(&self, event: Event) -> Result<(), Refused> {
         self.0.try_send(event).map_err(|error| match error {
@@ -311,6 +316,26 @@ enum Turn {
     Woke,
 }
 
+/// The next event or question. Whoever was heard last is looked at last: neither keeps the other waiting, and in virtual
+/// time the order is the same in every run.
+async fn heard(events: &mut mpsc::Receiver<Event>, asks: &mut mpsc::Receiver<Ask>, asked: bool) -> Turn {
+    if asked {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => Turn::Event(event),
+            Some(ask) = asks.recv() => Turn::Ask(ask),
+            else => std::future::pending().await,
+        }
+    } else {
+        tokio::select! {
+            biased;
+            Some(ask) = asks.recv() => Turn::Ask(ask),
+            Some(event) = events.recv() => Turn::Event(event),
+            else => std::future::pending().await,
+        }
+    }
+}
+
 /// The thread: [`record`] on a thread of its own, because sealing waits for the disk.
 pub fn run(
     core: Core,
@@ -330,6 +355,7 @@ pub async fn record(
     mut rooms: Rooms,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut asked = false;
     loop {
         rooms.newest.send_if_modified(|newest| {
             let last = core.last();
@@ -341,14 +367,10 @@ pub async fn record(
         let turn = tokio::select! {
             biased;
             () = stop.cancelled() => Turn::Stop,
-            turn = async {
-                tokio::select! {
-                    Some(event) = rooms.events.recv() => Turn::Event(event),
-                    Some(ask) = rooms.asks.recv() => Turn::Ask(ask),
-                    () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
-                }
-            } => turn,
+            turn = heard(&mut rooms.events, &mut rooms.asks, asked) => turn,
+            () = tokio::time::sleep_until(wake.into()) => Turn::Woke,
         };
+        asked = matches!(turn, Turn::Ask(_));
         match turn {
             Turn::Stop => break,
             Turn::Woke => {}

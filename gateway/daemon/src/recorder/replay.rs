@@ -5,7 +5,7 @@
 //! is compared with what is recorded where a crash may have cut it off; else only its state is wanted.
 
 use gateway_engine::Engine;
-use gateway_model::{Conclusion, EngineTime, GapCause, Input, Plan, Seq, StartInput, State};
+use gateway_model::{Conclusion, Cursor, EngineTime, GapCause, Input, Plan, Seq, StartInput, State};
 use gateway_wire::{Body, Header};
 
 /// Why records cannot be replayed.
@@ -29,6 +29,10 @@ pub struct Replayer {
     /// Of the epoch that is being read.
     plan: Option<Plan>,
     concluded: Vec<(Seq, Conclusion)>,
+    /// The record before this one.
+    last: Option<Cursor>,
+    /// Records were missing since the engine was made: it is the best there is, until a checkpoint comes.
+    holed: bool,
     /// The highest order that was taken.
     pub last_order: Option<(u64, u64)>,
     /// The last input was a stop.
@@ -52,6 +56,10 @@ impl Replayer {
 
     /// Eats one record.
     pub fn feed(&mut self, header: &Header, body: Body) -> Result<(), ReplayError> {
+        let at = header.cursor();
+        let follows = |last: Cursor| (last.epoch, last.seq.0 + 1) == (at.epoch, at.seq.0);
+        self.holed |= !matches!(body, Body::Start(_)) && self.last.is_some_and(|last| !follows(last));
+        self.last = Some(at);
         match body {
             Body::Start(start) => {
                 self.settle()?;
@@ -69,10 +77,10 @@ impl Replayer {
                     return Ok(());
                 }
                 self.settle()?;
-                // But for the one behind a gap of what was judged and not recorded.
-                if let (None, Some(plan)) = (&self.engine, &self.plan) {
-                    let last_order = self.last_order;
-                    *self = Self { last_order, ..Self::at_checkpoint(plan.clone(), *state)? };
+                // But for the one behind evicted or damaged records, or behind a gap of what was judged and not recorded.
+                if let (true, Some(plan)) = (self.engine.is_none() || self.holed, &self.plan) {
+                    let (last, last_order) = (self.last, self.last_order);
+                    *self = Self { last, last_order, ..Self::at_checkpoint(plan.clone(), *state)? };
                 }
             }
             Body::Inputs(inputs) => {
@@ -123,6 +131,7 @@ impl Replayer {
             None => Engine::new(plan),
         };
         self.engine = Some(engine);
+        self.holed = false;
         self.stopped = false;
         self.step(Seq(0), &Input::Start(start));
         Ok(())

@@ -9,7 +9,7 @@
 
 use gateway_journal::{Class, Evictable, JournalError, Quarantined};
 use gateway_model::{
-    EngineTime, Epoch, Gap, GapCause, Input, ModuleIx, ModulePlan, PointCounts, PointIx, Seq, StorageState,
+    EngineTime, Epoch, Gap, GapCause, Input, ModuleIx, PointCounts, PointIx, Seq, StorageState,
 };
 use gateway_wire::Body;
 
@@ -254,9 +254,7 @@ impl Core {
         let plan = self.engine.plan();
         let alerts = self.engine.alerts().into_iter().flat_map(|alert| self.deciding_points(alert.rule));
         let modules = plan.modules.iter().zip(0..).filter(|(_, ix)| self.engine.cycle_running(ModuleIx(*ix)));
-        let cycles = modules.flat_map(|(module, _)| match module {
-            ModulePlan::HeatCycle(cycle) => std::iter::once(cycle.temperature).chain(cycle.door),
-        });
+        let cycles = modules.flat_map(|(module, _)| module.points());
         alerts.chain(cycles).collect()
     }
 

@@ -1,31 +1,45 @@
 //! The center's door as seen from a gateway: one HTTP/2 connection, every call with a limit.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use gateway_model::{CivilTime, GatewayId};
 use gateway_wire::{
     BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, Order, Receipt, RecordError,
-    SigningKey, Token, VerifyingKey, hex, pack, unpack_orders,
+    SigningKey, Survey, SurveyRequest, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
+use super::meter::Meter;
 use super::tls::{self, Trust};
 use crate::state::Enrolled;
 
 /// Opening a connection. Real time, like all limits here.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A batch, from the first byte to the receipt.
+/// A batch, from the first byte to the receipt, …
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
-/// The center holds a question for orders for 30 s.
-const ORDERS_TIMEOUT: Duration = Duration::from_secs(45);
+/// … and so much more for every so many bytes of it: a line of 1 kB/s is slow, not dead.
+const POST_PER_KB: Duration = Duration::from_secs(1);
+/// The center holds a question for orders for so long; on a metered line for longer, which a sign of life every 90 s
+/// still allows.
+const ORDERS_WAIT: Duration = Duration::from_secs(30);
+/// See [`ORDERS_WAIT`].
+const ORDERS_WAIT_METERED: Duration = Duration::from_mins(1);
+/// Longer than that nothing is on the way.
+const ORDERS_GRACE: Duration = Duration::from_secs(15);
+/// A token is shown again for so long: the same head costs a few bytes, a new one 300.
+const TOKEN_MS: i64 = 150_000;
 /// The line is tested when nothing was heard for so long, …
 const PING_AFTER: Duration = Duration::from_secs(5);
 /// … and given up when the test is not answered: together at most 15 s on a line that swallows everything.
 const PING_TIMEOUT: Duration = Duration::from_secs(8);
 /// Bytes of any answer.
 const ANSWER_MAX: usize = 4 << 20;
+/// A clock that says less than 2020 does not know the date.
+const KNOWN_SINCE: i64 = 1_577_836_800_000;
 /// Longest pause that a center may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
 
@@ -43,6 +57,9 @@ pub enum CallError {
         /// Its clock.
         server_time: Option<CivilTime>,
     },
+    /// Somebody began a newer session for this gateway, or the center was started anew: compare again.
+    #[error("the center knows a newer session of this gateway, or none")]
+    Ended,
     /// The batch was too large.
     #[error("the center takes smaller batches")]
     TooLarge,
@@ -70,10 +87,16 @@ pub enum CallError {
 
 /// A client without a name: what enrolment uses.
 pub fn http(url: &str, trust: Trust) -> anyhow::Result<reqwest::Client> {
+    built(url, trust, true)
+}
+
+/// `pings`: a line that swallows everything is noticed within 15 s. Without them, which a metered line is spared (150 MB a
+/// month), when the next answer stays away.
+fn built(url: &str, trust: Trust, pings: bool) -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client(trust)?)
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(PING_AFTER)
+        .http2_keep_alive_interval(pings.then_some(PING_AFTER))
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
         .redirect(reqwest::redirect::Policy::none())
@@ -84,63 +107,159 @@ pub fn http(url: &str, trust: Trust) -> anyhow::Result<reqwest::Client> {
     Ok(builder.build()?)
 }
 
+/// What carries a request to the center and its answer back.
+pub trait Line: Send + Sync {
+    /// Sends it, within the limits of time it names.
+    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>>;
+}
+
+/// The network.
+struct Network;
+
+impl Line for Network {
+    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>> {
+        Box::pin(request.send())
+    }
+}
+
 /// An enrolled gateway's calls.
 #[derive(Clone)]
 pub struct Client {
+    line: Arc<dyn Line>,
     http: reqwest::Client,
     enrolled: Enrolled,
     key: SigningKey,
     gateway: GatewayId,
+    meter: Arc<Meter>,
+    shown: Arc<Mutex<Option<(CivilTime, String)>>>,
 }
 
 impl Client {
     /// Opens nothing yet.
-    pub fn new(enrolled: Enrolled, key: SigningKey) -> anyhow::Result<Self> {
+    pub fn new(enrolled: Enrolled, key: SigningKey, meter: Meter) -> anyhow::Result<Self> {
         let statement = Enrolment::open(&enrolled.center, &enrolled.statement)
             .context("the center's statement in the data directory; enrol again")?;
-        let http = http(&enrolled.url, Trust::Keys(statement.tls_keys))?;
-        Ok(Self { http, gateway: key.gateway_id(), enrolled, key })
+        let http = built(&enrolled.url, Trust::Keys(statement.tls_keys), meter.budget.is_none())?;
+        let gateway = key.gateway_id();
+        Ok(Self {
+            line: Arc::new(Network),
+            http,
+            gateway,
+            enrolled,
+            key,
+            meter: Arc::new(meter),
+            shown: Arc::default(),
+        })
     }
 
-    /// Sends records as they lie in the journal; none at all asks what the center has.
-    pub async fn records(&self, civil: CivilTime, records: &[Vec<u8>]) -> Result<Receipt, CallError> {
-        let request = self
-            .http
-            .post(format!("{}/gateway/v1/records", self.enrolled.url))
-            .header(AUTHORIZATION, self.token(civil))
-            .header(CONTENT_TYPE, BATCH_TYPE)
-            .timeout(POST_TIMEOUT)
-            .body(pack(records));
-        let bytes = answer(request.send().await.map_err(CallError::Unreachable)?).await?;
+    /// Over another line: for tests in virtual time, which have no network.
+    #[must_use]
+    pub fn over(self, line: Arc<dyn Line>) -> Self {
+        Self { line, ..self }
+    }
+
+    /// What goes over the line.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// One page of the comparison with which a session begins.
+    pub async fn survey(&self, civil: CivilTime, asked: &SurveyRequest) -> Result<Survey, CallError> {
+        let request = self.http.post(format!("{}/gateway/v1/session", self.enrolled.url));
+        let bytes = self.post(civil, request, "application/cbor", asked.encode()).await?;
+        Survey::decode(&bytes).map_err(CallError::Answer)
+    }
+
+    /// Sends records as they lie in the journal; none at all asks what the center has. `aside`: their numbers are
+    /// taken, the center keeps them beside the chain.
+    pub async fn records(
+        &self,
+        civil: CivilTime,
+        session: u64,
+        aside: bool,
+        records: &[Vec<u8>],
+    ) -> Result<Receipt, CallError> {
+        let aside = if aside { "&aside=true" } else { "" };
+        let url = format!("{}/gateway/v1/records?session={session}{aside}", self.enrolled.url);
+        let bytes = self.post(civil, self.http.post(url), BATCH_TYPE, pack(records)).await?;
         Receipt::decode(&bytes).map_err(CallError::Answer)
     }
 
-    /// Orders after (center epoch, order seq); waits for one up to 30 s. An order that is not signed by the center or
-    /// is meant for another gateway is left out and counted.
+    async fn post(
+        &self,
+        civil: CivilTime,
+        request: RequestBuilder,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, CallError> {
+        let up = body.len();
+        let timeout = POST_TIMEOUT + POST_PER_KB * (up / 1024) as u32;
+        let request = request.header(CONTENT_TYPE, media_type).timeout(timeout).body(body);
+        self.call(civil, request, up).await
+    }
+
+    /// Orders after (center epoch, order seq); waits for one. An order that is not signed by the center or is meant for
+    /// another gateway is left out and named.
     pub async fn orders(
         &self,
         civil: CivilTime,
         after: (u64, u64),
-    ) -> Result<(Vec<Order>, usize), CallError> {
+    ) -> Result<(Vec<Order>, Vec<RecordError>), CallError> {
+        let metered = self.meter.budget.is_some();
+        let wait = if metered { ORDERS_WAIT_METERED } else { ORDERS_WAIT };
+        let line = self.meter.budget.map(|budget| format!("&line={}/{budget}", self.meter.used()));
         let request = self
             .http
-            .get(format!("{}/gateway/v1/orders?after={}/{}", self.enrolled.url, after.0, after.1))
-            .header(AUTHORIZATION, self.token(civil))
-            .timeout(ORDERS_TIMEOUT);
-        let bytes = answer(request.send().await.map_err(CallError::Unreachable)?).await?;
+            .get(format!(
+                "{}/gateway/v1/orders?after={}/{}&wait={}{}",
+                self.enrolled.url,
+                after.0,
+                after.1,
+                wait.as_secs(),
+                line.unwrap_or_default()
+            ))
+            .timeout(wait + ORDERS_GRACE);
+        let bytes = self.call(civil, request, 0).await?;
         let sealed =
             if bytes.is_empty() { Vec::new() } else { unpack_orders(&bytes).map_err(CallError::Answer)? };
-        let mut orders: Vec<Order> = sealed
-            .iter()
-            .filter_map(|bytes| Order::open(&self.enrolled.center, self.gateway, bytes).ok())
-            .collect();
-        let refused = sealed.len() - orders.len();
+        let (mut orders, mut refused) = (Vec::new(), Vec::new());
+        for bytes in &sealed {
+            match Order::open(&self.enrolled.center, self.gateway, bytes) {
+                Ok(order) => orders.push(order),
+                Err(error) => refused.push(error),
+            }
+        }
         orders.sort_by_key(|order| (order.center_epoch, order.seq));
         Ok((orders, refused))
     }
 
+    /// Sends it and counts it, whatever comes of it.
+    async fn call(&self, civil: CivilTime, request: RequestBuilder, up: usize) -> Result<Vec<u8>, CallError> {
+        let known = Some(civil).filter(|civil| civil.0 > KNOWN_SINCE);
+        self.meter.out(known, up as u64);
+        let sent = self.line.send(request.header(AUTHORIZATION, self.token(civil))).await;
+        let outcome = match sent {
+            Ok(response) => answer(response).await,
+            Err(error) => Err(CallError::Unreachable(error)),
+        };
+        self.meter.back(known, outcome.as_ref().map_or(0, Vec::len) as u64);
+        if matches!(outcome, Err(CallError::Unauthorized { .. })) {
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        outcome
+    }
+
     fn token(&self, civil: CivilTime) -> String {
-        format!("Nonsite {}", Token::make(&self.key, civil, &audience(&self.enrolled.center)))
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*shown {
+            Some((made, text)) if civil.0.saturating_sub(made.0).abs() < TOKEN_MS => text.clone(),
+            Some(_) | None => {
+                let token = Token::make(&self.key, civil, &audience(&self.enrolled.center));
+                let text = format!("Nonsite {token}");
+                *shown = Some((civil, text.clone()));
+                text
+            }
+        }
     }
 }
 
@@ -195,11 +314,15 @@ pub async fn enrol(url: &str, code: &EnrolCode, key: &SigningKey) -> anyhow::Res
     Ok((Enrolled { url, center, statement: answer.statement }, enrolment))
 }
 
-/// What a 401 says: a gateway whose own clock is wrong learns the time from it.
+/// What a refusal says. A gateway whose own clock is wrong learns the time from a 401.
 #[derive(serde::Deserialize)]
 struct Told {
     code: String,
-    server_time: i64,
+    server_time: Option<i64>,
+}
+
+fn told(body: &[u8]) -> Option<Told> {
+    serde_json::from_slice(body).ok()
 }
 
 /// The body of a good answer, or what a bad one means.
@@ -219,11 +342,14 @@ async fn answer(mut response: Response) -> Result<Vec<u8>, CallError> {
     match status {
         _ if status.is_success() => Ok(body),
         StatusCode::UNAUTHORIZED => {
-            let told = serde_json::from_slice::<Told>(&body).ok();
+            let told = told(&body);
             Err(CallError::Unauthorized {
-                server_time: told.as_ref().map(|told| CivilTime(told.server_time)),
+                server_time: told.as_ref().and_then(|told| told.server_time).map(CivilTime),
                 code: told.map_or_else(String::new, |told| told.code.chars().take(40).collect()),
             })
+        }
+        StatusCode::CONFLICT if told(&body).is_some_and(|told| told.code == "session") => {
+            Err(CallError::Ended)
         }
         StatusCode::PAYLOAD_TOO_LARGE => Err(CallError::TooLarge),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(CallError::Busy { after }),

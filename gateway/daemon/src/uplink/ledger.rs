@@ -1,9 +1,16 @@
-//! What the center has, as far as its receipts say: decides what to send next. No connection.
+//! What the center has, as far as it says: decides what is still to send, and whether numbers are taken. No connection.
+//!
+//! Promises: a session begins with nothing believed; a comparison names every epoch of its span, so that what it does not
+//! name is not at the center; and nothing counts as receipted under a number whose record at the center is another one.
+//!
+//! An epoch in which the center has another record than the journal is a *branch*: this disk was copied, or set back to
+//! an older image. Its records go up beside the chain. If it is the epoch that is being written, or if the center has
+//! nothing of that one but knows a later one, the gateway has to go on above everything the center has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_journal::Position;
-use gateway_wire::EpochReceipt;
+use gateway_wire::{EpochReceipt, Fingerprint};
 
 /// Records set aside because the center refuses them for good.
 const ASIDE_MAX: usize = 1_024;
@@ -13,42 +20,82 @@ const ASIDE_MAX: usize = 1_024;
 pub struct Ledger {
     epochs: BTreeMap<u64, Coverage>,
     aside: BTreeSet<(u64, u64)>,
+    /// The newest epoch of which the center has anything.
+    newest: Option<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Coverage {
     through: Option<u64>,
     have: Vec<(u64, u64)>,
+    branch: Option<Branch>,
+}
+
+/// How far the records of a branch are at the center, beside the chain.
+#[derive(Debug, Clone, Copy, Default)]
+struct Branch {
+    through: Option<u64>,
 }
 
 impl Coverage {
     fn has(&self, seq: u64) -> bool {
-        self.through.is_some_and(|through| seq <= through)
-            || self.have.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+        match self.branch {
+            Some(branch) => branch.through.is_some_and(|through| seq <= through),
+            None => {
+                self.through.is_some_and(|through| seq <= through)
+                    || self.have.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+            }
+        }
     }
 
     /// The first seq from `seq` on that the center does not have.
     fn first_missing(&self, seq: u64) -> u64 {
-        let mut seq = seq.max(self.through.map_or(0, |through| through + 1));
+        let after = |through: Option<u64>| through.map_or(0, |through| through.saturating_add(1));
+        if let Some(branch) = self.branch {
+            return seq.max(after(branch.through));
+        }
+        let mut seq = seq.max(after(self.through));
         for (from, to) in &self.have {
             if (*from..=*to).contains(&seq) {
-                seq = to + 1;
+                seq = to.saturating_add(1);
             }
         }
         seq
     }
 }
 
+/// What the journal has, as far as a receipt must be compared with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// Epochs: (epoch, first seq, last seq), ascending.
+    pub epochs: &'a [(u64, u64, u64)],
+    /// Hashes of records that the receipt names and the journal has.
+    pub hashes: &'a BTreeMap<Position, [u8; 32]>,
+}
+
+impl Own<'_> {
+    fn last_of(&self, epoch: u64) -> Option<u64> {
+        self.epochs.iter().find(|(of, ..)| *of == epoch).map(|(_, _, last)| *last)
+    }
+
+    /// Has the center another record than the journal in this epoch?
+    fn differs(&self, receipt: &EpochReceipt) -> bool {
+        let epoch = receipt.epoch.0;
+        let differs = |(seq, hash): &(gateway_model::Seq, Fingerprint)| {
+            self.hashes.get(&Position { epoch, seq: seq.0 }).is_some_and(|own| *own != hash.0)
+        };
+        let other = receipt.ends.iter().flatten().any(differs);
+        // In the epoch being written nobody else writes: what is there beyond our last record is not ours.
+        let written = self.epochs.last().is_some_and(|(newest, ..)| *newest == epoch);
+        let beyond = receipt.last().is_some_and(|last| Some(last.0) > self.last_of(epoch));
+        other || (written && beyond)
+    }
+}
+
 impl Ledger {
-    /// Everything up to `position` was receipted in an earlier life of this process.
-    pub fn resume(position: Position) -> Self {
-        let mut ledger = Self::default();
-        // Cursors only ever stand where all earlier epochs were complete.
-        for epoch in 0..position.epoch {
-            ledger.epochs.insert(epoch, Coverage { through: Some(u64::MAX - 1), have: Vec::new() });
-        }
-        ledger.epochs.insert(position.epoch, Coverage { through: Some(position.seq), have: Vec::new() });
-        ledger
+    /// A session begins: only what the center refused for good is remembered.
+    pub fn forget(&mut self) {
+        *self = Self { aside: std::mem::take(&mut self.aside), ..Self::default() };
     }
 
     /// Does the center have it, or need it no more?
@@ -57,11 +104,43 @@ impl Ledger {
             || self.aside.contains(&(position.epoch, position.seq))
     }
 
-    /// A receipt is the truth: what it says of an epoch replaces what was thought, also backwards.
-    pub fn learn(&mut self, receipt: &EpochReceipt) {
-        let have = receipt.have.iter().map(|(from, to)| (from.0, to.0)).collect();
+    /// A receipt is the truth: what it says of an epoch replaces what was thought, also backwards. True: this epoch has
+    /// just turned out to be a branch.
+    pub fn learn(&mut self, receipt: &EpochReceipt, own: Own<'_>) -> bool {
+        let epoch = receipt.epoch.0;
         let through = receipt.through.map(|seq| seq.0);
-        self.epochs.insert(receipt.epoch.0, Coverage { through, have });
+        if receipt.last().is_some() {
+            self.newest = self.newest.max(Some(epoch));
+        }
+        let known = self.epochs.get(&epoch).and_then(|coverage| coverage.branch);
+        let found = known.is_none() && own.differs(receipt);
+        let branch = if found { Some(Branch::default()) } else { known };
+        let have = receipt.have.iter().map(|(from, to)| (from.0, to.0)).collect();
+        self.epochs.insert(epoch, Coverage { through, have, branch });
+        found
+    }
+
+    /// Is the epoch a branch?
+    pub fn is_branch(&self, epoch: u64) -> bool {
+        self.epochs.get(&epoch).is_some_and(|coverage| coverage.branch.is_some())
+    }
+
+    /// The center keeps the branch's records up to here, beside the chain.
+    pub fn kept_aside(&mut self, position: Position) {
+        if let Some(branch) =
+            self.epochs.get_mut(&position.epoch).and_then(|coverage| coverage.branch.as_mut())
+        {
+            branch.through = branch.through.max(Some(position.seq));
+        }
+    }
+
+    /// If the gateway must not go on in the epoch it writes: above which one it may.
+    pub fn must_rise(&self, written: u64) -> Option<u64> {
+        let newest = self.newest?;
+        let has_written =
+            self.epochs.get(&written).is_some_and(|held| held.through.is_some() || !held.have.is_empty());
+        let taken = self.is_branch(written) || (newest > written && !has_written);
+        taken.then_some(newest.max(written))
     }
 
     /// The center refuses this one for good. False = too many are aside already.
@@ -73,9 +152,18 @@ impl Ledger {
         room
     }
 
-    /// The oldest record that the center does not have, given the epochs of the journal.
+    /// The oldest record of the chain that the center does not have, given the epochs of the journal.
     pub fn oldest_missing(&self, epochs: &[(u64, u64, u64)]) -> Option<Position> {
-        epochs.iter().find_map(|(epoch, first, last)| {
+        self.first_missing(epochs, |epoch| !self.is_branch(epoch))
+    }
+
+    /// The oldest record of a branch that the center does not have.
+    pub fn branch_missing(&self, epochs: &[(u64, u64, u64)]) -> Option<Position> {
+        self.first_missing(epochs, |epoch| self.is_branch(epoch))
+    }
+
+    fn first_missing(&self, epochs: &[(u64, u64, u64)], of: impl Fn(u64) -> bool) -> Option<Position> {
+        epochs.iter().filter(|(epoch, ..)| of(*epoch)).find_map(|(epoch, first, last)| {
             let mut seq = *first;
             while seq <= *last {
                 seq = self.epochs.get(epoch).map_or(seq, |coverage| coverage.first_missing(seq));
@@ -91,7 +179,7 @@ impl Ledger {
 
     /// How far everything is receipted without a hole: what may be kept as a cursor.
     pub fn through(&self, epochs: &[(u64, u64, u64)]) -> Option<Position> {
-        let missing = self.oldest_missing(epochs);
+        let missing = self.first_missing(epochs, |_| true);
         let before = |end: &Position| {
             epochs.iter().rev().find_map(|(epoch, first, last)| {
                 if *epoch > end.epoch || (*epoch == end.epoch && *first >= end.seq) {
@@ -110,55 +198,177 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use gateway_model::{Epoch, Seq};
+    use proptest::prelude::*;
 
-    fn receipt(epoch: u64, through: Option<u64>, have: &[(u64, u64)]) -> EpochReceipt {
-        EpochReceipt {
-            epoch: Epoch(epoch),
-            through: through.map(Seq),
-            have: have.iter().map(|(from, to)| (Seq(*from), Seq(*to))).collect(),
-        }
-    }
+    use super::*;
 
     fn at(epoch: u64, seq: u64) -> Position {
         Position { epoch, seq }
     }
 
+    fn hash(of: u8, position: Position) -> [u8; 32] {
+        gateway_wire::hash(&[&[of][..], &position.epoch.to_be_bytes(), &position.seq.to_be_bytes()].concat())
+    }
+
+    fn receipt(epoch: u64, through: Option<u64>, have: &[(u64, u64)]) -> EpochReceipt {
+        signed(0, epoch, through, have)
+    }
+
+    /// What a center says that has the records of disk `of`.
+    fn signed(of: u8, epoch: u64, through: Option<u64>, have: &[(u64, u64)]) -> EpochReceipt {
+        let ends = through.iter().copied().chain(have.iter().map(|(_, last)| *last));
+        EpochReceipt {
+            epoch: Epoch(epoch),
+            through: through.map(Seq),
+            have: have.iter().map(|(from, to)| (Seq(*from), Seq(*to))).collect(),
+            ends: Some(ends.map(|seq| (Seq(seq), Fingerprint(hash(of, at(epoch, seq))))).collect()),
+        }
+    }
+
     const EPOCHS: [(u64, u64, u64); 2] = [(1, 0, 9), (2, 0, 5)];
 
+    /// Every record of these epochs as disk `of` wrote it.
+    fn hashes(of: u8, epochs: &[(u64, u64, u64)]) -> BTreeMap<Position, [u8; 32]> {
+        let all = epochs.iter().flat_map(|(epoch, first, last)| (*first..=*last).map(|seq| at(*epoch, seq)));
+        all.map(|position| (position, hash(of, position))).collect()
+    }
+
+    fn learn(ledger: &mut Ledger, receipts: &[EpochReceipt]) {
+        let hashes = hashes(0, &EPOCHS);
+        for receipt in receipts {
+            ledger.learn(receipt, Own { epochs: &EPOCHS, hashes: &hashes });
+        }
+    }
+
     #[test]
-    fn the_oldest_hole_comes_first() {
+    fn what_is_missing_is_sent_oldest_first_and_ranges_are_skipped() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(1, 0)));
         assert_eq!(ledger.through(&EPOCHS), None);
-        ledger.learn(&receipt(1, Some(3), &[(4, 6), (8, 9)]));
-        ledger.learn(&receipt(2, None, &[(3, 4)]));
+        learn(&mut ledger, &[receipt(1, Some(3), &[(4, 6), (8, 9)]), receipt(2, None, &[(3, 4)])]);
         assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(1, 7)));
         assert_eq!(ledger.through(&EPOCHS), Some(at(1, 6)));
-        ledger.learn(&receipt(1, Some(9), &[]));
+        learn(&mut ledger, &[receipt(1, Some(9), &[])]);
         assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(2, 0)));
         assert_eq!(ledger.through(&EPOCHS), Some(at(1, 9)));
-        ledger.learn(&receipt(2, Some(5), &[]));
+        learn(&mut ledger, &[receipt(2, Some(5), &[])]);
         assert_eq!(ledger.oldest_missing(&EPOCHS), None);
         assert_eq!(ledger.through(&EPOCHS), Some(at(2, 5)));
+        assert_eq!(ledger.must_rise(2), None);
     }
 
     #[test]
     fn a_receipt_may_take_back_what_was_thought() {
-        let mut ledger = Ledger::resume(at(2, 4));
+        let mut ledger = Ledger::default();
+        learn(&mut ledger, &[receipt(1, Some(9), &[]), receipt(2, Some(4), &[])]);
         assert!(ledger.has(at(1, 7)) && ledger.has(at(2, 4)) && !ledger.has(at(2, 5)));
-        ledger.learn(&receipt(2, Some(1), &[]));
+        learn(&mut ledger, &[receipt(2, Some(1), &[])]);
         assert!(!ledger.has(at(2, 4)), "the center was restored from a backup");
-        ledger.learn(&receipt(1, None, &[]));
+        learn(&mut ledger, &[receipt(1, None, &[])]);
         assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(1, 0)));
+    }
+
+    #[test]
+    fn an_epoch_that_a_comparison_does_not_name_is_not_at_the_center() {
+        let mut ledger = Ledger::default();
+        learn(&mut ledger, &[receipt(2, Some(5), &[])]);
+        assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(1, 0)));
+        assert_eq!(ledger.through(&EPOCHS), None);
     }
 
     #[test]
     fn what_is_set_aside_holds_up_nothing() {
         let mut ledger = Ledger::default();
-        ledger.learn(&receipt(1, Some(4), &[(6, 9)]));
+        learn(&mut ledger, &[receipt(1, Some(4), &[(6, 9)])]);
         assert!(ledger.set_aside(at(1, 5)));
         assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(2, 0)));
+    }
+
+    #[test]
+    fn an_old_image_knows_that_its_numbers_are_taken() {
+        // This disk was set back to the end of epoch 1; the one it was had gone on to 3.
+        let mut ledger = Ledger::default();
+        let theirs = [signed(0, 1, Some(9), &[]), signed(7, 2, Some(20), &[]), signed(7, 3, Some(2), &[])];
+        // The last of them is beyond what this disk has, the comparison asks for the hash at its own last record.
+        let mut asked = theirs.clone();
+        asked[1].ends.as_mut().unwrap().push((Seq(5), Fingerprint(hash(7, at(2, 5)))));
+        learn(&mut ledger, &asked);
+        assert!(!ledger.is_branch(1) && ledger.is_branch(2));
+        assert_eq!(ledger.must_rise(2), Some(3));
+        assert_eq!(ledger.oldest_missing(&EPOCHS), None);
+        assert_eq!(ledger.branch_missing(&EPOCHS), Some(at(2, 0)));
+        assert_eq!(ledger.through(&EPOCHS), Some(at(1, 9)), "nothing of the branch is receipted");
+        ledger.kept_aside(at(2, 5));
+        assert_eq!(ledger.branch_missing(&EPOCHS), None);
+        assert_eq!(ledger.through(&EPOCHS), Some(at(2, 5)));
+    }
+
+    #[test]
+    fn a_clone_that_was_faster_is_noticed_in_an_ordinary_receipt() {
+        let mut ledger = Ledger::default();
+        learn(&mut ledger, &[receipt(1, Some(9), &[]), receipt(2, Some(3), &[])]);
+        assert_eq!(ledger.must_rise(2), None);
+        // Somebody else wrote 4; our own 4 was never sent.
+        let mut theirs = receipt(2, Some(4), &[]);
+        theirs.ends = Some(vec![(Seq(4), Fingerprint(hash(7, at(2, 4))))]);
+        learn(&mut ledger, &[theirs]);
+        assert_eq!(ledger.must_rise(2), Some(2));
+        // Or beyond what we have written at all.
+        let mut ledger = Ledger::default();
+        learn(&mut ledger, &[receipt(2, Some(6), &[])]);
+        assert_eq!(ledger.must_rise(2), Some(2));
+    }
+
+    #[test]
+    fn an_epoch_that_is_ours_is_not_left_because_a_copy_went_above_it() {
+        let mut ledger = Ledger::default();
+        learn(&mut ledger, &[receipt(1, Some(9), &[]), receipt(2, Some(5), &[]), signed(7, 4, Some(1), &[])]);
+        assert_eq!(ledger.must_rise(2), None);
+        // One of which the center has nothing yet is.
+        let mut ledger = Ledger::default();
+        learn(&mut ledger, &[receipt(1, Some(9), &[]), signed(7, 4, Some(1), &[])]);
+        assert_eq!(ledger.must_rise(2), Some(4));
+    }
+
+    proptest! {
+        /// Two disks that were the same up to a point: whatever parts of the other one the center has, nothing of ours
+        /// counts as received whose number holds another record, and what is received is skipped.
+        #[test]
+        fn no_record_counts_as_received_under_a_number_that_is_taken(
+            fork in 0_u64..12,
+            through in prop::option::of(0_u64..12),
+            ranges in prop::collection::btree_set(0_u64..6, 0..3),
+            last in 0_u64..12,
+        ) {
+            let mine = |seq: u64| u8::from(seq >= fork);
+            let theirs = |seq: u64| 2 * u8::from(seq >= fork);
+            let epochs = [(1, 0, last), (2, 0, 0)];
+            let hashes: BTreeMap<_, _> = (0..=last).map(|seq| (at(1, seq), hash(mine(seq), at(1, seq)))).collect();
+            let start = through.map_or(0, |through| through + 2);
+            let have: Vec<_> = ranges.iter().map(|n| (start + n * 3, start + n * 3 + 1)).collect();
+            let held = |seq: u64| through.is_some_and(|through| seq <= through)
+                || have.iter().any(|(from, to)| (*from..=*to).contains(&seq));
+            let mut ends: Vec<u64> = through.into_iter().chain(have.iter().map(|(_, to)| *to)).collect();
+            // The comparison asks for the hash at our own last record.
+            if held(last) { ends.push(last); }
+            let receipt = EpochReceipt {
+                epoch: Epoch(1),
+                through: through.map(Seq),
+                have: have.iter().map(|(from, to)| (Seq(*from), Seq(*to))).collect(),
+                ends: Some(ends.iter().map(|seq| (Seq(*seq), Fingerprint(hash(theirs(*seq), at(1, *seq))))).collect()),
+            };
+            let mut ledger = Ledger::default();
+            ledger.learn(&receipt, Own { epochs: &epochs, hashes: &hashes });
+            for seq in 0..=last {
+                let same = held(seq) && mine(seq) == theirs(seq);
+                if ledger.has(at(1, seq)) {
+                    prop_assert!(same, "{seq} is not ours at the center");
+                }
+                if !ledger.is_branch(1) {
+                    prop_assert_eq!(ledger.has(at(1, seq)), held(seq));
+                }
+            }
+        }
     }
 }

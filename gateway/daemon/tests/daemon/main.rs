@@ -11,3 +11,4 @@ mod recorder;
 mod rig;
 mod running;
 mod serial;
+mod sinks;

@@ -19,8 +19,8 @@ use gateway::state::{DataDir, Enrolled};
 use gateway::uplink::client::audience;
 use gateway_model::{AlertId, CivilTime, CommandBody, Epoch, InstitutionId, Seq, SiteId};
 use gateway_wire::{
-    Body, Enrolment, EpochReceipt, Kind, Order, Receipt, SigningKey, Token, VerifyingKey, open, pack_orders,
-    peek, unpack,
+    Body, Enrolment, EpochReceipt, Kind, Order, Receipt, SigningKey, Survey, SurveyRequest, Token,
+    VerifyingKey, open, pack_orders, peek, unpack,
 };
 use rumqttc::{AsyncClient, MqttOptions, PublishOptions, QoS};
 use tempfile::TempDir;
@@ -167,6 +167,7 @@ struct Books {
     now: Box<dyn Fn() -> CivilTime + Send>,
     records: BTreeMap<(u64, u64), Vec<u8>>,
     twice: usize,
+    sessions: usize,
     batches: Vec<Vec<Kind>>,
     /// So many receipts are lost on the way back.
     lose_receipts: usize,
@@ -184,6 +185,7 @@ impl Center {
             now: Box::new(move || wall.civil().unwrap()),
             records: BTreeMap::new(),
             twice: 0,
+            sessions: 0,
             batches: Vec::new(),
             lose_receipts: 0,
             refuse: 0,
@@ -193,6 +195,7 @@ impl Center {
         let center = Self(Arc::new(Mutex::new(books)));
         let routes = Router::new()
             .route("/gateway/v1/records", post(records))
+            .route("/gateway/v1/session", post(session))
             .route("/gateway/v1/orders", get(orders))
             .with_state(center.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -236,7 +239,7 @@ impl Books {
             let through = (0..1_000_000).take_while(|seq| seqs.contains(seq)).last();
             let beyond = seqs.iter().filter(|seq| through.is_none_or(|through| **seq > through));
             let have = beyond.map(|seq| (Seq(*seq), Seq(*seq))).take(64).collect();
-            EpochReceipt { epoch: Epoch(epoch), through: through.map(Seq), have }
+            EpochReceipt { epoch: Epoch(epoch), through: through.map(Seq), have, ends: None }
         });
         Receipt { server_time: (self.now)(), window: 16, epochs: epochs.collect(), ..Receipt::default() }
     }
@@ -266,6 +269,19 @@ async fn records(State(center): State<Center>, headers: HeaderMap, body: Bytes) 
         return StatusCode::BAD_GATEWAY.into_response();
     }
     books.receipt().encode().into_response()
+}
+
+/// What it has, in one page.
+async fn session(State(center): State<Center>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut books = center.0.lock().unwrap();
+    if let Some(refusal) = books.admit(&headers) {
+        return refusal;
+    }
+    let asked = SurveyRequest::decode(&body).unwrap();
+    assert_eq!((asked.session, asked.to), (None, None), "one page");
+    books.sessions += 1;
+    let Receipt { server_time, epochs, .. } = books.receipt();
+    Survey { server_time, session: 7, epochs, next: None }.encode().into_response()
 }
 
 async fn orders(State(center): State<Center>, headers: HeaderMap, uri: axum::http::Uri) -> Response {
@@ -302,7 +318,7 @@ async fn every_record_arrives_once_whatever_the_link_does_and_conclusions_come_f
         (books.refuse, books.lose_receipts) = (1, 1);
     }
     let mut site = hotel(address);
-    site.center = Some(gateway::config::CenterPlan { url: url.clone() });
+    site.center = Some(gateway::config::CenterPlan { url: url.clone(), month_bytes: None });
     // A first life without a center within reach builds a backlog.
     site.center.as_mut().unwrap().url = "http://127.0.0.1:1".into();
     let alone = Running::start(site.clone(), dir.path().into(), wall.clone()).await;
@@ -325,7 +341,7 @@ async fn every_record_arrives_once_whatever_the_link_does_and_conclusions_come_f
     let books = center.0.lock().unwrap();
     let (epoch, seq) = books.records.keys().last().unwrap();
     assert_eq!(last.as_str().map(str::to_owned), Some(format!("{epoch}/{seq}")));
-    assert!(books.batches[0].is_empty(), "first it asks what the center has");
+    assert_eq!(books.sessions, 1, "first it asks what the center has");
     let first = books.batches.iter().find(|batch| !batch.is_empty()).unwrap();
     assert_eq!(first[..2], [Kind::Start, Kind::Config]);
     assert!(first.contains(&Kind::Conclusions), "{first:?}");
@@ -362,17 +378,35 @@ async fn an_order_is_carried_out_once_and_a_wrong_clock_is_forgiven() {
             order(1, i64::MAX).seal(&books.key),
             order(2, 0).seal(&books.key),
             order(3, i64::MAX).seal(&SigningKey::from_bytes(&[1; 32])),
+            Order {
+                gateway: SigningKey::from_bytes(&[1; 32]).verifying_key().gateway_id(),
+                ..order(4, i64::MAX)
+            }
+            .seal(&books.key),
+            order(5, i64::MAX).seal(&books.key)[..90].to_vec(),
+            b"acknowledge everything".to_vec(),
         ]
     };
     center.0.lock().unwrap().orders = order;
     let mut site = hotel(address);
-    site.center = Some(gateway::config::CenterPlan { url });
+    site.center = Some(gateway::config::CenterPlan { url, month_bytes: None });
     for _life in 0..2 {
         let running = Running::start(site.clone(), dir.path().into(), fast()).await;
         eventually("the order's end", async || {
-            let asked = center.0.lock().unwrap().ordered_after.contains("after=1/2");
+            let asked = center.0.lock().unwrap().ordered_after.contains("after=1/2&wait=30");
             let status = running.status().await;
             (asked && status["through"] == status["last"]).then_some(())
+        })
+        .await;
+        // Named, one by one: another key, another gateway, cut off, no order at all; and older ones are known again.
+        eventually("each is named", async || {
+            let page = running.up.page.clone().unwrap();
+            let metrics = plain().get(format!("{page}/metrics")).send().await.unwrap().text().await.unwrap();
+            let count = |outcome: &str| {
+                let line = metrics.lines().find(|line| line.contains(&format!("outcome=\"{outcome}\"")));
+                line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            };
+            (count("order_refused") >= 4 && count("order_known") >= 2).then_some(())
         })
         .await;
         running.stop().await;
@@ -389,5 +423,7 @@ async fn an_order_is_carried_out_once_and_a_wrong_clock_is_forgiven() {
     let ends = |what: &str| told.iter().map(|list| list.matches(what).count()).sum::<usize>();
     assert_eq!(ends("order: (1, 1), outcome: Refused("), 1, "{told:?}");
     assert_eq!(ends("order: (1, 2), outcome: Expired"), 1, "{told:?}");
-    assert_eq!(ends("order: (1, 3)"), 0, "not signed by this center");
+    for refused in 3..6 {
+        assert_eq!(ends(&format!("order: (1, {refused})")), 0, "not an order for this gateway");
+    }
 }

@@ -256,7 +256,7 @@ fn a_rule_remembers_a_bounded_number_of_events_and_the_oldest_lapses_early() {
             .unwrap();
     }
     let mut plan = cabinet();
-    let ModulePlan::HeatCycle(module) = &mut plan.modules[0];
+    let ModulePlan::HeatCycle(module) = &mut plan.modules[0] else { panic!() };
     (module.temperature, module.door, module.program.end_ms) = (M, None, 1000);
     check(&plan, &timeline);
 }

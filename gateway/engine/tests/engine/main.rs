@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod conditions;
+mod derived;
 mod events;
+mod handling;
 mod intake;
 mod laws;
 mod quality;

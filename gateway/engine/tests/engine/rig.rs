@@ -16,11 +16,12 @@ use std::fmt::Write;
 
 use gateway_engine::Engine;
 use gateway_model::{
-    AckRegion, AlertId, BadCause, Change, ClearCause, Command, CommandBody, Conclusion, ConclusionBody,
-    Cycle, CycleOutcome, DeviceIx, DevicePlan, EngineTime, Epoch, First, HeatCyclePlan, HeatProgram, Input,
-    InstitutionId, LatchRegion, ModuleIx, ModulePlan, Op, OrderOutcome, Plan, PointIx, PointPlan, Priority,
-    Program, Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, RuleText, SiteId, StartCause,
-    StartInput, Text, UncertainCause, Unit, VerifyPlan,
+    AckRegion, AlertChange, AlertId, BadCause, Change, CivilTime, ClearCause, ClockInput, ClockSource,
+    Command, CommandBody, Conclusion, ConclusionBody, Cycle, CycleOutcome, DeviceIx, DevicePlan, EngineTime,
+    Epoch, EscalationCause, Fact, FactBody, First, HeatCyclePlan, HeatProgram, Input, InstitutionId,
+    LatchRegion, ModuleIx, ModulePlan, Op, OrderOutcome, Plan, PointIx, PointPlan, Priority, Program,
+    Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, RuleText, SiteId, StartCause, StartInput,
+    Suppression, Text, UncertainCause, Unit, VerifyPlan,
 };
 
 pub(crate) const T: PointIx = PointIx(0);
@@ -48,10 +49,12 @@ pub(crate) fn site(mut rules: Vec<RulePlan>) -> Plan {
             temperature: M,
             door: None,
             program: program(),
+            probes: None,
         })],
         packs: vec![],
         buses: vec!["one".into(), "two".into()],
         utc_offset_min: 480,
+        judging: None,
     }
 }
 
@@ -72,6 +75,7 @@ pub(crate) fn point(id: &str, device: u16, every_s: i64) -> PointPlan {
         span: None,
         sentinels: vec![],
         truth: false,
+        calibration: None,
     }
 }
 
@@ -88,6 +92,7 @@ pub(crate) fn program() -> HeatProgram {
         end_ms: 30_000,
         dry_c: 60.0,
         unseen_ms: 40_000,
+        criteria: None,
     }
 }
 
@@ -101,6 +106,7 @@ pub(crate) fn cabinet() -> Plan {
         temperature: T,
         door: Some(DOOR),
         program: program(),
+        probes: None,
     })];
     plan
 }
@@ -117,6 +123,7 @@ pub(crate) fn rule(kind: RuleKind) -> RulePlan {
         latching: false,
         text: RuleText::default(),
         verify: VerifyPlan { window_ms: 60_000, coverage_permille: 900 },
+        handling: None,
     }
 }
 
@@ -224,14 +231,82 @@ fn input(at: EngineTime, words: &[&str]) -> Input {
             at,
             order: Some((1, 1)),
             author: "p".into(),
-            body: CommandBody::Acknowledge {
-                alert: alert_id(alert),
-                event: event.trim_start_matches('#').parse().unwrap(),
-            },
+            body: CommandBody::Acknowledge { alert: alert_id(alert), event: event_n(event) },
         }),
+        ["reset", alert, event] => {
+            order(at, CommandBody::Reset { alert: alert_id(alert), event: event_n(event) })
+        }
+        ["pause", alert, event, span, ref once @ ..] => order(
+            at,
+            CommandBody::Pause {
+                alert: alert_id(alert),
+                event: event_n(event),
+                for_ms: seconds(span).0,
+                once: !once.is_empty(),
+                reason: "r".into(),
+            },
+        ),
+        ["resume", rule] => {
+            order(at, CommandBody::Resume { rule: format!("pack/{rule}"), subject: "a".into() })
+        }
+        ["out", device, span] => order(
+            at,
+            CommandBody::TakeOut {
+                device: device.into(),
+                for_ms: seconds(span).0,
+                permit: "7".into(),
+                reason: "r".into(),
+            },
+        ),
+        ["back", device] => order(at, CommandBody::PutBack { device: device.into() }),
+        ["closed", from, to] => order(
+            at,
+            CommandBody::DeclareClosure {
+                from: CivilTime(seconds(from).0),
+                to: CivilTime(seconds(to).0),
+                reason: "r".into(),
+            },
+        ),
+        ["clock", "?"] => clock(at, 0, None),
+        ["clock", offset] => clock(at, seconds(offset).0, Some(1)),
+        ["visits", count] => fact(at, FactBody::Visits { count: count.parse().unwrap() }),
+        ["packed", count] => fact(at, FactBody::HandpiecesPacked { count: count.parse().unwrap() }),
+        ["done", duty, result] => {
+            fact(at, FactBody::DutyDone { duty: duty.into(), passed: result == "good" })
+        }
+        ["bag", label, grams] => fact(
+            at,
+            FactBody::BagLabelled {
+                label: label.into(),
+                category: "841-001-01".into(),
+                department: "d".into(),
+                grams: grams.parse().unwrap(),
+            },
+        ),
+        ["handover", label, grams] => fact(
+            at,
+            FactBody::HandOver { labels: vec![label.into()], grams: grams.parse().unwrap(), to: "x".into() },
+        ),
         [point, ref value @ ..] => Input::Reading(reading(at, point, value)),
         [] => panic!("an empty line"),
     }
+}
+
+/// Facts come from device `c`.
+fn fact(at: EngineTime, body: FactBody) -> Input {
+    Input::Fact(Fact { device: DeviceIx(2), at, body })
+}
+
+fn order(at: EngineTime, body: CommandBody) -> Input {
+    Input::Command(Command { at, order: Some((1, 1)), author: "p".into(), body })
+}
+
+fn clock(at: EngineTime, offset_ms: i64, error_ms: Option<i64>) -> Input {
+    Input::Clock(ClockInput { at, offset_ms, error_ms, source: ClockSource::System, since: None })
+}
+
+fn event_n(text: &str) -> u32 {
+    text.trim_start_matches('#').parse().unwrap()
 }
 
 fn start(at: EngineTime, epoch: &str, downtime_ms: Option<i64>) -> Input {
@@ -285,6 +360,14 @@ fn render(conclusion: &Conclusion, line_at: EngineTime) -> String {
             OrderOutcome::Refused(code) => format!("refused {code}"),
             OrderOutcome::Expired => "order expired".into(),
         },
+        ConclusionBody::Suppression(change) => {
+            let Suppression { shelved, by_design, out_of_service } = change.suppression;
+            let mut text = format!("{:?} {}", change.change, change.rule).to_lowercase();
+            for (on, name) in [(shelved, "paused"), (by_design, "design"), (out_of_service, "out")] {
+                text += &if on { format!(" +{name}") } else { String::new() };
+            }
+            text
+        }
         ConclusionBody::Alert(change) => {
             let id = change.alert;
             let mut text = match change.change {
@@ -293,11 +376,22 @@ fn render(conclusion: &Conclusion, line_at: EngineTime) -> String {
                 Change::Cleared(ClearCause::Settled) => format!("settle {id}"),
                 Change::Cleared(ClearCause::Lapsed) => format!("lapse {id}"),
                 Change::Cleared(ClearCause::Superseded) => format!("supersede {id}"),
+                Change::Cleared(ClearCause::Disabled) => format!("disable {id}"),
                 Change::Acknowledged => format!("ack {id}"),
                 Change::Quality => format!("quality {id}"),
                 Change::Gap => format!("gap {id}"),
                 Change::Recurred => format!("recur {id}"),
+                Change::Step => format!("step {id}"),
+                Change::ReAlarmed => format!("remind {id}"),
+                Change::Suppression => format!("suppression {id}"),
+                Change::Reset => format!("reset {id}"),
+                Change::Chattering => format!("chatter {id}"),
+                Change::Provable => format!("provable {id}"),
+                Change::Aggravated => format!("aggravate {id}"),
+                Change::Escalated(EscalationCause::Unsolved) => format!("escalate {id}"),
+                Change::Escalated(cause) => format!("escalate {id} {cause:?}"),
             };
+            text += &render_detail(change);
             match change.regions.quality {
                 QualityRegion::Good => (),
                 QualityRegion::Stale => text += " stale",
@@ -315,6 +409,25 @@ fn render(conclusion: &Conclusion, line_at: EngineTime) -> String {
         }
     };
     if conclusion.at == line_at { text } else { format!("{}: {text}", show(conclusion.at)) }
+}
+
+/// `/2` the step, `!` provable, `trial`, `x3` folded.
+fn render_detail(change: &AlertChange) -> String {
+    let Some(detail) = change.detail else { return String::new() };
+    let mut text = String::new();
+    if detail.step > 0 {
+        write!(text, "/{}", detail.step).unwrap();
+    }
+    if detail.provable {
+        text += "!";
+    }
+    if detail.trial {
+        text += " trial";
+    }
+    if detail.folded > 0 {
+        write!(text, " x{}", detail.folded).unwrap();
+    }
+    text
 }
 
 fn show(at: EngineTime) -> String {

@@ -275,7 +275,7 @@ impl Walk {
 
     fn alert(&mut self, change: &AlertChange) {
         let plan = self.plan.as_ref();
-        let rule = plan.and_then(|plan| plan.rules.get(usize::from(change.rule.0)));
+        let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(usize::from(rule.0)));
         let subject = rule.and_then(|rule| plan?.devices.get(usize::from(rule.subject.0)));
         let id = rule.map_or_else(String::new, |rule| rule.id.clone());
         let subject = subject.map_or_else(String::new, |device| device.id.clone());

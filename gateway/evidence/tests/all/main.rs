@@ -42,6 +42,7 @@ fn plan(limit: f64) -> Plan {
         latching: false,
         text: RuleText::default(),
         verify: VerifyPlan { window_ms: 60_000, coverage_permille: 900 },
+        handling: None,
     };
     let point = PointPlan {
         id: "fridge/temperature".into(),
@@ -58,6 +59,7 @@ fn plan(limit: f64) -> Plan {
         span: None,
         sentinels: vec![],
         truth: false,
+        calibration: None,
     };
     let device = DevicePlan { id: "fridge".into(), kind: "fridge".into(), name: Text::default(), bus: 0 };
     Plan {

@@ -71,6 +71,7 @@ fn every_conclusion_added_or_changed_is_noticed() {
             ConclusionBody::Alert(change) => change.alert.n += 1,
             ConclusionBody::Cycle(_)
             | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
             | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
         });
@@ -80,6 +81,7 @@ fn every_conclusion_added_or_changed_is_noticed() {
             }
             ConclusionBody::Cycle(_)
             | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
             | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
         });
@@ -154,6 +156,7 @@ fn a_changed_rule_supersedes_and_that_follows_too() {
             ConclusionBody::Alert(change) => matches!(change.change, Change::Cleared(_)),
             ConclusionBody::Cycle(_)
             | ConclusionBody::Order { .. }
+            | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
             | ConclusionBody::Folded(_) => false,
         }),

@@ -54,6 +54,7 @@ fn a_failed_operation_loses_nothing_that_was_acknowledged() {
         Fault::Partly(1),
         Fault::Partly(40),
         Fault::Partly(200),
+        Fault::Dropped,
         Fault::Dead,
     ] {
         for n in 0..total {
@@ -76,7 +77,7 @@ fn a_failed_operation_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn the_same_journal_goes_on_after_a_failure_or_says_that_it_cannot() {
-    for fault in [Fault::Refused, Fault::Partly(100), Fault::Dead] {
+    for fault in [Fault::Refused, Fault::Partly(100), Fault::Dropped, Fault::Dead] {
         for n in 0..40 {
             let storage = Faulty::new();
             let (mut journal, _) = open(&storage);
@@ -97,6 +98,51 @@ fn the_same_journal_goes_on_after_a_failure_or_says_that_it_cannot() {
             check_prefix(&open(&storage).0, &acknowledged);
         }
     }
+}
+
+#[test]
+fn after_a_failed_sync_the_disk_that_says_all_is_well_is_not_believed() {
+    // The control: what a failed sync dropped is not made durable by the next one that succeeds.
+    let storage = Faulty::new();
+    let path = Path::new("/f");
+    let file = gateway_journal::Storage::create(&storage, path).unwrap();
+    file.write_at(0, b"first").unwrap();
+    file.sync().unwrap();
+    file.write_at(5, b" dropped").unwrap();
+    storage.fail(0, Fault::Dropped);
+    file.sync().unwrap_err();
+    file.write_at(13, b" last").unwrap();
+    file.sync().unwrap();
+    drop(file);
+    gateway_journal::Storage::sync_dir(&storage, Path::new("/")).unwrap();
+    storage.power_cut(false, |_, durable, _| durable.to_vec());
+    assert_eq!(storage.bytes(path).unwrap(), b"first\0\0\0\0\0\0\0\0 last");
+
+    // The journal, for every sync: what it acknowledged after the failure is there after a power cut.
+    let run = |n: usize| {
+        let storage = Faulty::new();
+        let (mut journal, _) = open(&storage);
+        journal.begin_epoch().unwrap();
+        let before: Vec<_> = (0..7).map(|_| append(&mut journal).unwrap()).collect();
+        storage.fail(n, Fault::Dropped);
+        let mut acknowledged = before;
+        let mut failures = 0;
+        while acknowledged.len() < 40 && failures < 3 {
+            match append(&mut journal) {
+                Ok(position) => acknowledged.push(position),
+                Err(_) => failures += 1,
+            }
+        }
+        assert_eq!(acknowledged.len(), 40, "change {n}: a disk that fails once is no reason to stop");
+        drop(journal);
+        storage.power_cut(false, |_, durable, _| durable.to_vec());
+        check_prefix(&open(&storage).0, &acknowledged);
+        failures
+    };
+    assert!(
+        (0..60).map(run).sum::<u32>() >= 40,
+        "most changes of an append are writes and syncs that matter"
+    );
 }
 
 #[test]

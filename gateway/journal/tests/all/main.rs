@@ -12,6 +12,7 @@ mod damage;
 mod disk;
 mod faults;
 mod full;
+mod golden;
 mod plain;
 
 use std::{path::Path, sync::Arc};

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gateway_model::{Dimension, Op, PointIx, Program, Unit};
+use gateway_model::{Dimension, ModuleIx, PointIx, Program, Unit, WindowPlan};
 
+use super::emit::Emitter;
 use super::{Binary, Expression, Function, Kind, Trouble, Unary};
-use crate::quantity::{Quantity, convert};
+use crate::quantity::Quantity;
 use crate::suggest::did_you_mean;
 
 /// What a name stands for.
@@ -25,6 +26,15 @@ pub enum Symbol {
     },
     /// A parameter.
     Constant(Quantity),
+    /// An output of a module.
+    Output {
+        /// Slot of the module.
+        module: ModuleIx,
+        /// Which of its outputs.
+        output: u8,
+        /// Its unit; [`Unit::Truth`] for truth values.
+        unit: Unit,
+    },
 }
 
 /// The names a condition may use.
@@ -41,14 +51,22 @@ pub struct Compiled {
     pub shown: Option<PointIx>,
     /// The constant it is compared with, in its unit.
     pub limit: Option<f64>,
+    /// What is compared with it, where that is not a bare point: a window or an output, and its unit.
+    pub value: Option<(Program, Unit)>,
+    /// Windows it looks through: [`Op::Window`] counts in this list.
+    pub windows: Vec<WindowPlan>,
+    /// True = beyond every limit by the uncertainty of its point; `None` where a limit has none.
+    pub provable: Option<Program>,
 }
 
 /// Checks and compiles a condition. With a deadband, every limit is moved by it towards normal to say when the
 /// condition is over; at least one limit must have its dimension.
+/// `uncertainty`: expanded uncertainties of points, in their units.
 pub fn compile(
     expression: &Expression,
     scope: &Scope,
     deadband: Option<Quantity>,
+    uncertainty: &BTreeMap<PointIx, f64>,
 ) -> Result<Compiled, Vec<Trouble>> {
     let mut checker = Checker { scope, troubles: Vec::new() };
     let kind = checker.check(expression);
@@ -58,16 +76,11 @@ pub fn compile(
     if !checker.troubles.is_empty() || kind.is_none() {
         return Err(checker.troubles);
     }
-    let emitter = Emitter { scope };
-    let mut when = Vec::new();
-    emitter.emit(expression, Unit::Truth, &Widen::NO, &mut when);
-    let returned = deadband.map(|deadband| emitter.returned(expression, deadband)).transpose()?;
-    let (shown, limit) = emitter.shown(expression);
-    Ok(Compiled { when: Program(when), returned, shown, limit })
+    Emitter::new(scope).compile(expression, deadband, uncertainty)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     Truth,
     Number(Dimension),
 }
@@ -81,7 +94,7 @@ impl Type {
     }
 }
 
-fn dimension_name(dimension: Dimension) -> &'static str {
+pub(super) fn dimension_name(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::One => "a plain number",
         Dimension::Truth => "true or false",
@@ -100,9 +113,9 @@ fn dimension_name(dimension: Dimension) -> &'static str {
     }
 }
 
-struct Checker<'s> {
-    scope: &'s Scope,
-    troubles: Vec<Trouble>,
+pub(super) struct Checker<'s> {
+    pub(super) scope: &'s Scope,
+    pub(super) troubles: Vec<Trouble>,
 }
 
 impl Checker<'_> {
@@ -111,7 +124,7 @@ impl Checker<'_> {
     }
 
     /// The type; `None` after something was said.
-    fn check(&mut self, expression: &Expression) -> Option<Type> {
+    pub(super) fn check(&mut self, expression: &Expression) -> Option<Type> {
         match &expression.kind {
             Kind::Number(_) => Some(Type::Number(Dimension::One)),
             Kind::Truth(_) => Some(Type::Truth),
@@ -119,17 +132,68 @@ impl Checker<'_> {
             Kind::Unary(Unary::Not, inner) => self.truth(inner),
             Kind::Unary(Unary::Negate, inner) => self.number(inner).map(Type::Number),
             Kind::Binary(operator, left, right) => self.two(*operator, left, right, &expression.span),
-            Kind::Call(Function::Absolute, arguments) => self.number(arguments.first()?).map(Type::Number),
-            Kind::Call(Function::Minimum | Function::Maximum, arguments) => {
-                let [left, right] = &arguments[..] else { return None };
-                self.same(left, right, &expression.span).map(Type::Number)
+            Kind::Call(function, arguments) => self.call(*function, arguments, &expression.span),
+            Kind::Choice(condition, yes, no) => {
+                let condition = self.truth(condition);
+                let (yes, no) = (self.check(yes)?, self.check(no)?);
+                condition?;
+                self.equal(yes, no, &expression.span).map(|()| yes)
+            }
+        }
+    }
+
+    fn call(&mut self, function: Function, arguments: &[Expression], span: &Range<usize>) -> Option<Type> {
+        match (function, arguments) {
+            (Function::Open | Function::DeclaredClosed | Function::ExpectedOff, []) => Some(Type::Truth),
+            (Function::Absolute, [a]) => self.number(a).map(Type::Number),
+            (Function::Age, [point]) => self.point(point).map(|_| Type::Number(Dimension::Duration)),
+            (Function::Minimum | Function::Maximum, [a, b]) if !is_window(self.scope, function, a, b) => {
+                self.same(a, b, span).map(Type::Number)
+            }
+            (_, [point, over]) => {
+                let unit = self.point(point);
+                let over = self.span(over);
+                over.and(unit).map(|unit| Type::Number(window_unit(function, unit).dimension()))
+            }
+            _ => None,
+        }
+    }
+
+    /// A bare point that is a number: what a window can be over.
+    fn point(&mut self, expression: &Expression) -> Option<Unit> {
+        if let Some((_, unit)) = bare_point(self.scope, expression) {
+            return Some(unit);
+        }
+        // An unknown name is said as such.
+        self.check(expression)?;
+        let hint = "write it as avg(temperature, window)".to_owned();
+        self.say(&expression.span, "a window is over a point that is a number".into(), Some(hint));
+        None
+    }
+
+    fn span(&mut self, expression: &Expression) -> Option<()> {
+        match bare_span(self.scope, expression) {
+            Some(span_ms) if (SPAN_MIN_MS..=SPAN_MAX_MS).contains(&span_ms) => Some(()),
+            Some(_) => {
+                self.say(&expression.span, "a window is 10 s to 62 d long".into(), None);
+                None
+            }
+            None => {
+                self.check(expression)?;
+                let hint = "parameters = { window = { default = \"15 min\" } }".to_owned();
+                self.say(
+                    &expression.span,
+                    "a window's length is a parameter that is a duration".into(),
+                    Some(hint),
+                );
+                None
             }
         }
     }
 
     fn name(&mut self, name: &str, span: &Range<usize>) -> Option<Type> {
         let unit = match self.scope.get(name) {
-            Some(Symbol::Point { unit, .. }) => *unit,
+            Some(Symbol::Point { unit, .. } | Symbol::Output { unit, .. }) => *unit,
             Some(Symbol::Constant(quantity)) => quantity.unit,
             None => {
                 let known = || self.scope.keys().map(String::as_str);
@@ -234,285 +298,54 @@ impl Checker<'_> {
     }
 }
 
-/// How limits are moved while emitting.
-struct Widen {
-    deadband: Option<Quantity>,
-    /// Inside an odd number of `!`.
-    negated: bool,
-}
+/// Shorter windows are points.
+const SPAN_MIN_MS: i64 = 10_000;
+const SPAN_MAX_MS: i64 = 62 * 86_400_000;
 
-impl Widen {
-    const NO: Self = Self { deadband: None, negated: false };
-}
-
-struct Emitter<'s> {
-    scope: &'s Scope,
-}
-
-impl Emitter<'_> {
-    fn symbol(&self, name: &str) -> Symbol {
-        // Unknown names never pass the checker.
-        self.scope.get(name).copied().unwrap_or(Symbol::Constant(Quantity { value: 0.0, unit: Unit::One }))
-    }
-
-    /// The unit it is natural to compute in: that of the first point, else of the first constant with a unit.
-    fn unit(&self, expression: &Expression) -> Unit {
-        let symbols: Vec<_> = expression.names().into_iter().map(|(name, _)| self.symbol(name)).collect();
-        let point = symbols.iter().find_map(|symbol| match symbol {
-            Symbol::Point { unit, .. } if *unit != Unit::Truth => Some(*unit),
-            Symbol::Point { .. } | Symbol::Constant(_) => None,
-        });
-        let constant = symbols.iter().find_map(|symbol| match symbol {
-            Symbol::Constant(quantity) => Some(quantity.unit),
-            Symbol::Point { .. } => None,
-        });
-        point.or(constant).unwrap_or(Unit::One)
-    }
-
-    /// The value of an expression without points, in `target`.
-    fn constant(&self, expression: &Expression, target: Unit) -> Option<f64> {
-        match &expression.kind {
-            Kind::Number(number) => Some(*number),
-            Kind::Truth(_) | Kind::Unary(Unary::Not, _) => None,
-            Kind::Name(name) => match self.symbol(name) {
-                Symbol::Constant(quantity) => convert(quantity.value, quantity.unit, target),
-                Symbol::Point { .. } => None,
-            },
-            Kind::Unary(Unary::Negate, inner) => self.constant(inner, target).map(|value| -value),
-            Kind::Binary(operator, left, right) => {
-                let (left_unit, right_unit) = self.sides(*operator, left, right, target);
-                let (a, b) = (self.constant(left, left_unit)?, self.constant(right, right_unit)?);
-                match operator {
-                    Binary::Add => Some(a + b),
-                    Binary::Subtract => Some(a - b),
-                    Binary::Multiply => Some(a * b),
-                    Binary::Divide => Some(a / b).filter(|quotient| quotient.is_finite()),
-                    Binary::Or
-                    | Binary::And
-                    | Binary::Less
-                    | Binary::LessOrEqual
-                    | Binary::Greater
-                    | Binary::GreaterOrEqual
-                    | Binary::Equal
-                    | Binary::NotEqual => None,
-                }
-            }
-            Kind::Call(function, arguments) => {
-                let values: Option<Vec<_>> =
-                    arguments.iter().map(|argument| self.constant(argument, target)).collect();
-                match (function, &values?[..]) {
-                    (Function::Absolute, [a]) => Some(a.abs()),
-                    (Function::Minimum, [a, b]) => Some(a.min(*b)),
-                    (Function::Maximum, [a, b]) => Some(a.max(*b)),
-                    (Function::Absolute | Function::Minimum | Function::Maximum, _) => None,
-                }
-            }
+/// `min(t, w)` is a window where `t` is a point that is no duration and `w` a parameter that is one; two of the same
+/// kind are compared.
+pub(super) fn is_window(scope: &Scope, function: Function, a: &Expression, b: &Expression) -> bool {
+    match function {
+        Function::Minimum | Function::Maximum => {
+            let point = bare_point(scope, a).filter(|(_, unit)| unit.dimension() != Dimension::Duration);
+            point.is_some() && bare_span(scope, b).is_some()
         }
-    }
-
-    /// In which units the two sides of a product, quotient or sum are computed so that the result is in `target`.
-    fn sides(&self, operator: Binary, left: &Expression, right: &Expression, target: Unit) -> (Unit, Unit) {
-        let plain = |expression: &Expression| self.unit(expression).dimension() == Dimension::One;
-        match operator {
-            Binary::Multiply if plain(left) => (Unit::One, target),
-            Binary::Multiply => (target, Unit::One),
-            Binary::Divide if plain(right) => (target, Unit::One),
-            Binary::Divide => {
-                let unit = self.anchor(left, right);
-                (unit, unit)
-            }
-            Binary::Add
-            | Binary::Subtract
-            | Binary::Or
-            | Binary::And
-            | Binary::Less
-            | Binary::LessOrEqual
-            | Binary::Greater
-            | Binary::GreaterOrEqual
-            | Binary::Equal
-            | Binary::NotEqual => (target, target),
-        }
-    }
-
-    /// The unit in which two sides are compared: that of the side with a point.
-    fn anchor(&self, left: &Expression, right: &Expression) -> Unit {
-        let left_unit = self.unit(left);
-        if self.constant(left, left_unit).is_some() { self.unit(right) } else { left_unit }
-    }
-
-    fn emit(&self, expression: &Expression, target: Unit, widen: &Widen, out: &mut Vec<Op>) {
-        if target != Unit::Truth
-            && let Some(value) = self.constant(expression, target)
-        {
-            out.push(Op::Number(value));
-            return;
-        }
-        match &expression.kind {
-            Kind::Number(number) => out.push(Op::Number(*number)),
-            Kind::Truth(truth) => out.push(Op::Truth(*truth)),
-            Kind::Name(name) => self.emit_name(name, target, out),
-            Kind::Unary(Unary::Not, inner) => {
-                let widen = Widen { deadband: widen.deadband, negated: !widen.negated };
-                self.emit(inner, Unit::Truth, &widen, out);
-                out.push(Op::Not);
-            }
-            Kind::Unary(Unary::Negate, inner) => {
-                self.emit(inner, target, widen, out);
-                out.push(Op::Negate);
-            }
-            Kind::Binary(operator, left, right) => self.emit_two(*operator, left, right, target, widen, out),
-            Kind::Call(function, arguments) => {
-                for argument in arguments {
-                    self.emit(argument, target, widen, out);
-                }
-                out.push(match function {
-                    Function::Absolute => Op::Absolute,
-                    Function::Minimum => Op::Minimum,
-                    Function::Maximum => Op::Maximum,
-                });
-            }
-        }
-    }
-
-    fn emit_name(&self, name: &str, target: Unit, out: &mut Vec<Op>) {
-        match self.symbol(name) {
-            Symbol::Point { point, unit: Unit::Truth } => out.push(Op::TruthPoint(point)),
-            Symbol::Point { point, unit } => {
-                out.push(Op::Point(point));
-                let (from, to) = (unit.factor(), target.factor());
-                if unit != target && from >= to {
-                    out.extend([Op::Number(from / to), Op::Multiply]);
-                } else if unit != target {
-                    out.extend([Op::Number(to / from), Op::Divide]);
-                }
-            }
-            Symbol::Constant(Quantity { value, unit: Unit::Truth }) => out.push(Op::Truth(value != 0.0)),
-            Symbol::Constant(quantity) => out.push(Op::Number(quantity.value)),
-        }
-    }
-
-    fn emit_two(
-        &self,
-        operator: Binary,
-        left: &Expression,
-        right: &Expression,
-        target: Unit,
-        widen: &Widen,
-        out: &mut Vec<Op>,
-    ) {
-        let op = match operator {
-            Binary::Or => Op::Or,
-            Binary::And => Op::And,
-            Binary::Less => Op::Less,
-            Binary::LessOrEqual => Op::LessOrEqual,
-            Binary::Greater => Op::Greater,
-            Binary::GreaterOrEqual => Op::GreaterOrEqual,
-            Binary::Equal => Op::Equal,
-            Binary::NotEqual => Op::NotEqual,
-            Binary::Add => Op::Add,
-            Binary::Subtract => Op::Subtract,
-            Binary::Multiply => Op::Multiply,
-            Binary::Divide => Op::Divide,
-        };
-        match operator {
-            Binary::Or | Binary::And => {
-                self.emit(left, Unit::Truth, widen, out);
-                self.emit(right, Unit::Truth, widen, out);
-            }
-            Binary::Less | Binary::LessOrEqual | Binary::Greater | Binary::GreaterOrEqual => {
-                let unit = self.anchor(left, right);
-                let start = out.len();
-                self.emit(left, unit, widen, out);
-                let middle = out.len();
-                self.emit(right, unit, widen, out);
-                let upper = matches!(operator, Binary::Greater | Binary::GreaterOrEqual);
-                let distance = widen.deadband.and_then(|band| convert(band.value, band.unit, unit));
-                if let Some(distance) = distance {
-                    // Under a `!`, "still violated" is the comparison failing for longer.
-                    move_limit(distance, upper != widen.negated, start..middle, out);
-                }
-            }
-            Binary::Equal | Binary::NotEqual => {
-                let truth = matches!(
-                    Checker { scope: self.scope, troubles: Vec::new() }.check(left),
-                    Some(Type::Truth)
-                );
-                let unit = if truth { Unit::Truth } else { self.anchor(left, right) };
-                self.emit(left, unit, widen, out);
-                self.emit(right, unit, widen, out);
-            }
-            Binary::Add | Binary::Subtract | Binary::Multiply | Binary::Divide => {
-                let (left_unit, right_unit) = self.sides(operator, left, right, target);
-                self.emit(left, left_unit, widen, out);
-                self.emit(right, right_unit, widen, out);
-            }
-        }
-        out.push(op);
-    }
-
-    /// `!(condition with every limit moved by the deadband towards normal)`.
-    fn returned(&self, expression: &Expression, deadband: Quantity) -> Result<Program, Vec<Trouble>> {
-        let mut plain = Vec::new();
-        self.emit(expression, Unit::Truth, &Widen::NO, &mut plain);
-        let mut moved = Vec::new();
-        self.emit(expression, Unit::Truth, &Widen { deadband: Some(deadband), negated: false }, &mut moved);
-        if moved == plain && deadband.value != 0.0 {
-            let message = format!(
-                "the deadband is {}, but no limit in this condition is",
-                dimension_name(deadband.unit.dimension())
-            );
-            return Err(vec![Trouble { span: expression.span.clone(), message, hint: None }]);
-        }
-        moved.push(Op::Not);
-        Ok(Program(moved))
-    }
-
-    fn shown(&self, expression: &Expression) -> (Option<PointIx>, Option<f64>) {
-        let mut compared = None;
-        let mut first = None;
-        expression.visit(&mut |expression| match &expression.kind {
-            Kind::Binary(
-                Binary::Less | Binary::LessOrEqual | Binary::Greater | Binary::GreaterOrEqual,
-                left,
-                right,
-            ) => {
-                let pair = self.limit_of(left, right).or_else(|| self.limit_of(right, left));
-                compared = compared.or(pair);
-            }
-            Kind::Name(name) => {
-                if let Symbol::Point { point, unit } = self.symbol(name)
-                    && unit != Unit::Truth
-                {
-                    first = first.or(Some(point));
-                }
-            }
-            Kind::Binary(..) | Kind::Number(_) | Kind::Truth(_) | Kind::Unary(..) | Kind::Call(..) => (),
-        });
-        compared.map_or((first, None), |(point, limit)| (Some(point), Some(limit)))
-    }
-
-    /// `value` is a bare point and `limit` a constant: both.
-    fn limit_of(&self, value: &Expression, limit: &Expression) -> Option<(PointIx, f64)> {
-        let Kind::Name(name) = &value.kind else { return None };
-        match self.symbol(name) {
-            Symbol::Point { point, unit } => self.constant(limit, unit).map(|limit| (point, limit)),
-            Symbol::Constant(_) => None,
-        }
+        Function::Average | Function::Sum | Function::Count | Function::Rate | Function::Last => true,
+        Function::Absolute
+        | Function::Age
+        | Function::Open
+        | Function::DeclaredClosed
+        | Function::ExpectedOff => false,
     }
 }
 
-/// After both sides of a comparison (`left` is where the left one lies): moves the constant one so that the
-/// comparison holds for `distance` longer. `upper`: it holds above the right side.
-fn move_limit(distance: f64, upper: bool, left: Range<usize>, out: &mut Vec<Op>) {
-    let moved = if upper { -distance } else { distance };
-    let right_is_constant = out.len() == left.end + 1;
-    match (&mut out[..], left.len() == 1) {
-        ([.., Op::Number(limit)], _) if right_is_constant => *limit += moved,
-        (ops, true) if matches!(ops[left.start], Op::Number(_)) => {
-            if let Op::Number(limit) = &mut ops[left.start] {
-                *limit -= moved;
-            }
+/// A point that is a number, by its name alone.
+pub(super) fn bare_point(scope: &Scope, expression: &Expression) -> Option<(PointIx, Unit)> {
+    let Kind::Name(name) = &expression.kind else { return None };
+    match scope.get(name) {
+        Some(Symbol::Point { point, unit }) if *unit != Unit::Truth => Some((*point, *unit)),
+        Some(Symbol::Point { .. } | Symbol::Constant(_) | Symbol::Output { .. }) | None => None,
+    }
+}
+
+/// A parameter that is a duration, by its name alone, in ms.
+pub(super) fn bare_span(scope: &Scope, expression: &Expression) -> Option<i64> {
+    let Kind::Name(name) = &expression.kind else { return None };
+    match scope.get(name) {
+        Some(Symbol::Constant(quantity)) if quantity.unit.dimension() == Dimension::Duration => {
+            Some((quantity.value * quantity.unit.factor()).round() as i64)
         }
-        _ => out.extend([Op::Number(distance), if upper { Op::Subtract } else { Op::Add }]),
+        Some(Symbol::Point { .. } | Symbol::Constant(_) | Symbol::Output { .. }) | None => None,
+    }
+}
+
+/// The unit of what a window over a point in `unit` says.
+pub(super) fn window_unit(function: Function, unit: Unit) -> Unit {
+    match (function, unit) {
+        (Function::Count, _) => Unit::One,
+        (Function::Age, _) => Unit::Millisecond,
+        (Function::Rate, Unit::KilowattHour) => Unit::Kilowatt,
+        (Function::Rate, Unit::WattHour) => Unit::Watt,
+        (_, unit) => unit,
     }
 }

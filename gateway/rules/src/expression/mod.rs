@@ -1,10 +1,17 @@
 //! Conditions: a subset of CEL's syntax, so that people can look it up.
 //!
-//! Numbers, `true`, `false`, names, `! -`, `* /`, `+ -`, `< <= > >= == !=`, `&&`, `||`, brackets and the functions
-//! `abs(a)`, `min(a, b)`, `max(a, b)`. No strings, lists, maps, fields, `?:` or `%`: these are refused by name.
+//! Numbers, `true`, `false`, names, `! -`, `* /`, `+ -`, `< <= > >= == !=`, `&&`, `||`, `c ? a : b`, brackets and the
+//! functions `abs(a)`, `min(a, b)`, `max(a, b)`. No strings, lists, maps or `%`: these are refused by name. A dot in a
+//! name leads to another device or to a module of the pack: `feed.visits`, `lamp.hours`.
+//!
+//! Ours, in CEL's form: windows over a point, `avg(t, w)`, `min(t, w)`, `max(t, w)`, `sum(t, w)`, `count(t, w)`, `rate(t, w)`
+//! (what a counter rose by, per hour) and `last(t, w)`, with `w` a parameter that is a duration; `age(t)`, the time since
+//! the last believed value; and the institution's calendar, `open()`, `declared_closed()`, `expected_off()`.
+//!
 //! At most [`LENGTH_MAX`] bytes and [`NESTING_MAX`] deep, so that no text can exhaust a stack.
 
 mod compile;
+mod emit;
 mod parse;
 mod print;
 
@@ -59,6 +66,8 @@ pub enum Kind {
     Binary(Binary, Box<Expression>, Box<Expression>),
     /// `abs(a)`
     Call(Function, Vec<Expression>),
+    /// `c ? a : b`
+    Choice(Box<Expression>, Box<Expression>, Box<Expression>),
 }
 
 /// Operators with one side.
@@ -140,15 +149,46 @@ impl Binary {
 pub enum Function {
     /// `abs(a)`
     Absolute,
-    /// `min(a, b)`
+    /// `min(a, b)`, or of a window
     Minimum,
-    /// `max(a, b)`
+    /// `max(a, b)`, or of a window
     Maximum,
+    /// `avg(t, w)`
+    Average,
+    /// `sum(t, w)`
+    Sum,
+    /// `count(t, w)`
+    Count,
+    /// `rate(t, w)`
+    Rate,
+    /// `last(t, w)`
+    Last,
+    /// `age(t)`
+    Age,
+    /// `open()`
+    Open,
+    /// `declared_closed()`
+    DeclaredClosed,
+    /// `expected_off()`
+    ExpectedOff,
 }
 
 impl Function {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Absolute, Self::Minimum, Self::Maximum];
+    pub const ALL: [Self; 12] = [
+        Self::Absolute,
+        Self::Minimum,
+        Self::Maximum,
+        Self::Average,
+        Self::Sum,
+        Self::Count,
+        Self::Rate,
+        Self::Last,
+        Self::Age,
+        Self::Open,
+        Self::DeclaredClosed,
+        Self::ExpectedOff,
+    ];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -156,14 +196,35 @@ impl Function {
             Self::Absolute => "abs",
             Self::Minimum => "min",
             Self::Maximum => "max",
+            Self::Average => "avg",
+            Self::Sum => "sum",
+            Self::Count => "count",
+            Self::Rate => "rate",
+            Self::Last => "last",
+            Self::Age => "age",
+            Self::Open => "open",
+            Self::DeclaredClosed => "declared_closed",
+            Self::ExpectedOff => "expected_off",
         }
+    }
+
+    /// Is it a question to the institution's calendar?
+    pub fn asks_hours(self) -> bool {
+        matches!(self, Self::Open | Self::DeclaredClosed | Self::ExpectedOff)
     }
 
     /// How many arguments it takes.
     pub fn arguments(self) -> usize {
         match self {
-            Self::Absolute => 1,
-            Self::Minimum | Self::Maximum => 2,
+            Self::Open | Self::DeclaredClosed | Self::ExpectedOff => 0,
+            Self::Absolute | Self::Age => 1,
+            Self::Minimum
+            | Self::Maximum
+            | Self::Average
+            | Self::Sum
+            | Self::Count
+            | Self::Rate
+            | Self::Last => 2,
         }
     }
 }
@@ -182,6 +243,17 @@ impl Expression {
         names
     }
 
+    /// Every function in it, as often as it is called.
+    pub fn functions(&self) -> impl Iterator<Item = Function> {
+        let mut functions = Vec::new();
+        self.visit(&mut |expression| {
+            if let Kind::Call(function, _) = &expression.kind {
+                functions.push(*function);
+            }
+        });
+        functions.into_iter()
+    }
+
     fn visit<'e>(&'e self, see: &mut impl FnMut(&'e Self)) {
         see(self);
         match &self.kind {
@@ -192,6 +264,11 @@ impl Expression {
                 right.visit(see);
             }
             Kind::Call(_, arguments) => arguments.iter().for_each(|argument| argument.visit(see)),
+            Kind::Choice(condition, yes, no) => {
+                condition.visit(see);
+                yes.visit(see);
+                no.visit(see);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ pub fn parse(text: &str) -> Result<Expression, Trouble> {
     }
     let tokens = tokens(text)?;
     let mut parser = Parser { tokens, next: 0, depth: 0, end: text.len() };
-    let (expression, _) = parser.binary(0)?;
+    let (expression, _) = parser.choice()?;
     match parser.peek() {
         None => Ok(expression),
         Some((token, span)) => Err(unexpected(token, span.clone())),
@@ -27,6 +27,8 @@ enum Token {
     Open,
     Close,
     Comma,
+    Question,
+    Colon,
 }
 
 impl Token {
@@ -39,6 +41,8 @@ impl Token {
             Self::Open => "(".to_owned(),
             Self::Close => ")".to_owned(),
             Self::Comma => ",".to_owned(),
+            Self::Question => "?".to_owned(),
+            Self::Colon => ":".to_owned(),
         }
     }
 }
@@ -72,7 +76,7 @@ fn token(rest: &str, c: char, at: usize) -> Result<(Token, usize), Trouble> {
         return number(rest, at);
     }
     if c.is_ascii_alphabetic() || c == '_' {
-        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let length = name_length(rest);
         return Ok((Token::Name(rest[..length].to_owned()), length));
     }
     let two = rest.get(..2).unwrap_or_default();
@@ -99,9 +103,22 @@ fn token(rest: &str, c: char, at: usize) -> Result<(Token, usize), Trouble> {
         '(' => Token::Open,
         ')' => Token::Close,
         ',' => Token::Comma,
+        '?' => Token::Question,
+        ':' => Token::Colon,
         other => return Err(foreign(other, at)),
     };
     Ok((token, 1))
+}
+
+/// A name, or two of them with a dot between.
+fn name_length(rest: &str) -> usize {
+    let plain =
+        |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let first = plain(rest);
+    match rest[first..].strip_prefix('.') {
+        Some(tail) if tail.starts_with(|c: char| c.is_ascii_alphabetic()) => first + 1 + plain(tail),
+        _ => first,
+    }
 }
 
 fn number(rest: &str, at: usize) -> Result<(Token, usize), Trouble> {
@@ -123,10 +140,11 @@ fn foreign(c: char, at: usize) -> Trouble {
         '=' => "equality is written `==`",
         '&' => "and is written `&&`",
         '|' => "or is written `||`",
-        '?' | ':' => "`a ? b : c` is not in the subset; use `&&` and `||`",
         '%' => "`%` is not in the subset",
         '"' | '\'' => "there are no texts in a condition",
-        '.' | '[' | ']' | '{' | '}' => "there are no fields, lists or maps in a condition",
+        '.' | '[' | ']' | '{' | '}' => {
+            "there are no lists or maps in a condition; a dot stands between two names"
+        }
         '°' | 'µ' | 'μ' => "a unit belongs to a parameter: `limit = { default = \"8 °C\" }`",
         '(' | ')' => "brackets are ( and )",
         '\u{ff08}' | '\u{ff09}' => "this is a full-width bracket; write ( or )",
@@ -157,6 +175,21 @@ impl Parser {
         let taken = self.tokens.get(self.next).cloned();
         self.next += 1;
         taken
+    }
+
+    /// `c ? a : b`, which binds weakest and from the right.
+    fn choice(&mut self) -> Result<Deep, Trouble> {
+        let (condition, depth) = self.binary(0)?;
+        let Some((Token::Question, at)) = self.peek() else { return Ok((condition, depth)) };
+        let at = at.clone();
+        self.next += 1;
+        let (yes, yes_depth) = self.nested(&at, Self::choice)?;
+        self.expect(&Token::Colon, "`:`")?;
+        let (no, no_depth) = self.nested(&at, Self::choice)?;
+        let depth = self.deeper(depth.max(yes_depth).max(no_depth), &at)?;
+        let span = condition.span.start..no.span.end;
+        let kind = Kind::Choice(Box::new(condition), Box::new(yes), Box::new(no));
+        Ok((Expression { span, kind }, depth))
     }
 
     /// Operators that bind at least as strongly as `strength`, from the left.
@@ -224,11 +257,16 @@ impl Parser {
                 _ => Kind::Name(name),
             },
             Token::Open => {
-                let (inner, depth) = self.nested(&span, |parser| parser.binary(0))?;
+                let (inner, depth) = self.nested(&span, Self::choice)?;
                 let close = self.expect(&Token::Close, "`)`")?;
                 return Ok((Expression { span: span.start..close.end, kind: inner.kind }, depth));
             }
-            other @ (Token::Binary(_) | Token::Not | Token::Close | Token::Comma) => {
+            other @ (Token::Binary(_)
+            | Token::Not
+            | Token::Close
+            | Token::Comma
+            | Token::Question
+            | Token::Colon) => {
                 return Err(unexpected(&other, span));
             }
         };
@@ -240,14 +278,17 @@ impl Parser {
             return Err(trouble(
                 at,
                 format!("there is no function `{name}`"),
-                Some("functions: abs(a), min(a, b), max(a, b)"),
+                Some(
+                    "functions: abs(a) min(a, b) max(a, b); windows: avg min max sum count rate last (point, span), \
+                     age(point); calendar: open() declared_closed() expected_off()",
+                ),
             ));
         };
         let open = self.expect(&Token::Open, "`(`")?;
         let mut arguments = Vec::new();
         let mut depth = 0;
-        loop {
-            let (argument, deep) = self.nested(&open, |parser| parser.binary(0))?;
+        while function.arguments() > 0 {
+            let (argument, deep) = self.nested(&open, Self::choice)?;
             arguments.push(argument);
             depth = depth.max(deep);
             match self.peek() {

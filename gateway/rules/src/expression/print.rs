@@ -15,12 +15,13 @@ impl fmt::Display for Expression {
                     Unary::Negate => "-",
                     Unary::Not => "!",
                 })?;
-                bracketed(f, inner, matches!(inner.kind, Kind::Binary(..)))
+                bracketed(f, inner, matches!(inner.kind, Kind::Binary(..) | Kind::Choice(..)))
             }
             Kind::Binary(operator, left, right) => {
                 let weaker = |side: &Self, or_equal: bool| match side.kind {
                     Kind::Binary(inner, ..) if or_equal => inner.strength() <= operator.strength(),
                     Kind::Binary(inner, ..) => inner.strength() < operator.strength(),
+                    Kind::Choice(..) => true,
                     Kind::Number(_) | Kind::Truth(_) | Kind::Name(_) | Kind::Unary(..) | Kind::Call(..) => {
                         false
                     }
@@ -28,6 +29,12 @@ impl fmt::Display for Expression {
                 bracketed(f, left, weaker(left, false))?;
                 write!(f, " {} ", operator.symbol())?;
                 bracketed(f, right, weaker(right, true))
+            }
+            Kind::Choice(condition, yes, no) => {
+                bracketed(f, condition, matches!(condition.kind, Kind::Choice(..)))?;
+                write!(f, " ? ")?;
+                bracketed(f, yes, matches!(yes.kind, Kind::Choice(..)))?;
+                write!(f, " : {no}")
             }
             Kind::Call(function, arguments) => {
                 write!(f, "{}(", function.name())?;

@@ -16,7 +16,7 @@ use gateway_model::{
 };
 use gateway_wire::{
     Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
-    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Token, open, seal,
+    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token, open, seal,
 };
 
 use crate::key;
@@ -84,6 +84,7 @@ fn program(id: &str) -> HeatProgram {
         end_ms: 60_000,
         dry_c: 80.0,
         unseen_ms: 60_000,
+        criteria: None,
     }
 }
 
@@ -103,6 +104,7 @@ fn config() -> Body {
         span: Some((-50.0, 300.0)),
         sentinels: vec![32_767],
         truth,
+        calibration: None,
     };
     let rule = |id: &str, kind| RulePlan {
         id: id.into(),
@@ -121,6 +123,7 @@ fn config() -> Body {
             mark: "C".into(),
         },
         verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900 },
+        handling: None,
     };
     let too_hot = RuleKind::Condition {
         when: Program(vec![
@@ -165,6 +168,7 @@ fn config() -> Body {
             temperature: PointIx(0),
             door: Some(PointIx(1)),
             program: program("catering-100/10"),
+            probes: None,
         })],
         packs: vec![PackRef {
             name: "disinfection-cabinet".into(),
@@ -173,6 +177,7 @@ fn config() -> Body {
         }],
         buses: vec!["cabinets".into()],
         utc_offset_min: 480,
+        judging: None,
     };
     Body::Config(Box::new(ConfigBody { plan, software: "0.1.0".into(), semantics: 1 }))
 }
@@ -283,12 +288,13 @@ fn conclusions() -> Body {
         ConclusionBody::Alert(AlertChange {
             alert: AlertId { epoch: Epoch(3), n: 1 },
             event,
-            rule: RuleIx(0),
+            rule: Some(RuleIx(0)),
             change,
             regions,
             value: Some(126.5),
             limit: Some(125.0),
             since: Some(T),
+            detail: None,
         })
     };
     let cycle = ConclusionBody::Cycle(Cycle {
@@ -303,6 +309,7 @@ fn conclusions() -> Body {
         door_opened: true,
         unseen_ms: 0,
         outcome: CycleOutcome::Judged(CycleVerdict::TooShort),
+        measured: None,
     });
     let order = |seq, outcome| ConclusionBody::Order { order: (1, seq), outcome };
     let bodies = [
@@ -345,6 +352,7 @@ fn checkpoint() -> Body {
             alert: AlertState { regions, since: T, due: None, occurrence: None, fleeting: 1, chatter: 0 },
             events: vec![EventState { occurrence, regions, lapses: T.plus(7_200_000) }],
             unacked: vec![occurrence],
+            handling: None,
         }],
         modules: vec![ModuleState::HeatCycle {
             device: "cabinet-1".into(),
@@ -362,9 +370,11 @@ fn checkpoint() -> Body {
                 seen_at: T.plus(20_000),
                 unseen_ms: 0,
                 dip: None,
+                measures: None,
             }),
             program: "catering-100/10".into(),
         }],
+        judging: None,
     }))
 }
 
@@ -518,11 +528,29 @@ fn released_messages_are_understood_for_ever() {
     let receipt = Receipt {
         server_time: CivilTime(T.0),
         window: 64,
-        epochs: vec![EpochReceipt { epoch: Epoch(3), through: Some(Seq(7)), have: vec![(Seq(9), Seq(12))] }],
+        epochs: vec![EpochReceipt {
+            epoch: Epoch(3),
+            through: Some(Seq(7)),
+            have: vec![(Seq(9), Seq(12))],
+            ends: None,
+        }],
         refused: vec![Refused { epoch: Epoch(3), seq: Seq(8), code: "signature".into() }],
         wants: vec![(Epoch(3), Seq(13), Seq(19))],
     };
     check("receipt-v1", &receipt.encode());
+    let mut receipt = receipt;
+    receipt.epochs[0].ends = Some(vec![(Seq(7), Fingerprint([7; 32])), (Seq(12), Fingerprint([12; 32]))]);
+    check("receipt-hashes-v1", &receipt.encode());
+    let asked = SurveyRequest {
+        session: Some(17),
+        from: Epoch(2),
+        to: Some(Epoch(3)),
+        last: vec![(Epoch(2), Seq(9)), (Epoch(3), Seq(14))],
+    };
+    check("survey-request-v1", &asked.encode());
+    let epochs = receipt.epochs;
+    let survey = Survey { server_time: CivilTime(T.0), session: 17, epochs, next: Some(Epoch(4)) };
+    check("survey-v1", &survey.encode());
     let body = CommandBody::Acknowledge { alert: AlertId { epoch: Epoch(3), n: 1 }, event: 2 };
     let (issued, expires) = (CivilTime(T.0), CivilTime(T.0 + 600_000));
     let order = Order { center_epoch: 1, seq: 9, gateway, issued, expires, author: "p-17".into(), body };

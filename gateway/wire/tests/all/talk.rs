@@ -3,8 +3,8 @@
 use gateway_model::{AlertId, CivilTime, CommandBody, Epoch, GatewayId, InstitutionId, Seq, SiteId};
 use gateway_wire::{
     EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Identity, Order, RANGES_MAX,
-    RECORD_MAX, Receipt, RecordError, Refused, SigningKey, TOKEN_LIFE_MS, Token, TokenError, VerifyingKey,
-    hash, hex, pack, pack_orders, unhex, unpack, unpack_orders,
+    RECORD_MAX, Receipt, RecordError, Refused, SURVEY_MAX, SigningKey, Survey, SurveyRequest, TOKEN_LIFE_MS,
+    Token, TokenError, VerifyingKey, hash, hex, pack, pack_orders, unhex, unpack, unpack_orders,
 };
 
 use crate::key;
@@ -36,8 +36,9 @@ fn a_receipt_comes_back_and_is_bounded() {
                 epoch: Epoch(3),
                 through: Some(Seq(7)),
                 have: vec![(Seq(9), Seq(12)), (Seq(20), Seq(20))],
+                ends: Some(vec![(Seq(7), Fingerprint([7; 32])), (Seq(20), Fingerprint([20; 32]))]),
             },
-            EpochReceipt { epoch: Epoch(4), through: None, have: vec![] },
+            EpochReceipt { epoch: Epoch(4), through: None, have: vec![], ends: None },
         ],
         refused: vec![Refused { epoch: Epoch(3), seq: Seq(8), code: "signature".into() }],
         wants: vec![(Epoch(3), Seq(13), Seq(19))],
@@ -51,6 +52,33 @@ fn a_receipt_comes_back_and_is_bounded() {
     let mut many = receipt;
     many.wants = vec![(Epoch(0), Seq(0), Seq(0)); RANGES_MAX + 1];
     assert!(matches!(Receipt::decode(&many.encode()), Err(RecordError::TooMany { .. })));
+}
+
+#[test]
+fn a_comparison_comes_back_and_is_bounded() {
+    let asked = SurveyRequest { from: Epoch(1), last: vec![(Epoch(1), Seq(3))], ..SurveyRequest::default() };
+    let bytes = asked.encode();
+    assert_eq!(SurveyRequest::decode(&bytes), Ok(asked.clone()));
+    for end in 0..bytes.len() {
+        assert!(SurveyRequest::decode(&bytes[..end]).is_err(), "cut at {end}");
+    }
+    let many = SurveyRequest { last: vec![(Epoch(1), Seq(3)); SURVEY_MAX + 1], ..asked };
+    assert!(matches!(SurveyRequest::decode(&many.encode()), Err(RecordError::TooMany { .. })));
+    // A full page of full epochs is the largest answer there is, and is understood.
+    let full = EpochReceipt {
+        epoch: Epoch(u64::MAX),
+        through: Some(Seq(u64::MAX)),
+        have: vec![(Seq(u64::MAX), Seq(u64::MAX)); RANGES_MAX],
+        ends: Some(vec![(Seq(u64::MAX), Fingerprint([1; 32])); RANGES_MAX + 2]),
+    };
+    let survey = Survey { session: u64::MAX, epochs: vec![full.clone(); SURVEY_MAX], ..Survey::default() };
+    assert_eq!(Survey::decode(&survey.encode()).as_ref(), Ok(&survey));
+    let mut many = survey.clone();
+    many.epochs.push(full);
+    assert!(matches!(Survey::decode(&many.encode()), Err(RecordError::TooMany { .. })));
+    let mut many = survey;
+    many.epochs[0].ends = Some(vec![(Seq(1), Fingerprint([1; 32])); RANGES_MAX + 3]);
+    assert!(matches!(Survey::decode(&many.encode()), Err(RecordError::TooMany { .. })));
 }
 
 #[test]
@@ -192,4 +220,35 @@ fn keys_of_low_order_are_no_keys() {
     assert!(!format!("{:?}", key()).contains(&hex(&secret)));
     assert_eq!(unhex(&hex(&secret)), Some(secret));
     assert_eq!(unhex::<2>("0g00"), None);
+}
+
+#[test]
+fn an_order_cut_or_changed_anywhere_is_none() {
+    let gateway = key().verifying_key().gateway_id();
+    let order = Order {
+        center_epoch: 1,
+        seq: 9,
+        gateway,
+        issued: CivilTime(1_000),
+        expires: CivilTime(2_000),
+        author: "p-17".into(),
+        body: CommandBody::Acknowledge { alert: AlertId { epoch: Epoch(3), n: 1 }, event: 2 },
+    };
+    let sealed = order.seal(&center());
+    let open = |bytes: &[u8]| Order::open(&center().verifying_key(), gateway, bytes);
+    assert_eq!(open(&sealed).as_ref(), Ok(&order));
+    for at in 0..sealed.len() {
+        assert!(open(&sealed[..at]).is_err(), "cut at {at}");
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        assert!(open(&changed).is_err(), "changed at {at}");
+    }
+    let answer = pack_orders(&[&sealed[..], &sealed]);
+    for at in 0..answer.len() {
+        assert!(unpack_orders(&answer[..at]).is_err(), "cut at {at}");
+    }
+    assert!(matches!(Order::open(&key().verifying_key(), gateway, &sealed), Err(RecordError::KeyId { .. })));
+    let other = center().verifying_key().gateway_id();
+    let foreign = Order::open(&center().verifying_key(), other, &sealed);
+    assert!(matches!(foreign, Err(RecordError::Gateway { .. })), "{foreign:?}");
 }

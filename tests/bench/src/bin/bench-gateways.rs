@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use bench::api::Api;
 use bench::gateway::Gateway;
 use bench::{Latencies, span};
 use clap::Parser;
 use gateway_model::CivilTime;
-use gateway_wire::{BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Receipt, SigningKey, Token, pack};
+use gateway_wire::{BATCH_TYPE, EnrolAnswer, EnrolRequest, Receipt, SigningKey, Token, pack};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -123,9 +124,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             if plain { builder.http2_prior_knowledge().build() } else { builder.build() }
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let token = std::fs::read_to_string(&options.token_file)
-        .with_context(|| format!("read {}", options.token_file.display()))?;
-    let api = Api { options: options.clone(), token: format!("Bearer {}", token.trim()) };
+    let api = Api::new(&options.center, &options.institution, &options.token_file)?;
     api.institution(&clients[0]).await?;
 
     let begin = Instant::now();
@@ -136,8 +135,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
             gateways.extend(enrolling.join_next().await.transpose()?.transpose()?);
         }
         let (api, client) = (api.clone(), clients[n as usize % clients.len()].clone());
-        enrolling
-            .spawn(async move { api.enrol(&client, n).await.with_context(|| format!("enrol gateway {n}")) });
+        enrolling.spawn(async move {
+            enrol(&api, &client, n).await.with_context(|| format!("enrol gateway {n}"))
+        });
     }
     while let Some(enrolled) = enrolling.join_next().await {
         gateways.push(enrolled??);
@@ -187,72 +187,28 @@ async fn run(options: Options) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{told}").context("write to stdout")
 }
 
-#[derive(Clone)]
-struct Api {
-    options: Options,
-    token: String,
-}
-
-impl Api {
-    async fn post(
-        &self,
-        client: &reqwest::Client,
-        path: &str,
-        body: serde_json::Value,
-    ) -> anyhow::Result<reqwest::Response> {
-        let request =
-            client.post(format!("{}{path}", self.options.center)).header(AUTHORIZATION, &self.token);
-        request.json(&body).send().await.with_context(|| format!("POST {path}"))
-    }
-
-    async fn institution(&self, client: &reqwest::Client) -> anyhow::Result<()> {
-        let body = json!({"id": self.options.institution, "name_zh": "压力测试", "name_en": "Load test", "kind": "hotel"});
-        let answer = self.post(client, "/api/v1/institutions", body).await?;
-        let status = answer.status();
-        anyhow::ensure!(
-            status.is_success() || status == reqwest::StatusCode::CONFLICT,
-            "make the institution: {status} {}",
-            answer.text().await?
-        );
-        Ok(())
-    }
-
-    /// The whole way: a code, the request signed with a new key, the center's signed answer.
-    async fn enrol(&self, client: &reqwest::Client, n: u32) -> anyhow::Result<Gateway> {
-        let site = format!("bench-{n}");
-        let answer = self
-            .post(
-                client,
-                "/api/v1/enrolment-codes",
-                json!({"institution": self.options.institution, "site": site}),
-            )
-            .await?;
-        let status = answer.status();
-        let answer: serde_json::Value = answer.json().await.with_context(|| format!("a code: {status}"))?;
-        let code = answer["code"]
-            .as_str()
-            .and_then(EnrolCode::parse)
-            .with_context(|| format!("a code: {status} {answer}"))?;
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-        let key = SigningKey::from_bytes(&secret);
-        let request = EnrolRequest {
-            secret: code.secret.clone(),
-            gateway_key: key.verifying_key().to_bytes(),
-            software: concat!("bench ", env!("CARGO_PKG_VERSION")).to_owned(),
-            epoch: None,
-        };
-        let answer = client
-            .post(format!("{}/gateway/v1/enrol", self.options.center))
-            .header(CONTENT_TYPE, "application/cbor")
-            .body(request.seal(&key))
-            .send()
-            .await?
-            .error_for_status()?;
-        let answer = EnrolAnswer::decode(&answer.bytes().await?)?;
-        let (center, _) = answer.check(&code, &key.verifying_key())?;
-        Ok(Gateway::new(key, &center))
-    }
+/// The whole way: a code, the request signed with a new key, the center's signed answer.
+async fn enrol(api: &Api, client: &reqwest::Client, n: u32) -> anyhow::Result<Gateway> {
+    let code = api.code(client, &format!("bench-{n}")).await?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    let key = SigningKey::from_bytes(&secret);
+    let request = EnrolRequest {
+        secret: code.secret.clone(),
+        gateway_key: key.verifying_key().to_bytes(),
+        software: concat!("bench ", env!("CARGO_PKG_VERSION")).to_owned(),
+        epoch: None,
+    };
+    let answer = client
+        .post(format!("{}/gateway/v1/enrol", api.center))
+        .header(CONTENT_TYPE, "application/cbor")
+        .body(request.seal(&key))
+        .send()
+        .await?
+        .error_for_status()?;
+    let answer = EnrolAnswer::decode(&answer.bytes().await?)?;
+    let (center, _) = answer.check(&code, &key.verifying_key())?;
+    Ok(Gateway::new(key, &center))
 }
 
 /// When one gateway works: gateways send one after the other within a period, and raise alerts so too.

@@ -34,11 +34,16 @@ pub fn cases(data: &Path, alerts: &[Seen], cut: &[&Outage]) -> (Vec<Seen>, Vec<O
     };
     let mut turns: Vec<(i64, usize, bool)> = Vec::new();
     for (slot, seen) in alerts.iter().enumerate() {
-        turns.push((heard(seen.raised), slot, false));
+        // What was handled below never comes to the casebook.
+        let Some(item) = seen.item else { continue };
+        turns.push((heard(item), slot, false));
         turns.extend(seen.cleared.map(|cleared| (heard(cleared), slot, true)));
     }
     turns.sort_by_key(|(at, slot, over)| (*at, *over, *slot));
     let mut told = alerts.to_vec();
+    for seen in &mut told {
+        seen.heard = heard(seen.raised);
+    }
     let mut open: BTreeMap<Key, usize> = BTreeMap::new();
     let mut cases: Vec<Opened> = Vec::new();
     for (at, slot, over) in turns {
@@ -46,7 +51,7 @@ pub fn cases(data: &Path, alerts: &[Seen], cut: &[&Outage]) -> (Vec<Seen>, Vec<O
         let key = key(gateway, seen);
         let case = open.get(&key).copied();
         if !over {
-            (told[slot].joined, told[slot].heard) = (case.is_some(), at);
+            told[slot].joined = case.is_some();
         }
         let body = if over {
             CommandBody::Clear { alert: seen.alert }

@@ -151,6 +151,8 @@ pub struct Seen {
     pub raised: i64,
     /// When it was over; `None`: still active.
     pub cleared: Option<i64>,
+    /// When it became a supervisor's item; `None`: it was handled below.
+    pub item: Option<i64>,
     /// Did it join an open case instead of opening one?
     pub joined: bool,
     /// When the center heard of it, seconds after the first midnight.
@@ -194,9 +196,17 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
             let ConclusionBody::Alert(change) = conclusion.body else { continue };
             // The demo clock sets engine time to civil time at the first start; nothing moves it here.
             let second = (conclusion.at.0 - MIDNIGHT.0).div_euclid(1000);
+            let rule = change.rule.and_then(|rule| plan.rules.get(usize::from(rule.0)));
+            let item = rule.is_some_and(|rule| center_casebook::is_item(rule, change.detail));
+            if let Some(open) =
+                seen.iter_mut().find(|seen| seen.alert == change.alert && seen.cleared.is_none())
+                && item
+            {
+                open.item.get_or_insert(second);
+            }
             match change.change {
                 Change::Raised => {
-                    let rule = &plan.rules[usize::from(change.rule.0)];
+                    let rule = &plan.rules[usize::from(change.rule.expect("what is raised has a rule").0)];
                     seen.push(Seen {
                         alert: change.alert,
                         device: plan.devices[usize::from(rule.subject.0)].id.clone(),
@@ -204,6 +214,7 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
                         priority: rule.priority,
                         raised: second,
                         cleared: None,
+                        item: item.then_some(second),
                         joined: false,
                         heard: second,
                     });
@@ -212,7 +223,18 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
                     let open = seen.iter_mut().find(|seen| seen.alert == change.alert);
                     open.expect("an alert is raised before it is cleared").cleared = Some(second);
                 }
-                Change::Acknowledged | Change::Quality | Change::Gap | Change::Recurred => {}
+                Change::Acknowledged
+                | Change::Quality
+                | Change::Gap
+                | Change::Recurred
+                | Change::Step
+                | Change::ReAlarmed
+                | Change::Suppression
+                | Change::Reset
+                | Change::Chattering
+                | Change::Provable
+                | Change::Aggravated
+                | Change::Escalated(_) => {}
             }
         }
     }

@@ -4,7 +4,7 @@ mod sockets;
 
 use std::path::Path;
 
-use e2e::sim::{MIDNIGHT, compare, contents, hour, live};
+use e2e::sim::{MIDNIGHT, Seen, compare, contents, hour, live};
 use e2e::{Place, records};
 use firmware_sim::scenario::{EMBEDDED, Scenario};
 use gateway_model::{EngineTime, GapCause};
@@ -23,8 +23,26 @@ async fn check(name: &str) -> Place {
     if let Err(differences) = compare(&scenario.check, &lived.alerts) {
         panic!("{name}: other alerts than expected\n{differences}");
     }
-    assert_eq!(lived.cases.len(), lived.alerts.iter().filter(|seen| !seen.joined).count());
+    let opened = lived.alerts.iter().filter(|seen| seen.item.is_some() && !seen.joined).count();
+    assert_eq!(lived.cases.len(), opened);
+    match name {
+        // Settled at the institution: the supervisor never hears of it as an item.
+        "load-repeated" => assert!(items(&lived.alerts, "sterilizer/cycle-failed").is_empty()),
+        // Its instruments were used: top priority, an item at once.
+        "load-used-anyway" => {
+            let [seen] = items(&lived.alerts, "sterilizer/cycle-failed")[..] else {
+                panic!("one load failed")
+            };
+            assert!(seen.item.is_some_and(|item| item < seen.raised + 7200), "{seen:?}");
+        }
+        _ => (),
+    }
     place
+}
+
+/// The alerts of a rule that became a supervisor's item.
+fn items<'s>(alerts: &'s [Seen], rule: &str) -> Vec<&'s Seen> {
+    alerts.iter().filter(|seen| seen.rule == rule && seen.item.is_some()).collect()
 }
 
 macro_rules! scenarios {

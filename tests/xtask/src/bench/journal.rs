@@ -1,4 +1,5 @@
-//! `cargo xtask bench journal`: runs `gateway/daemon/examples/bench_journal.rs` on a disk of one's choice.
+//! `cargo xtask bench journal`: runs `gateway/daemon/examples/bench_journal.rs` on a disk of one's choice, and a day of each demo
+//! site.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -30,5 +31,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let status = command.arg("--").arg(&dir).current_dir(&ground.root).status().context("run cargo")?;
     ensure!(status.success(), "the measurement ended with {status}");
-    Ok(())
+    let days = dir.join("demo-days");
+    // Of an earlier run.
+    if days.exists() {
+        std::fs::remove_dir_all(&days).with_context(|| format!("empty {}", days.display()))?;
+    }
+    super::evidence::demo_days(&ground, &days, options.release)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements, not tests. Figures belong into the report of whoever runs them, with the machine.
 
+mod evidence;
 mod journal;
 mod programs;
 
@@ -14,21 +15,27 @@ use crate::ground::{Ground, cargo};
 pub(crate) enum Options {
     /// Readings made durable per second, bytes per reading, a gigabyte reopened.
     Journal(journal::Options),
+    /// A month of a demo site through `gateway verify`: records, seconds, memory.
+    Verify(evidence::Verify),
     /// The simulator alone under a client that reads very many devices.
     Sim(programs::Sim),
     /// How much of a serial line the gateway uses, on pseudo-terminals paced to 9600 and 19,200 baud. A minute.
     Line,
     /// A center under very many gateways.
     Gateways(programs::CenterLoad),
+    /// One gateway that drains a backlog while alerts are raised.
+    Uplink(programs::Uplink),
 }
 
 /// Measures.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options {
         Options::Journal(options) => journal::run(options),
+        Options::Verify(options) => evidence::verify(options),
         Options::Sim(options) => programs::sim(options),
         Options::Line => line(),
         Options::Gateways(options) => programs::gateways(options),
+        Options::Uplink(options) => programs::uplink(options),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench sim|gateways`: measurements of whole programs in release, each printed as a table.
+//! `cargo xtask bench sim|gateways|uplink`: measurements of whole programs in release, each printed as a table.
 //!
 //! What is measured runs beside what measures it, on the same machine: figures are for comparing one day with another, and
 //! the table says what the load itself achieved. Nothing here fails because something was slow.
@@ -52,8 +52,15 @@ pub(crate) struct CenterLoad {
     lasting: String,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Uplink {
+    /// Readings of the backlog.
+    #[arg(long, default_value_t = 10_000_000)]
+    readings: u64,
+}
+
 /// An empty folder for what a measurement writes.
-fn fresh_folder(ground: &Ground) -> Result<PathBuf> {
+pub(super) fn fresh_folder(ground: &Ground) -> Result<PathBuf> {
     let folder = ground.target.join("bench");
     // Of an earlier run; the numbers of this one must not depend on it.
     if folder.exists() {
@@ -111,18 +118,9 @@ pub(crate) fn gateways(options: &CenterLoad) -> Result<()> {
     let ground = &Ground::find()?;
     let folder = &fresh_folder(ground)?;
     build(ground, &["center", "bench"])?;
-    let data = folder.join("center");
-    let arguments =
-        ["run", "--data", &data.to_string_lossy(), "--listen", "127.0.0.1:0", "--json"].map(String::from);
-    let mut center = Child::start("center", &program(ground, "center"), &arguments, folder)?;
-    let up = center.up()?;
-    let console = up["console"].as_str().context("the center says where its console is")?;
-    let mut kept = Kept::default();
-    setup::center(&mut kept, folder, &up, &[])?;
-    let token = folder.join("token");
-    write_private(&token, kept.token.context("the administrator has a token")?.as_bytes())?;
+    let (mut center, console, token) = empty_center(ground, folder)?;
     let mut load = Command::new(program(ground, "bench-gateways"));
-    load.args(["--center", console.trim_end_matches('/')]).arg("--token-file").arg(&token).args([
+    load.args(["--center", &console]).arg("--token-file").arg(&token).args([
         format!("--gateways={}", options.gateways),
         format!("--points={}", options.points),
         format!("--every={}", options.every),
@@ -154,6 +152,59 @@ pub(crate) fn gateways(options: &CenterLoad) -> Result<()> {
     Ok(())
 }
 
+/// A gateway with a backlog, and alerts meanwhile.
+pub(crate) fn uplink(options: &Uplink) -> Result<()> {
+    let ground = &Ground::find()?;
+    let folder = &fresh_folder(ground)?;
+    build(ground, &["center", "bench"])?;
+    let (mut center, console, token) = empty_center(ground, folder)?;
+    let mut load = Command::new(program(ground, "bench-uplink"));
+    load.args(["--center", &console])
+        .arg("--token-file")
+        .arg(&token)
+        .arg("--data")
+        .arg(folder.join("gateway"))
+        .arg(format!("--readings={}", options.readings));
+    let before = center.cpu_s()?;
+    let told = json_of(&mut load)?;
+    let spent = center.cpu_s()? - before;
+    center.check()?;
+    table(&[
+        ("readings of the backlog", whole(&told["readings"])),
+        ("recorded a second", decimals(&told["recorded_per_s"])),
+        ("drained a second", decimals(&told["drained_per_s"])),
+        ("drained within", format!("{} s", decimals(&told["seconds"]))),
+        ("bytes a reading in the journal", hundredths(&told["journal_bytes_per_reading"])),
+        ("bytes a reading on the wire", hundredths(&told["wire_bytes_per_reading"])),
+        ("changes of the alert meanwhile", whole(&told["alert_changes"])),
+        ("raised to receipted, median", us(&told["p50_us"])),
+        ("raised to receipted, 99 %", us(&told["p99_us"])),
+        ("raised to receipted, at most", us(&told["max_us"])),
+        ("center: CPU s", format!("{spent:.1}")),
+        ("center: memory at most", mib(center.resident_max_kib())),
+    ]);
+    Ok(())
+}
+
+/// A center with an administrator, its address, and the file with the administrator's token.
+fn empty_center(ground: &Ground, folder: &std::path::Path) -> Result<(Child, String, PathBuf)> {
+    let data = folder.join("center");
+    let arguments =
+        ["run", "--data", &data.to_string_lossy(), "--listen", "127.0.0.1:0", "--json"].map(String::from);
+    let mut center = Child::start("center", &program(ground, "center"), &arguments, folder)?;
+    let up = center.up()?;
+    let console = up["console"].as_str().context("the center says where its console is")?;
+    let mut kept = Kept::default();
+    setup::center(&mut kept, folder, &up, &[])?;
+    let token = folder.join("token");
+    write_private(&token, kept.token.context("the administrator has a token")?.as_bytes())?;
+    Ok((center, console.trim_end_matches('/').to_owned(), token))
+}
+
+fn hundredths(value: &Value) -> String {
+    value.as_f64().map_or_else(|| "?".to_owned(), |number| format!("{number:.2}"))
+}
+
 fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     let mut command = Command::new(cargo());
     command.args(["build", "--release", "--bins"]).current_dir(&ground.root);
@@ -178,7 +229,7 @@ fn json_of(command: &mut Command) -> Result<Value> {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the data this command is for")]
-fn table(rows: &[(&str, String)]) {
+pub(super) fn table(rows: &[(&str, String)]) {
     for (what, figure) in rows {
         println!("{what:<36} {figure:>14}");
     }
@@ -196,6 +247,6 @@ fn us(value: &Value) -> String {
     value.as_f64().map_or_else(|| "?".to_owned(), |us| format!("{:.2} ms", us / 1000.0))
 }
 
-fn mib(kib: Option<u64>) -> String {
+pub(super) fn mib(kib: Option<u64>) -> String {
     kib.map_or_else(|| "?".to_owned(), |kib| format!("{} MiB", kib.div_ceil(1024)))
 }

@@ -24,6 +24,16 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// The kernel tells times of processes in these, whatever its own clock (USER_HZ).
 const TICKS_PER_S: f64 = 100.0;
 
+/// The most resident memory a running process ever had, KiB.
+pub(crate) fn resident_max_kib(process: u32) -> Option<u64> {
+    status_kib(process, "VmHWM:")
+}
+
+fn status_kib(process: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
 /// One running process.
 pub(crate) struct Child {
     name: String,
@@ -79,7 +89,12 @@ impl Child {
 
     /// The JSON line that says it is up.
     pub(crate) fn up(&mut self) -> Result<Value> {
-        let deadline = Instant::now() + START_WITHIN;
+        self.up_within(START_WITHIN)
+    }
+
+    /// The same for one that has much to do first.
+    pub(crate) fn up_within(&mut self, within: Duration) -> Result<Value> {
+        let deadline = Instant::now() + within;
         loop {
             match self.first_line.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
@@ -92,7 +107,7 @@ impl Child {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if Instant::now() > deadline {
-                        bail!("{} is not up after {START_WITHIN:?}\n{}", self.name, self.tail());
+                        bail!("{} is not up after {within:?}\n{}", self.name, self.tail());
                     }
                 }
             }
@@ -113,19 +128,12 @@ impl Child {
 
     /// Resident memory in KiB, as the kernel counts it.
     pub(crate) fn resident_kib(&self) -> Option<u64> {
-        self.status_kib("VmRSS:")
+        status_kib(self.process.id(), "VmRSS:")
     }
 
     /// The most resident memory it ever had, KiB.
     pub(crate) fn resident_max_kib(&self) -> Option<u64> {
-        self.status_kib("VmHWM:")
-    }
-
-    fn status_kib(&self, field: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix("kB")?.trim().parse().ok())
+        resident_max_kib(self.process.id())
     }
 
     /// Seconds of CPU it has used, in user and kernel mode.

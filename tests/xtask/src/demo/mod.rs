@@ -9,7 +9,7 @@ pub(crate) mod child;
 pub(crate) mod clock;
 mod http;
 pub(crate) mod setup;
-mod site;
+pub(crate) mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

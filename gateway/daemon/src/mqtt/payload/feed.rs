@@ -46,6 +46,37 @@ struct HandOverMessage<'a> {
     to: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredMessage<'a> {
+    v: u32,
+    at: String,
+    labels: Vec<String>,
+    #[serde(borrow)]
+    kg: &'a RawValue,
+    place: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReceivedMessage<'a> {
+    v: u32,
+    at: String,
+    labels: Vec<String>,
+    #[serde(borrow)]
+    kg: &'a RawValue,
+    by: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DutyMessage {
+    v: u32,
+    at: String,
+    duty: String,
+    passed: bool,
+}
+
 pub(super) fn read(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal> {
     let wrong = |_| Refusal::Json;
     let (version, at, body, raw) = match mapping.feed {
@@ -66,11 +97,26 @@ pub(super) fn read(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal
         Feed::HandOver => {
             let HandOverMessage { v, at, labels, kg, to } = serde_json::from_slice(payload).map_err(wrong)?;
             let (raw, grams) = kilograms(kg.get())?;
-            let long = labels.iter().chain([&to]).any(|text| too_long(text));
-            if labels.len() > LABELS_MAX || long || to.is_empty() {
-                return Err(Refusal::Range);
-            }
+            within(&labels, &to)?;
             (v, at, Some(FactBody::HandOver { labels, grams, to }), raw)
+        }
+        Feed::Stored => {
+            let StoredMessage { v, at, labels, kg, place } =
+                serde_json::from_slice(payload).map_err(wrong)?;
+            let (raw, grams) = kilograms(kg.get())?;
+            within(&labels, &place)?;
+            (v, at, Some(FactBody::BagsStored { labels, grams, place }), raw)
+        }
+        Feed::Received => {
+            let ReceivedMessage { v, at, labels, kg, by } = serde_json::from_slice(payload).map_err(wrong)?;
+            let (raw, grams) = kilograms(kg.get())?;
+            within(&labels, &by)?;
+            (v, at, Some(FactBody::WasteReceived { labels, grams, by }), raw)
+        }
+        Feed::Duty => {
+            let DutyMessage { v, at, duty, passed } = serde_json::from_slice(payload).map_err(wrong)?;
+            within(&[], &duty)?;
+            (v, at, Some(FactBody::DutyDone { duty, passed }), Raw::Int(i64::from(passed)))
         }
     };
     if version != 1 {
@@ -86,6 +132,12 @@ pub(super) fn read(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal
     })
 }
 
+/// Labels and the name beside them, within their limits.
+fn within(labels: &[String], name: &str) -> Result<(), Refusal> {
+    let long = labels.iter().any(|label| too_long(label)) || too_long(name);
+    if labels.len() > LABELS_MAX || long || name.is_empty() { Err(Refusal::Range) } else { Ok(()) }
+}
+
 fn too_long(text: &str) -> bool {
     text.chars().nth(TEXT_MAX).is_some()
 }
@@ -95,7 +147,8 @@ fn count_fact(feed: Feed, count: u32) -> Option<FactBody> {
     match feed {
         Feed::Visits => Some(FactBody::Visits { count }),
         Feed::Packed => Some(FactBody::HandpiecesPacked { count }),
-        Feed::Rooms | Feed::Cups | Feed::Used | Feed::Released | Feed::Bag | Feed::HandOver => None,
+        Feed::Rooms | Feed::Cups | Feed::Used | Feed::Released | Feed::Bag => None,
+        Feed::HandOver | Feed::Stored | Feed::Received | Feed::Duty => None,
     }
 }
 

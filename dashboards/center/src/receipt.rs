@@ -1,0 +1,87 @@
+//! What the center has of a gateway, as receipts and at the beginning of a session.
+//!
+//! Promises: wherever it says that it has records it names the hash of the last of them, so that a gateway whose disk was
+//! copied or set back can tell; a comparison names every epoch of the span that was asked for, so that what it does not
+//! name is not here.
+
+use std::collections::BTreeSet;
+
+use gateway_model::{Epoch, Seq};
+use gateway_wire::{
+    EPOCHS_MAX, EpochReceipt, Fingerprint, RANGES_MAX, Receipt, Refused, SURVEY_MAX, Survey, SurveyRequest,
+};
+
+use crate::app::App;
+use crate::store::records::EpochRow;
+
+/// The answer to a batch that touched these epochs.
+pub async fn receipt(
+    app: &App,
+    gateway: &str,
+    touched: &BTreeSet<u64>,
+    refused: Vec<Refused>,
+    window: u32,
+) -> sqlx::Result<Receipt> {
+    let rows = app.store.epochs(gateway).await?;
+    let newest = rows.last().map(|row| row.epoch);
+    let mut told: Vec<_> = rows
+        .into_iter()
+        .filter(|row| {
+            row.through < row.last || Some(row.epoch) == newest || touched.contains(&(row.epoch as u64))
+        })
+        .collect();
+    // Oldest unfinished first; a finished one that was just touched gives way when there are too many.
+    told.sort_by_key(|row| (row.through >= row.last && Some(row.epoch) != newest, row.epoch));
+    told.truncate(EPOCHS_MAX);
+    let mut epochs = Vec::with_capacity(told.len());
+    for row in told {
+        epochs.push(epoch(app, gateway, row, None).await?);
+    }
+    let wants = app
+        .store
+        .wanted_configs(gateway, RANGES_MAX as i64)
+        .await?
+        .into_iter()
+        .map(|(epoch, seq)| (Epoch(epoch as u64), Seq(seq as u64), Seq(seq as u64)))
+        .collect();
+    Ok(Receipt { server_time: app.clock.civil(), window, epochs, refused, wants })
+}
+
+/// One page of a comparison.
+pub async fn survey(app: &App, gateway: &str, asked: &SurveyRequest, session: u64) -> sqlx::Result<Survey> {
+    let from = i64::try_from(asked.from.0).unwrap_or(i64::MAX);
+    let to = asked.to.map_or(i64::MAX, |to| i64::try_from(to.0).unwrap_or(i64::MAX));
+    let mut rows = app.store.epochs_between(gateway, from, to, SURVEY_MAX as i64 + 1).await?;
+    let next = rows.get(SURVEY_MAX).map(|row| Epoch(row.epoch as u64));
+    rows.truncate(SURVEY_MAX);
+    let mut epochs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let last = asked.last.iter().find(|(epoch, _)| epoch.0 == row.epoch as u64);
+        epochs.push(epoch(app, gateway, row, last.map(|(_, seq)| *seq)).await?);
+    }
+    Ok(Survey { server_time: app.clock.civil(), session, epochs, next })
+}
+
+/// What is here of one epoch; `asked`: a record whose hash the gateway wants to see too.
+async fn epoch(app: &App, gateway: &str, row: EpochRow, asked: Option<Seq>) -> sqlx::Result<EpochReceipt> {
+    let store = &app.store;
+    let runs = if row.through < row.last {
+        store.runs_above(gateway, row.epoch, row.through, RANGES_MAX).await?
+    } else {
+        Vec::new()
+    };
+    let asked = asked.and_then(|seq| i64::try_from(seq.0).ok());
+    // What is gone has no bytes: the last record before it stands for the run.
+    let mut ends: Vec<_> = store.hash_up_to(gateway, row.epoch, row.through).await?.into_iter().collect();
+    for seq in runs.iter().map(|(_, last)| *last).chain(asked) {
+        ends.extend(store.hash_up_to(gateway, row.epoch, seq).await?.filter(|(found, _)| *found == seq));
+    }
+    ends.sort_unstable();
+    ends.dedup();
+    Ok(EpochReceipt {
+        epoch: Epoch(row.epoch as u64),
+        through: u64::try_from(row.through).ok().map(Seq),
+        have: runs.into_iter().map(|(first, last)| (Seq(first as u64), Seq(last as u64))).collect(),
+        ends: Some(ends.into_iter().map(|(seq, hash)| (Seq(seq as u64), Fingerprint(hash))).collect()),
+    })
+}

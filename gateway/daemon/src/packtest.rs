@@ -1,0 +1,351 @@
+//! Runs the tests that packs carry through the engine: each sample a reading, each expectation a look at the rules.
+//!
+//! `gateway rules test` and this program's own tests of the embedded packs are the same runner.
+
+use std::collections::BTreeMap;
+
+use gateway_engine::Engine;
+use gateway_model::{
+    BadCause, ClockInput, ClockSource, DeviceIx, DevicePlan, EngineTime, Epoch, Fact, Handling, Input,
+    ModuleIx, Op, Plan, PointIx, PointPlan, Priority, ProcessRegion, Program, Quality, QualityRegion, Raw,
+    Reading, RuleKind, RulePlan, StartCause, StartInput, Text, UncertainCause, Unit, VerifyPlan,
+};
+use gateway_rules::{
+    At, Expectation, ExpectedState, File, Millis, Neighbour, Neighbours, Pack, PackTest, Placed, Sample,
+    Setting, Settings, Source, Subject, bind, bind_unevaluable,
+};
+
+/// A series of this name is the clock: a number = civil time is known, `bad` = it is not.
+const CLOCK: &str = "clock";
+
+/// Runs one test of a pack; what did not come as expected, in words. What a pack says of everything is tried on devices made up
+/// for it: one on a common bus for each point that the test names, with a rule that is never violated.
+pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
+    let plan = match plan(pack, test) {
+        Ok(plan) => plan,
+        Err(problem) => return vec![format!("{}: {}: {problem}", pack.name, test.name)],
+    };
+    let slots: BTreeMap<&str, usize> =
+        plan.points.iter().zip(0..).map(|(point, slot)| (point.id.as_str(), slot)).collect();
+    let every = test.every.0;
+    let mut inputs = Vec::new();
+    let start_ms = test.start.map_or(0, |start| start.0);
+    let clock = |at: i64, known: bool| {
+        Input::Clock(ClockInput {
+            at: EngineTime(at),
+            offset_ms: start_ms,
+            error_ms: known.then_some(50),
+            source: ClockSource::System,
+            since: None,
+        })
+    };
+    if test.start.is_some() {
+        inputs.push((0, clock(0, true)));
+    }
+    for (at, body) in &test.facts {
+        let device = DeviceIx(pack.subject.kinds.len().saturating_sub(1) as u16);
+        inputs.push((at.0, Input::Fact(Fact { device, at: EngineTime(at.0), body: body.clone() })));
+    }
+    for (point, samples) in &test.points {
+        if point == CLOCK {
+            for (n, sample) in (0..).zip(samples) {
+                match sample {
+                    Sample::Value(_) => inputs.push((n * every, clock(n * every, true))),
+                    Sample::Bad | Sample::Stale => inputs.push((n * every, clock(n * every, false))),
+                    Sample::Missing => (),
+                }
+            }
+            continue;
+        }
+        // A point that is not in the plan was said when the pack was read.
+        let Some(slot) = slots.get(point.as_str()).map(|slot| PointIx(*slot as u16)) else { continue };
+        let mut last = None;
+        for (sample, n) in samples.iter().zip(0..) {
+            let value = match sample {
+                Sample::Value(value) => Quality::Good(Raw::F64(value.to_bits())),
+                Sample::Bad => Quality::Bad(BadCause::Sentinel),
+                Sample::Stale => match last {
+                    Some(last) => Quality::Uncertain(last, UncertainCause::Stale),
+                    None => continue,
+                },
+                Sample::Missing => continue,
+            };
+            last = value.number().or(last);
+            inputs
+                .push((n * every, Input::Reading(Reading { point: slot, at: EngineTime(n * every), value })));
+        }
+    }
+    inputs.sort_by_key(|(at, _)| *at);
+    let mut engine = Engine::new(plan);
+    let mut out = Vec::new();
+    let start = StartInput {
+        at: EngineTime(0),
+        epoch: Epoch(1),
+        previous: None,
+        previous_hash: None,
+        cause: StartCause::First,
+        downtime_ms: None,
+        simulated: true,
+    };
+    engine.step(&Input::Start(start), &mut out);
+    let mut inputs = inputs.into_iter().peekable();
+    let mut looks: Vec<(Millis, Look<'_>)> =
+        test.expect.iter().map(|expected| (expected.at, Look::State(expected))).collect();
+    looks.extend(test.exactly.iter().map(|(at, raised)| (*at, Look::Exactly(raised))));
+    looks.sort_by_key(|(at, _)| *at);
+    let mut failed = Vec::new();
+    for (at, look) in looks {
+        while let Some((_, input)) = inputs.next_if(|(due, _)| *due <= at.0) {
+            engine.step(&input, &mut out);
+        }
+        engine.step(&Input::Advance(EngineTime(at.0)), &mut out);
+        failed.extend(
+            look.fault(pack, &engine).map(|fault| format!("{}: {}: at {at} {fault}", pack.name, test.name)),
+        );
+    }
+    failed
+}
+
+/// Rules with fewer tests than this are not tested: fires, not at the limit, missing data, recovers.
+pub const TESTS_MIN: usize = 4;
+
+/// The rules of a pack that too few of its tests are about, with how many are.
+pub fn untested(pack: &Pack) -> Vec<(&str, usize)> {
+    let tests = |rule: &str| pack.tests.iter().filter(|test| test.is_about(rule)).count();
+    let counts = pack.rules.iter().map(|rule| (rule.name.as_str(), tests(&rule.name)));
+    counts.filter(|(_, tests)| *tests < TESTS_MIN).collect()
+}
+
+/// What is looked at, at one moment of a test.
+enum Look<'t> {
+    State(&'t Expectation),
+    Exactly(&'t [String]),
+}
+
+impl Look<'_> {
+    /// What is wrong, in words.
+    fn fault(&self, pack: &Pack, engine: &Engine) -> Option<String> {
+        let stands = |rule: &str| state(engine, &format!("{}/{rule}", pack.name));
+        match self {
+            Self::State(expected) => {
+                let found = stands(&expected.rule);
+                (found != Some(expected.state)).then(|| {
+                    format!("{} is {}, not {}", expected.rule, word(found), word(Some(expected.state)))
+                })
+            }
+            Self::Exactly(expected) => {
+                let names = pack.rules.iter().map(|rule| rule.name.as_str());
+                let raised: Vec<&str> =
+                    names.filter(|rule| stands(rule) == Some(ExpectedState::Raised)).collect();
+                let as_expected = raised.len() == expected.len()
+                    && raised.iter().all(|rule| expected.iter().any(|expected| expected == rule));
+                (!as_expected)
+                    .then(|| format!("raised are [{}], not [{}]", raised.join(", "), expected.join(", ")))
+            }
+        }
+    }
+}
+
+fn word(state: Option<ExpectedState>) -> &'static str {
+    match state {
+        None => "not there",
+        Some(ExpectedState::Normal) => "normal",
+        Some(ExpectedState::Pending) => "pending",
+        Some(ExpectedState::Raised) => "raised",
+        Some(ExpectedState::Unknown) => "unknown",
+    }
+}
+
+fn state(engine: &Engine, rule: &str) -> Option<ExpectedState> {
+    let saved = engine.save();
+    let life = saved.rules.iter().find(|life| life.rule == rule)?;
+    let regions = life.alert.regions;
+    Some(match (regions.process, regions.quality) {
+        _ if !life.events.is_empty() => ExpectedState::Raised,
+        (ProcessRegion::Active | ProcessRegion::Clearing, _) => ExpectedState::Raised,
+        (_, QualityRegion::Stale | QualityRegion::Bad | QualityRegion::Unevaluable) => ExpectedState::Unknown,
+        (ProcessRegion::Pending, QualityRegion::Good) => ExpectedState::Pending,
+        (ProcessRegion::Normal, QualityRegion::Good) => ExpectedState::Normal,
+    })
+}
+
+/// A site with one device of each kind the pack watches, every point in the pack's own unit.
+fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
+    let source = Source { name: "test".into(), text: String::new() };
+    let file = File::new(&source);
+    let none = Settings::new();
+    let program = test.program.clone().map(|value| At { value, span: 0..0 });
+    let setting =
+        |value: &String| Placed { key: 0..0, value: At { value: Setting::Text(value.clone()), span: 0..0 } };
+    let settings =
+        test.parameters.iter().map(|(key, value)| (format!("{}/{key}", pack.name), setting(value))).collect();
+    let mut plan = Plan { buses: vec!["bus".into()], ..Plan::default() };
+    plan.judging.get_or_insert_default().calendar.clone_from(&test.hours);
+    let every = test.every.0;
+    let kinds = &pack.subject.kinds;
+    let own: Vec<Points> = kinds
+        .iter()
+        .map(|kind| {
+            let own = pack.points.iter().filter(|(_, point)| point.is_of(kind));
+            device(&mut plan, kind, "", own.map(|(name, point)| (name, point.unit)), every)
+        })
+        .collect();
+    let mut neighbours = Neighbours::new();
+    for (name, neighbour) in &pack.neighbours {
+        let place = kinds.iter().position(|kind| *kind == neighbour.device);
+        let standing = place.map_or_else(
+            || {
+                let points = neighbour.points.iter().map(|(point, plan)| (point, plan.unit));
+                device(&mut plan, &neighbour.device, &format!("{name}."), points, every)
+            },
+            |place| own[place].clone(),
+        );
+        neighbours.insert(name.clone(), Neighbour { device: standing.0, points: standing.1 });
+    }
+    for (kind, (device, points)) in kinds.iter().zip(&own) {
+        let subject = Subject {
+            device: *device,
+            kind,
+            points,
+            program: program.as_ref(),
+            file: &file,
+            span: 0..0,
+            settings: [&none, &settings],
+            calibrations: &BTreeMap::new(),
+            neighbours: &neighbours,
+            hours: test.hours.is_some(),
+        };
+        bind(pack, 0, &subject, ModuleIx(plan.modules.len() as u16)).add_to(&mut plan);
+    }
+    if pack.subject.everything {
+        everything(pack, test, &file, &settings, &mut plan);
+    }
+    match file.into_problems().first() {
+        Some(problem) => Err(problem.message.clone()),
+        None => Ok(plan),
+    }
+}
+
+/// A device and its points, by the pack's names for them.
+type Points = (DeviceIx, BTreeMap<String, (PointIx, Unit)>);
+
+/// A device with these points; `prefix`: what a test writes before their names.
+fn device<'n>(
+    plan: &mut Plan,
+    kind: &str,
+    prefix: &str,
+    points: impl Iterator<Item = (&'n String, Unit)>,
+    every_ms: i64,
+) -> Points {
+    let device = DeviceIx(plan.devices.len() as u16);
+    plan.devices.push(DevicePlan { id: kind.into(), kind: kind.into(), name: Text::default(), bus: 0 });
+    let mut placed = BTreeMap::new();
+    for (name, unit) in points {
+        placed.insert(name.clone(), (PointIx(plan.points.len() as u16), unit));
+        plan.points.push(point_plan(&format!("{prefix}{name}"), device, unit, every_ms));
+    }
+    (device, placed)
+}
+
+/// Devices for what a pack says of everything.
+fn everything(pack: &Pack, test: &PackTest, file: &File<'_>, settings: &Settings, plan: &mut Plan) {
+    let mut watched = Vec::new();
+    let named = test.points.iter().map(|(name, _)| name);
+    for name in named.filter(|name| *name != CLOCK && !pack.points.contains_key(*name)) {
+        let (ix, points) = device(plan, name, "", std::iter::once((name, Unit::One)), test.every.0);
+        let point = points[name].0;
+        plan.rules.push(RulePlan {
+            id: format!("test/{name}"),
+            pack: 0,
+            subject: ix,
+            kind: RuleKind::Condition {
+                when: Program(vec![Op::Point(point), Op::Number(f64::MAX), Op::Greater]),
+                returned: None,
+                on_delay_ms: 0,
+                off_delay_ms: 0,
+                shown: None,
+                limit: None,
+            },
+            priority: Priority::Blue,
+            first: gateway_model::First::Maintainer,
+            self_fix_ms: None,
+            latching: false,
+            text: gateway_model::RuleText::default(),
+            verify: VerifyPlan { window_ms: 0, coverage_permille: 0 },
+            handling: Some(Handling { sleeps: true, ..Handling::default() }),
+        });
+        watched.push((ix, 0));
+    }
+    plan.rules.extend(bind_unevaluable(pack, 0, &watched, true, file, settings));
+}
+
+fn point_plan(name: &str, device: DeviceIx, unit: Unit, every_ms: i64) -> PointPlan {
+    PointPlan {
+        id: name.to_owned(),
+        device,
+        name: Text::default(),
+        unit,
+        gain: 1.0,
+        offset: 0.0,
+        source: String::new(),
+        every_ms,
+        max_age_ms: every_ms * 3,
+        deadband: 0.0,
+        heartbeat_ms: 300_000,
+        span: None,
+        sentinels: Vec::new(),
+        truth: unit == Unit::Truth,
+        calibration: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_rules::{embedded_packs, parse_pack};
+
+    use super::*;
+
+    #[test]
+    fn every_test_of_every_embedded_pack_holds() {
+        let mut failed = Vec::new();
+        let mut ran = 0;
+        for source in embedded_packs() {
+            let pack = parse_pack(&source).unwrap();
+            for test in &pack.tests {
+                failed.extend(run(&pack, test));
+                ran += 1;
+                // A runner that finds everything in order would be no test.
+                let mut turned = test.clone();
+                turned.exactly.clear();
+                if let Some(first) = turned.expect.first_mut() {
+                    let normal = first.state == ExpectedState::Normal;
+                    first.state = if normal { ExpectedState::Raised } else { ExpectedState::Normal };
+                    assert_eq!(run(&pack, &turned).len(), 1, "{}", test.name);
+                }
+            }
+        }
+        assert!(ran > 10 && failed.is_empty(), "{ran} ran\n{}", failed.join("\n"));
+    }
+
+    #[test]
+    fn every_rule_of_every_embedded_pack_has_four_tests() {
+        for source in embedded_packs() {
+            let pack = parse_pack(&source).unwrap();
+            assert_eq!(untested(&pack), [], "{}", pack.name);
+        }
+    }
+
+    #[test]
+    fn an_exact_set_is_exact() {
+        let source = embedded_packs().into_iter().find(|source| source.name.contains("cold-chain")).unwrap();
+        let pack = parse_pack(&source).unwrap();
+        let mut test = pack.tests[0].clone();
+        test.expect.clear();
+        let at = |minutes: i64| Millis(minutes * 60_000);
+        let warm = || vec!["too-warm".to_owned()];
+        test.exactly = vec![(at(3), vec![]), (at(36), warm()), (at(72), vec![])];
+        assert_eq!(run(&pack, &test), Vec::<String>::new());
+        test.exactly = vec![(at(3), warm()), (at(36), vec![]), (at(37), vec!["door-open".into()])];
+        assert_eq!(run(&pack, &test).len(), 3);
+    }
+}

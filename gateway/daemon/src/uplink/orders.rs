@@ -1,0 +1,116 @@
+//! The listening half: orders of the center, in order, each once.
+//!
+//! An order counts when its number is above the last one's and it is on disk; the number of the last one follows the
+//! journal, never goes ahead of it. One that is not signed by this center for this gateway is named in the log and counted;
+//! it has no number that anybody vouches for, so nothing of it reaches the journal.
+
+use gateway_journal::Position;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{CallError, Client};
+use super::{POLL_MIN, REFUSED_PAUSE, RETRY_LAST, TokenTime, backoff};
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::pause::Jitter;
+use crate::recorder::{Doors, Event, Refused};
+use crate::state::PositionFile;
+
+/// The listening half.
+pub struct Orders {
+    pub(super) client: Client,
+    pub(super) doors: Doors,
+    pub(super) cursor: PositionFile,
+    pub(super) last: (u64, u64),
+    pub(super) time: TokenTime,
+    pub(super) metrics: Metrics,
+    /// Records have been tried first: their connection is there to be shared.
+    pub(super) tried: CancellationToken,
+}
+
+impl Orders {
+    /// Takes orders until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            _ = self.listen() => Ok(()),
+        }
+    }
+
+    async fn listen(&mut self) -> Result<(), Refused> {
+        self.tried.cancelled().await;
+        let mut pause = backoff();
+        let mut said = false;
+        loop {
+            let asked = clock::instant();
+            match self.client.orders(self.time.now(), self.last).await {
+                Ok((orders, refused)) => {
+                    pause.reset();
+                    said = false;
+                    for error in refused {
+                        self.metrics.uplink("order_refused");
+                        tracing::error!(
+                            error = crate::chain(&error),
+                            "an order that this center did not sign for this gateway is refused"
+                        );
+                    }
+                    let none = orders.is_empty();
+                    for order in orders {
+                        // In order: what comes after one that could not be taken waits with it.
+                        if !self.take(order).await? {
+                            break;
+                        }
+                    }
+                    if none && clock::since(asked) < POLL_MIN {
+                        tokio::time::sleep(POLL_MIN).await;
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(error = crate::chain(&error), "orders cannot be asked for; said once");
+                    }
+                    if let CallError::Unauthorized { server_time: Some(server), .. } = &error {
+                        self.time.correct(*server);
+                    }
+                    let asked = match &error {
+                        CallError::Busy { after } => after.map(|after| Jitter::Wide.at_least(after)),
+                        CallError::Refused { status, .. } if !status.is_server_error() => Some(REFUSED_PAUSE),
+                        CallError::Unreachable(_)
+                        | CallError::Refused { .. }
+                        | CallError::Unauthorized { .. }
+                        | CallError::TooLarge
+                        | CallError::Ended
+                        | CallError::Answer(_)
+                        | CallError::TooLong => None,
+                    };
+                    tokio::time::sleep(asked.unwrap_or_else(|| pause.pause())).await;
+                }
+            }
+        }
+    }
+
+    /// False: it could not be taken now, and will come again.
+    async fn take(&mut self, order: gateway_wire::Order) -> Result<bool, Refused> {
+        let id = (order.center_epoch, order.seq);
+        if id <= self.last {
+            self.metrics.uplink("order_known");
+            return Ok(true);
+        }
+        let (taken, on_disk) = oneshot::channel();
+        let expired = self.time.now() > order.expires;
+        let event = Event::Order { order: id, author: order.author, body: order.body, expired, taken };
+        self.doors.inputs.send(event).await?;
+        if on_disk.await.is_err() {
+            // The journal is full, or the recorder has ended; the next attempt to send tells which.
+            tokio::time::sleep(RETRY_LAST).await;
+            return Ok(false);
+        }
+        self.metrics.uplink("order");
+        self.last = id;
+        // Behind the journal, never ahead of it: a second delivery is recognised by its number.
+        if let Err(error) = self.cursor.store(Position { epoch: id.0, seq: id.1 }) {
+            tracing::warn!(error = crate::chain(&error), "cannot note which order was the last");
+        }
+        Ok(true)
+    }
+}

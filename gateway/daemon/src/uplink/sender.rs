@@ -1,0 +1,492 @@
+//! The sending half: a session with the center, batch after batch.
+//!
+//! What goes and when is decided in [`super::gather`], [`super::ledger`], [`super::pace`] and [`super::meter`]; this is
+//! the shell around them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use gateway_journal::Position;
+use gateway_model::{Epoch, Gap, GapCause, Seq};
+use gateway_wire::{EpochReceipt, Kind, Receipt, SURVEY_MAX, SurveyRequest, hash, peek};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{CallError, Client};
+use super::gather::{Credit, Load, gather};
+use super::ledger::{Ledger, Own};
+use super::meter::Bundles;
+use super::pace::{self, Pace};
+use super::{REFUSED_PAUSE, Risen, Status, TokenTime, backoff};
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::pause::{Backoff, Jitter};
+use crate::recorder::{Doors, Event, Refused, URGENT_MAX, Urgent};
+use crate::state::PositionFile;
+
+/// Records that the center asks for again, per receipt.
+const WANTS_MAX: usize = 256;
+/// An empty batch so often, when nothing else is sent: asks what the center has and tells the time.
+const ASK_EVERY: Duration = Duration::from_mins(1);
+/// The same on a metered line, where orders are sign of life enough.
+const ASK_EVERY_METERED: Duration = Duration::from_hours(1);
+/// Bytes of a journal read while looking for conclusions of an earlier life.
+const SCAN_BYTES: usize = 1 << 20;
+/// A record refused so often is not sent again.
+const REFUSED_MAX: u32 = 2;
+/// Refusals that mean the bytes themselves are damaged.
+const CORRUPT_CODES: [&str; 3] = ["bad_signature", "malformed", "structure"];
+/// The center keeps no more of a branch: the rest stays here.
+const ASIDE_FULL: &str = "aside_full";
+
+/// Why sending ends.
+#[derive(Debug)]
+enum End {
+    /// The recorder has gone: whoever ended it says why.
+    Recorder,
+    /// The epoch being written is taken: go on above this one.
+    Rise(u64),
+}
+
+impl From<Refused> for End {
+    fn from(_: Refused) -> Self {
+        Self::Recorder
+    }
+}
+
+/// The sending half.
+pub struct Sender {
+    pub(super) client: Client,
+    pub(super) doors: Doors,
+    pub(super) urgent: mpsc::Receiver<Urgent>,
+    pub(super) waiting: VecDeque<Urgent>,
+    /// When each was heard of, real time.
+    pub(super) heard: BTreeMap<Position, std::time::Instant>,
+    pub(super) ledger: Ledger,
+    pub(super) cursor: PositionFile,
+    pub(super) stored: Option<Position>,
+    /// How far branches are at the center: a hint, the center knows them again by their hashes.
+    pub(super) aside: PositionFile,
+    pub(super) time: TokenTime,
+    pub(super) metrics: Metrics,
+    pub(super) status: Status,
+    pub(super) session: u64,
+    pub(super) pace: Pace,
+    pub(super) bundles: Bundles,
+    pub(super) began: std::time::Instant,
+    pub(super) refused: BTreeMap<Position, u32>,
+    pub(super) asked_at: Option<std::time::Instant>,
+    pub(super) ask_every: Duration,
+    pub(super) jitter: Jitter,
+    pub(super) wants: Vec<Position>,
+    /// The last batch was for conclusions alone.
+    pub(super) was_alone: bool,
+    /// The epoch being written.
+    pub(super) written: u64,
+    /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
+    pub(super) rise_after: Duration,
+}
+
+/// How often the center is asked on such a line.
+pub(super) fn ask_every(metered: bool) -> Duration {
+    if metered { ASK_EVERY_METERED } else { ASK_EVERY }
+}
+
+impl Sender {
+    /// With this jitter of its pauses, and asking this often what the center has: for tests in virtual time.
+    #[must_use]
+    pub fn paced(self, jitter: Jitter, ask_every: Duration) -> Self {
+        Self { jitter, ask_every, ..self }
+    }
+
+    /// Sends until told to stop, or until the gateway has to go on in another epoch ([`Risen`]).
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            end = self.send() => match end {
+                Ok(never) => match never {},
+                Err(End::Recorder) => Ok(()),
+                Err(End::Rise(floor)) => {
+                    tracing::error!(
+                        epoch = self.written,
+                        floor,
+                        "the center has other records under this gateway's numbers: its disk was copied or set back to an \
+                         older image. Going on in a new epoch; the records of this one are kept beside the chain"
+                    );
+                    tokio::time::sleep(self.rise_after).await;
+                    Err(Risen { floor }.into())
+                }
+            },
+        }
+    }
+
+    async fn send(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut pause = backoff().jittered(self.jitter);
+        loop {
+            match self.begin().await? {
+                Ok(()) => self.recall().await?,
+                Err(error) => {
+                    self.failed(&error, &mut pause).await;
+                    continue;
+                }
+            }
+            if let Some(floor) = self.ledger.must_rise(self.written) {
+                return Err(End::Rise(floor));
+            }
+            self.session(&mut pause).await?;
+        }
+    }
+
+    /// Compares, epoch by epoch, what both ends hold; nothing that was believed before counts.
+    async fn begin(&mut self) -> Result<Result<(), CallError>, End> {
+        self.ledger.forget();
+        let mut session = None;
+        let mut from = None;
+        loop {
+            let epochs = self.doors.asks.epochs().await?;
+            let first = epochs.first().map_or(0, |(epoch, ..)| *epoch);
+            let from_epoch = from.unwrap_or(first);
+            let mut held = epochs.iter().filter(|(epoch, ..)| *epoch >= from_epoch);
+            let last: Vec<_> =
+                held.by_ref().take(SURVEY_MAX).map(|(epoch, _, last)| (Epoch(*epoch), Seq(*last))).collect();
+            let to = held.next().and(last.last().map(|(epoch, _)| *epoch));
+            let asked = SurveyRequest { session, from: Epoch(from_epoch), to, last };
+            let sent = clock::instant();
+            let survey = match self.client.survey(self.time.now(), &asked).await {
+                Ok(survey) => survey,
+                Err(error) => return Ok(Err(error)),
+            };
+            self.tell_time(survey.server_time, clock::since(sent))?;
+            self.learn(&survey.epochs, &BTreeMap::new(), &epochs).await?;
+            session = Some(survey.session);
+            from = match (survey.next, to) {
+                (Some(next), _) => Some(next.0),
+                (None, Some(to)) => Some(to.0 + 1),
+                (None, None) => break,
+            };
+        }
+        self.session = session.unwrap_or_default();
+        self.metrics.uplink("session");
+        self.answered();
+        self.asked_at = Some(clock::instant());
+        self.tell_through().await?;
+        Ok(Ok(()))
+    }
+
+    /// Batch after batch, until the center says that the session has ended.
+    async fn session(&mut self, pause: &mut Backoff) -> Result<(), End> {
+        loop {
+            let load = self.gather().await?;
+            let (_, records) = self.pace.next();
+            if records == 0 {
+                tokio::time::sleep(self.jitter.at_least(pace::WINDOW_PAUSE)).await;
+            } else if load.records.is_empty()
+                && self.asked_at.is_some_and(|at| clock::since(at) < self.ask_every)
+            {
+                self.wait().await?;
+                continue;
+            }
+            let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
+            let size: usize = records.iter().map(Vec::len).sum();
+            let asked = clock::instant();
+            match self.post(load.aside, &records).await {
+                Ok(receipt) => {
+                    self.metrics.uplink("ok");
+                    pause.reset();
+                    self.pace.answered(receipt.window, size, clock::since(asked));
+                    self.bundles.sent(size as u64);
+                    self.answered();
+                    self.asked_at = Some(clock::instant());
+                    self.tell_time(receipt.server_time, clock::since(asked))?;
+                    let sent: BTreeMap<_, _> = positions.iter().copied().zip(&records).collect();
+                    let stuck = self.receipted(&receipt, &positions, &sent, load.aside).await?;
+                    if let Some(floor) = self.ledger.must_rise(self.written) {
+                        return Err(End::Rise(floor));
+                    }
+                    if stuck {
+                        tokio::time::sleep(REFUSED_PAUSE).await;
+                    }
+                }
+                Err(CallError::Ended) => {
+                    self.failed(&CallError::Ended, pause).await;
+                    return Ok(());
+                }
+                Err(error) => self.failed(&error, pause).await,
+            }
+        }
+    }
+
+    /// Sends a batch; what is concluded meanwhile is heard of, so that its waiting is counted.
+    async fn post(&mut self, aside: bool, records: &[Vec<u8>]) -> Result<Receipt, CallError> {
+        let client = self.client.clone();
+        let call = client.records(self.time.now(), self.session, aside, records);
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer,
+                Some(urgent) = self.urgent.recv() => self.remember(urgent),
+            }
+        }
+    }
+
+    fn answered(&mut self) {
+        if self.status.answered() > 0 {
+            tracing::info!("the center answers again");
+        }
+    }
+
+    /// Waits after a failure, as long as it says or the usual pause.
+    async fn failed(&mut self, error: &CallError, pause: &mut Backoff) {
+        let (outcome, wait) = match error {
+            CallError::Unreachable(_) => {
+                self.pace.failed();
+                ("unreachable", None)
+            }
+            CallError::Unauthorized { server_time, .. } => {
+                if let Some(server) = server_time {
+                    self.time.correct(*server);
+                }
+                ("unauthorized", None)
+            }
+            CallError::Ended => ("session_ended", None),
+            CallError::TooLarge => {
+                self.pace.too_large();
+                ("too_large", Some(Duration::ZERO))
+            }
+            CallError::Busy { after } => ("busy", after.map(|after| self.jitter.at_least(after))),
+            // The center's own trouble passes; what it does not want, it will not want in a second either.
+            CallError::Refused { status, .. } if status.is_server_error() => ("center_error", None),
+            CallError::Refused { .. } => ("refused", Some(REFUSED_PAUSE)),
+            CallError::Answer(_) | CallError::TooLong => ("bad_answer", None),
+        };
+        self.metrics.uplink(outcome);
+        if self.status.failed() == 0 {
+            tracing::warn!(
+                error = crate::chain(error),
+                "records stay here until the center takes them; trying again, said once"
+            );
+        }
+        tokio::time::sleep(wait.unwrap_or_else(|| pause.pause())).await;
+    }
+
+    /// Waits for something new to send, at most until the next question is due.
+    async fn wait(&mut self) -> Result<(), Refused> {
+        let wake_every = self.wake_every();
+        tokio::select! {
+            biased;
+            changed = self.doors.newest.changed() => changed.map_err(|_| Refused::Stopped),
+            Some(urgent) = self.urgent.recv() => {
+                self.remember(urgent);
+                Ok(())
+            }
+            () = tokio::time::sleep(wake_every) => Ok(()),
+        }
+    }
+
+    /// A bundle falls due in between.
+    fn wake_every(&self) -> Duration {
+        if self.client.meter().budget.is_some() { self.ask_every.min(ASK_EVERY) } else { self.ask_every }
+    }
+
+    fn remember(&mut self, urgent: Urgent) {
+        // Beyond the limit they travel with the backlog, in order.
+        if self.waiting.len() < URGENT_MAX && !self.ledger.has(urgent.conclusions) {
+            self.heard.entry(urgent.conclusions).or_insert_with(clock::instant);
+            self.waiting.push_back(urgent);
+        }
+    }
+
+    /// Conclusions that an earlier life of this process did not get through: they go first too.
+    async fn recall(&mut self) -> Result<(), Refused> {
+        let epochs = self.doors.asks.epochs().await?;
+        let Some(mut from) = self.ledger.oldest_missing(&epochs) else { return Ok(()) };
+        loop {
+            let records = self.doors.asks.read(from, SCAN_BYTES).await?;
+            let Some((last, _)) = records.last() else { return Ok(()) };
+            from = Position { epoch: last.epoch, seq: last.seq + 1 };
+            for (position, bytes) in &records {
+                let known =
+                    self.ledger.has(*position) || self.waiting.iter().any(|one| one.conclusions == *position);
+                if known || !matches!(peek(bytes), Ok((_, Kind::Conclusions))) {
+                    continue;
+                }
+                // The inputs that led there stand just before it.
+                let because = Position { epoch: position.epoch, seq: position.seq.saturating_sub(1) };
+                self.remember(Urgent { because, conclusions: *position });
+            }
+            if self.waiting.len() >= URGENT_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next batch, in the order of sending.
+    async fn gather(&mut self) -> Result<Load, Refused> {
+        while let Ok(urgent) = self.urgent.try_recv() {
+            self.remember(urgent);
+        }
+        let (ledger, heard, metrics) = (&self.ledger, &mut self.heard, &self.metrics);
+        self.waiting.retain(|urgent| {
+            let place = urgent.conclusions;
+            let done = ledger.has(place) || ledger.is_branch(place.epoch);
+            if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
+                metrics.receipt_after(clock::since(since));
+            }
+            !done
+        });
+        let meter = self.client.meter();
+        let allowed = self.bundles.allowance(clock::since(self.began), meter.used(), meter.budget);
+        let (bytes, records) = self.pace.next();
+        let bytes =
+            if allowed == 0 { bytes } else { bytes.min(usize::try_from(allowed).unwrap_or(usize::MAX)) };
+        let alone = !std::mem::replace(&mut self.was_alone, false);
+        let credit = Credit { bytes, records, readings: allowed > 0, alone };
+        let wants = std::mem::take(&mut self.wants);
+        let load = gather(&self.doors.asks, &self.ledger, &self.waiting, &wants, credit).await?;
+        self.was_alone = alone && !(self.waiting.is_empty() && wants.is_empty());
+        if load.records.is_empty() && credit.readings {
+            // Nothing is left: what comes now waits for the next bundle.
+            self.bundles.sent(0);
+        }
+        Ok(load)
+    }
+
+    /// A full recorder can do without it: the next answer tells the time again.
+    fn tell_time(&self, civil: gateway_model::CivilTime, took: Duration) -> Result<(), Refused> {
+        let error_ms = i64::try_from(took.as_millis() / 2).unwrap_or(i64::MAX);
+        self.tell(Event::ServerTime { civil, error_ms })
+    }
+
+    fn tell(&self, event: Event) -> Result<(), Refused> {
+        match self.doors.inputs.try_send(event) {
+            Err(Refused::Stopped) => Err(Refused::Stopped),
+            Ok(()) | Err(Refused::Full) => Ok(()),
+        }
+    }
+
+    /// Takes what the center says of epochs to heart, after comparing it with what the journal has.
+    async fn learn(
+        &mut self,
+        receipts: &[EpochReceipt],
+        sent: &BTreeMap<Position, &Vec<u8>>,
+        epochs: &[(u64, u64, u64)],
+    ) -> Result<(), Refused> {
+        for receipt in receipts {
+            let epoch = receipt.epoch.0;
+            let mut hashes = BTreeMap::new();
+            for (seq, _) in receipt.ends.iter().flatten() {
+                let position = Position { epoch, seq: seq.0 };
+                let own = match sent.get(&position) {
+                    Some(bytes) => Some(hash(bytes)),
+                    None => self.doors.asks.get(position).await?.as_deref().map(hash),
+                };
+                hashes.extend(own.map(|own| (position, own)));
+            }
+            if self.ledger.learn(receipt, Own { epochs, hashes: &hashes }) {
+                tracing::error!(epoch, "the center has other records of this epoch than the journal");
+                self.metrics.uplink("branch");
+                // Where it was left, if this is not the first session that finds it.
+                if let Some(position) = self.aside.load().filter(|position| position.epoch >= epoch) {
+                    let seq = if position.epoch == epoch { position.seq } else { u64::MAX - 1 };
+                    self.ledger.kept_aside(Position { epoch, seq });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a receipt to heart. True: the center took nothing of what was sent; sending more of it is no use now.
+    async fn receipted(
+        &mut self,
+        receipt: &Receipt,
+        positions: &[Position],
+        sent: &BTreeMap<Position, &Vec<u8>>,
+        aside: bool,
+    ) -> Result<bool, Refused> {
+        let epochs = self.doors.asks.epochs().await?;
+        self.learn(&receipt.epochs, sent, &epochs).await?;
+        let wants = receipt
+            .wants
+            .iter()
+            .flat_map(|(epoch, from, to)| (from.0..=to.0).map(|seq| Position { epoch: epoch.0, seq }))
+            .take(WANTS_MAX);
+        // Asked for again right after it was sent: sending it a third time at once would not help.
+        self.wants = wants.filter(|wanted| !positions.contains(wanted)).collect();
+        let mut full = false;
+        for refused in &receipt.refused {
+            // No epoch is 0: a record whose header could not be read is named by its place in the batch.
+            let position = match refused.epoch.0 {
+                0 => positions.get(refused.seq.0 as usize).copied(),
+                epoch => Some(Position { epoch, seq: refused.seq.0 }),
+            };
+            full |= refused.code == ASIDE_FULL;
+            let Some(position) = position else { continue };
+            self.refuse(position, &refused.code).await?;
+        }
+        if let Some(last) = positions.last().filter(|_| aside) {
+            self.kept(*last, full);
+        }
+        self.tell_through().await?;
+        let taken = positions.iter().any(|position| self.ledger.has(*position));
+        Ok(!positions.is_empty() && !taken)
+    }
+
+    /// The center keeps records of a branch, beside the chain.
+    fn kept(&mut self, last: Position, full: bool) {
+        let position = if full {
+            tracing::error!(
+                epoch = last.epoch,
+                "the center keeps no more records beside the chain: the rest stays in the journal here"
+            );
+            Position { seq: u64::MAX - 1, ..last }
+        } else {
+            last
+        };
+        self.ledger.kept_aside(position);
+        if let Err(error) = self.aside.store(position) {
+            tracing::warn!(error = crate::chain(&error), "cannot note how far a branch was sent");
+        }
+    }
+
+    /// How far everything is receipted: for the page, the recorder and the next life.
+    async fn tell_through(&mut self) -> Result<(), Refused> {
+        let epochs = self.doors.asks.epochs().await?;
+        let through = self.ledger.through(&epochs);
+        self.status.set_receipted(through);
+        // What the center has may give way here. A full recorder is told with the next receipt.
+        if let Some(through) = through {
+            self.tell(Event::Receipted(through))?;
+        }
+        if let Some(position) = through.filter(|position| Some(*position) != self.stored) {
+            match self.cursor.store(position) {
+                Ok(()) => self.stored = Some(position),
+                Err(error) => tracing::warn!(
+                    error = crate::chain(&error),
+                    "cannot note how far the center has receipted"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    async fn refuse(&mut self, position: Position, code: &str) -> Result<(), Refused> {
+        self.metrics.uplink("record_refused");
+        let times = self.refused.entry(position).or_insert(0);
+        *times += 1;
+        if *times == 1 {
+            tracing::error!(%position, code, "the center refuses a record; it is read from disk and sent once more");
+        }
+        if *times < REFUSED_MAX || self.ledger.has(position) {
+            return Ok(());
+        }
+        if CORRUPT_CODES.contains(&code) && self.ledger.set_aside(position) {
+            self.refused.remove(&position);
+            let at = self.time.clock.now();
+            let records = Some((Epoch(position.epoch), Seq(position.seq), Seq(position.seq)));
+            let gap = Gap { point: None, from: at, to: at, count: 0, cause: GapCause::Corrupt, records };
+            self.doors.inputs.send(Event::Lost(gap)).await?;
+        }
+        Ok(())
+    }
+}

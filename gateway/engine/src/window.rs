@@ -1,0 +1,337 @@
+//! Windows over a point: mean over time, extremes, sums, counts, rates, in bounded memory.
+//!
+//! A window is measured in [`STEPS`] steps of equal width on the grid of engine time; the oldest step leaves
+//! as a whole, so a window is up to one step shorter than its span. What is asked never changes it: only
+//! readings and changes of belief do. So the answer at a moment does not depend on how often it was asked.
+//!
+//! **Known.** Mean, extremes, sum, count and rate are known only where the window has been watched throughout
+//! (since the first start, or since a start after a long break), and mean and extremes only where the point
+//! was believed for [`KNOWN_PERMILLE`] of it. No data is not normal: half a window says nothing.
+//!
+//! **Deadband.** A mean is as exact as the deadband of its point. Counts and sums are of kept readings, so
+//! whoever makes the plan gives such points a deadband of 0.
+
+use alloc::collections::VecDeque;
+
+use gateway_model::{EngineTime, WindowBucket, WindowFunction, WindowPlan, WindowState};
+
+/// Steps of a window.
+const STEPS: i64 = 60;
+/// A step is at least this wide, ms.
+const STEP_MIN_MS: i64 = 1_000;
+/// So much of a window must be believed for a mean or an extreme.
+const KNOWN_PERMILLE: i64 = 800;
+const HOUR_MS: f64 = 3_600_000.0;
+
+/// One window at work.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    step_ms: i64,
+    span_ms: i64,
+    since: EngineTime,
+    upto: EngineTime,
+    value: Option<f64>,
+    counter: Option<f64>,
+    buckets: VecDeque<WindowBucket>,
+    /// When it is looked at again.
+    pub(crate) look: Option<EngineTime>,
+}
+
+/// What a window holds at a moment.
+struct Content {
+    known_ms: i64,
+    weighted: f64,
+    span: Option<(f64, f64)>,
+    count: u32,
+    sum: f64,
+    rise: f64,
+    length_ms: i64,
+    watched: bool,
+}
+
+impl Window {
+    pub(crate) fn new(plan: &WindowPlan) -> Self {
+        let span_ms = plan.span_ms.max(STEP_MIN_MS);
+        Self {
+            step_ms: (span_ms / STEPS).max(STEP_MIN_MS),
+            span_ms,
+            // Until the first start nobody watches.
+            since: EngineTime(i64::MAX),
+            upto: EngineTime(0),
+            value: None,
+            counter: None,
+            buckets: VecDeque::new(),
+            look: None,
+        }
+    }
+
+    /// It has been begun.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.since.0 < i64::MAX
+    }
+
+    /// Nobody watched before now.
+    pub(crate) fn begin(&mut self, now: EngineTime, value: Option<f64>) {
+        *self = Self { since: now, upto: now, value, counter: value, buckets: VecDeque::new(), ..*self };
+    }
+
+    /// The believed number may be another from now on.
+    pub(crate) fn hold(&mut self, now: EngineTime, value: Option<f64>) {
+        if value == self.value {
+            return;
+        }
+        self.count_up_to(now);
+        self.value = value;
+        if let Some(value) = value {
+            let bucket = self.bucket(now);
+            widen(&mut bucket.span, value);
+        }
+    }
+
+    /// A reading with a believed number.
+    pub(crate) fn read(&mut self, now: EngineTime, value: f64) {
+        self.count_up_to(now);
+        self.hold(now, Some(value));
+        let rise = match self.counter.replace(value) {
+            Some(before) if value >= before => value - before,
+            // It began anew: what it shows is what it has risen by since.
+            Some(_) if value > 0.0 => value,
+            Some(_) | None => 0.0,
+        };
+        let bucket = self.bucket(now);
+        bucket.count = bucket.count.saturating_add(1);
+        bucket.sum += value;
+        bucket.rise += rise;
+    }
+
+    /// When the answer may be another although nothing was received; `None` = it stays.
+    pub(crate) fn next_look(&self, now: EngineTime) -> Option<EngineTime> {
+        let content = self.content(now);
+        let same = content.span.is_none_or(|(low, high)| low >= high);
+        let idle =
+            self.value.is_some() && content.count == 0 && content.known_ms == content.length_ms && same;
+        let empty = content.count == 0 && content.known_ms == 0 && self.value.is_none();
+        let settled = content.watched && (idle || empty);
+        (!settled).then(|| {
+            EngineTime((now.0.div_euclid(self.step_ms).saturating_add(1)).saturating_mul(self.step_ms))
+        })
+    }
+
+    /// The answer at `now`; `Last` and `Age` need more than a window knows and are none of its business.
+    pub(crate) fn ask(&self, now: EngineTime, function: WindowFunction) -> Option<f64> {
+        let content = self.content(now);
+        if !content.watched || content.length_ms <= 0 {
+            return None;
+        }
+        let enough =
+            content.known_ms.saturating_mul(1000) >= content.length_ms.saturating_mul(KNOWN_PERMILLE);
+        match function {
+            WindowFunction::Average => Some(content.weighted / content.known_ms as f64).filter(|_| enough),
+            WindowFunction::Minimum => content.span.map(|span| span.0).filter(|_| enough),
+            WindowFunction::Maximum => content.span.map(|span| span.1).filter(|_| enough),
+            WindowFunction::Sum => Some(content.sum),
+            WindowFunction::Count => Some(f64::from(content.count)),
+            WindowFunction::Rate => Some(content.rise * HOUR_MS / content.length_ms as f64),
+            WindowFunction::Last | WindowFunction::Age => None,
+        }
+    }
+
+    /// The last believed number that was read.
+    pub(crate) fn last(&self) -> Option<f64> {
+        self.counter
+    }
+
+    pub(crate) fn span_ms(&self) -> i64 {
+        self.span_ms
+    }
+
+    pub(crate) fn state(&self, point: &str, plan: &WindowPlan) -> WindowState {
+        WindowState {
+            point: point.into(),
+            span_ms: plan.span_ms,
+            since: self.since.0,
+            upto: self.upto.0,
+            value: self.value,
+            counter: self.counter,
+            buckets: self.buckets.iter().copied().collect(),
+            look: self.look.map(|look| look.0),
+        }
+    }
+
+    pub(crate) fn restore(&mut self, state: WindowState) {
+        self.since = EngineTime(state.since);
+        self.upto = EngineTime(state.upto);
+        self.value = state.value;
+        self.counter = state.counter;
+        self.buckets = state.buckets.into();
+        self.look = state.look.map(EngineTime);
+    }
+
+    /// The first moment of the window at `now`.
+    fn cutoff(&self, now: EngineTime) -> i64 {
+        // Rounded up to the grid.
+        let back = self.span_ms.saturating_sub(now.0);
+        back.div_euclid(self.step_ms).saturating_neg().saturating_mul(self.step_ms)
+    }
+
+    fn content(&self, now: EngineTime) -> Content {
+        let cutoff = self.cutoff(now);
+        let mut content = Content {
+            known_ms: 0,
+            weighted: 0.0,
+            span: None,
+            count: 0,
+            sum: 0.0,
+            rise: 0.0,
+            length_ms: now.0.saturating_sub(cutoff),
+            watched: self.since.0 <= cutoff,
+        };
+        let first = cutoff.div_euclid(self.step_ms);
+        for bucket in self.buckets.iter().filter(|bucket| bucket.n >= first) {
+            content.known_ms = content.known_ms.saturating_add(bucket.known_ms);
+            content.weighted += bucket.weighted;
+            content.count = content.count.saturating_add(bucket.count);
+            content.sum += bucket.sum;
+            content.rise += bucket.rise;
+            if let Some((low, high)) = bucket.span {
+                widen(&mut content.span, low);
+                widen(&mut content.span, high);
+            }
+        }
+        if let Some(value) = self.value {
+            let held_ms = now.0.saturating_sub(self.upto.0.max(cutoff)).max(0);
+            content.known_ms = content.known_ms.saturating_add(held_ms);
+            content.weighted += value * held_ms as f64;
+            widen(&mut content.span, value);
+        }
+        content
+    }
+
+    /// Writes down what held until now.
+    fn count_up_to(&mut self, now: EngineTime) {
+        let from = self.upto.0.max(self.cutoff(now));
+        self.upto = self.upto.max(now);
+        let Some(value) = self.value else { return };
+        let mut at = from;
+        // At most as many rounds as a window has steps.
+        while at < now.0 {
+            let n = at.div_euclid(self.step_ms);
+            let end = n.saturating_add(1).saturating_mul(self.step_ms).min(now.0);
+            let held_ms = end.saturating_sub(at);
+            let bucket = self.bucket(EngineTime(at));
+            bucket.known_ms = bucket.known_ms.saturating_add(held_ms);
+            bucket.weighted += value * held_ms as f64;
+            widen(&mut bucket.span, value);
+            if end <= at {
+                break;
+            }
+            at = end;
+        }
+    }
+
+    /// The step of this moment; those that have left the window are forgotten.
+    fn bucket(&mut self, at: EngineTime) -> &mut WindowBucket {
+        let n = at.0.div_euclid(self.step_ms);
+        let first = self.cutoff(at).div_euclid(self.step_ms);
+        while self.buckets.front().is_some_and(|bucket| bucket.n < first) {
+            self.buckets.pop_front();
+        }
+        // Time never steps back: the newest step is the last, or is still to come.
+        if self.buckets.back().is_none_or(|bucket| bucket.n < n) {
+            self.buckets.push_back(WindowBucket {
+                n,
+                known_ms: 0,
+                weighted: 0.0,
+                span: None,
+                count: 0,
+                sum: 0.0,
+                rise: 0.0,
+            });
+        }
+        let last = self.buckets.len() - 1;
+        &mut self.buckets[last]
+    }
+}
+
+fn widen(span: &mut Option<(f64, f64)>, value: f64) {
+    *span = Some(match *span {
+        None => (value, value),
+        Some((low, high)) => (if value < low { value } else { low }, if value > high { value } else { high }),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_model::PointIx;
+
+    use super::*;
+
+    const START: i64 = 3_600_000;
+
+    fn window(span_s: i64) -> Window {
+        let mut window = Window::new(&WindowPlan { point: PointIx(0), span_ms: span_s * 1000 });
+        window.begin(EngineTime(START), None);
+        window
+    }
+
+    fn at(s: i64) -> EngineTime {
+        EngineTime(START + s * 1000)
+    }
+
+    #[test]
+    fn a_mean_counts_each_value_as_long_as_it_held() {
+        let mut window = window(60);
+        window.read(at(0), 10.0);
+        window.read(at(30), 20.0);
+        assert_eq!(window.ask(at(59), WindowFunction::Average), None, "not watched throughout yet");
+        assert_eq!(window.ask(at(60), WindowFunction::Average), Some(15.0));
+        assert_eq!(window.ask(at(60), WindowFunction::Minimum), Some(10.0));
+        assert_eq!(window.ask(at(95), WindowFunction::Minimum), Some(20.0));
+        assert_eq!(window.ask(at(95), WindowFunction::Average), Some(20.0));
+    }
+
+    #[test]
+    fn half_a_window_says_nothing() {
+        let mut window = window(60);
+        window.read(at(0), 10.0);
+        window.hold(at(40), None);
+        assert_eq!(window.ask(at(62), WindowFunction::Maximum), None);
+        assert_eq!(window.ask(at(62), WindowFunction::Count), Some(0.0));
+        window.read(at(70), 12.0);
+        assert_eq!(window.ask(at(120), WindowFunction::Maximum), Some(12.0));
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_has_risen_by_what_it_shows() {
+        let mut window = window(3600);
+        for (s, value) in [(0, 100.0), (1000, 130.0), (2000, 4.0), (3000, 9.0)] {
+            window.read(at(s), value);
+        }
+        assert_eq!(window.ask(at(3600), WindowFunction::Rate), Some(39.0));
+        assert_eq!(window.ask(at(3600), WindowFunction::Count), Some(4.0));
+        assert_eq!(window.ask(at(3660), WindowFunction::Count), Some(3.0), "the first has left");
+        assert_eq!(window.ask(at(3660), WindowFunction::Sum), Some(143.0));
+    }
+
+    #[test]
+    fn memory_is_bounded_however_long_it_runs() {
+        let mut window = window(600);
+        for s in 0..20_000 {
+            window.read(at(s), f64::from(s as i32 % 7));
+        }
+        assert!(window.buckets.len() as i64 <= STEPS + 1, "{}", window.buckets.len());
+        window.read(EngineTime(i64::MAX), 1.0);
+        assert_eq!(window.ask(EngineTime(i64::MAX), WindowFunction::Count), Some(1.0));
+    }
+
+    #[test]
+    fn a_window_with_one_value_in_it_needs_no_second_look() {
+        let mut window = window(60);
+        window.read(at(0), 5.0);
+        assert!(window.next_look(at(10)).is_some());
+        assert_eq!(window.next_look(at(120)), None);
+        window.hold(at(130), None);
+        assert!(window.next_look(at(130)).is_some());
+        assert_eq!(window.next_look(at(300)), None);
+    }
+}

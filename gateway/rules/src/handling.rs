@@ -1,0 +1,230 @@
+//! What a pack says about an open alert: steps of priority, suppression, sleep, reminders, whose turn it is.
+//!
+//! Every rule of a pack gets a handling: chatter is coalesced, reminders can be paused for a day, and an alert becomes
+//! a supervisor's item when `self_fix` ends with it unsolved. The rest is asked for by name.
+
+use std::collections::BTreeMap;
+
+use gateway_model::{
+    AggravatePlan, AggravatedBy, ChatterPlan, CivilTime, EscalatePlan, Handling, PointIx, Priority, Program,
+    ProvablePlan, ShownPlan, StepPlan, WindowPlan,
+};
+
+use crate::document::{At, File, Table};
+use crate::expression::{Compiled, Expression, Scope, compile, parse};
+use crate::quantity::Millis;
+use crate::read::{one_of, say};
+
+/// Three activations in a minute are chatter (T26).
+const CHATTER: ChatterPlan = ChatterPlan { activations: 3, within_ms: 60_000 };
+/// Reminders can be paused for a day unless the rule says otherwise.
+const PAUSE_MAX: Millis = Millis(86_400_000);
+/// Steps above a rule's own priority: there are four priorities.
+const STEPS_MAX: usize = 3;
+
+/// What a rule asks for besides being raised and cleared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackHandling {
+    /// `steps`, mildest first.
+    pub steps: Vec<PackStep>,
+    /// `suppress`: a condition under which nobody is reminded.
+    pub suppress: Option<(At<String>, Expression)>,
+    /// `sleeps`: outside opening hours silence is not counted and nobody is reminded.
+    pub sleeps: bool,
+    /// `re_alarm`.
+    pub re_alarm: Option<Millis>,
+    /// `repeated = { n = 3, within = "7 d" }`.
+    pub repeated: Option<(u32, Millis)>,
+    /// `self_fix_open`: only open time counts for `self_fix`.
+    pub open_time: bool,
+    /// `pause_max`.
+    pub pause_max: Millis,
+    /// `aggravated = { by = "visit", priority = "red" }`.
+    pub aggravated: Option<AggravatePlan>,
+}
+
+/// A step of priority.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackStep {
+    /// As written, and as read.
+    pub when: (At<String>, Expression),
+    /// How urgent then.
+    pub priority: Priority,
+    /// How long it must hold.
+    pub hold: Millis,
+}
+
+const PRIORITIES: [(&str, Priority); 4] = [
+    ("red", Priority::Red),
+    ("orange", Priority::Orange),
+    ("yellow", Priority::Yellow),
+    ("blue", Priority::Blue),
+];
+
+/// `priority`.
+pub(crate) fn priority(table: &Table<'_>) -> Option<Priority> {
+    one_of(table, "priority", &PRIORITIES)
+}
+
+/// Reads what a rule's table says of its handling. `own`: the rule's own priority; steps rise above it.
+pub(crate) fn read(table: &Table<'_>, own: Option<Priority>) -> PackHandling {
+    let steps: Vec<PackStep> = table.tables("steps", "a step").into_iter().filter_map(step).collect();
+    let file = table.file();
+    if steps.len() > STEPS_MAX {
+        file.error(table.key_span("steps"), format!("a rule has at most {STEPS_MAX} steps"), None);
+    }
+    let mut before = own;
+    for step in &steps {
+        if before.is_some_and(|before| step.priority >= before) {
+            file.error(step.when.0.span.clone(), "a step is more urgent than what comes before it", None);
+        }
+        before = Some(step.priority);
+    }
+    let suppress = table.get::<String>("suppress").and_then(|text| condition(file, text));
+    let flag = |key| table.get::<bool>(key).is_some_and(|flag| flag.value);
+    let repeated = table.table("repeated", "`repeated`").and_then(repeated);
+    let aggravated = table.table("aggravated", "`aggravated`").and_then(aggravated);
+    PackHandling {
+        steps,
+        suppress,
+        sleeps: flag("sleeps"),
+        re_alarm: table.get::<Millis>("re_alarm").map(|every| every.value).filter(|every| every.0 > 0),
+        repeated,
+        open_time: flag("self_fix_open"),
+        pause_max: table.get::<Millis>("pause_max").map_or(PAUSE_MAX, |max| max.value),
+        aggravated,
+    }
+}
+
+fn condition(file: &File<'_>, text: At<String>) -> Option<(At<String>, Expression)> {
+    match parse(&text.value) {
+        Ok(expression) => Some((text, expression)),
+        Err(trouble) => {
+            say(file, &text, vec![trouble]);
+            None
+        }
+    }
+}
+
+fn step(table: Table<'_>) -> Option<PackStep> {
+    let when = table.need::<String>("when").and_then(|text| condition(table.file(), text));
+    let priority = priority(&table);
+    let hold = table.get::<Millis>("for").map_or(Millis(0), |hold| hold.value);
+    table.finish();
+    Some(PackStep { when: when?, priority: priority?, hold })
+}
+
+fn repeated(table: Table<'_>) -> Option<(u32, Millis)> {
+    let n = table.need::<i64>("n");
+    let within = table.need::<Millis>("within");
+    if let Some(n) = &n
+        && !(2..=64).contains(&n.value)
+    {
+        table.file().error(n.span.clone(), "a repetition is 2 to 64 times", None);
+        return None;
+    }
+    table.finish();
+    Some((u32::try_from(n?.value).ok()?, within?.value))
+}
+
+fn aggravated(table: Table<'_>) -> Option<AggravatePlan> {
+    let by = one_of(&table, "by", &[("visit", AggravatedBy::Visit)]);
+    let priority = priority(&table);
+    let after_ms = table.get::<Millis>("after").map(|after| after.value.0);
+    table.finish();
+    Some(AggravatePlan { by: by?, priority: priority?, after_ms })
+}
+
+impl PackHandling {
+    /// Its conditions, for whoever looks for names.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &(At<String>, Expression)> {
+        self.steps.iter().map(|step| &step.when).chain(&self.suppress)
+    }
+
+    /// Every condition must compile with the rule's own names.
+    pub(crate) fn check(&self, file: &File<'_>, scope: &Scope) {
+        for (text, expression) in self.conditions() {
+            if let Err(troubles) = compile(expression, scope, None, &BTreeMap::new()) {
+                say(file, text, troubles);
+            }
+        }
+    }
+
+    /// The plan of the handling. `main`: the rule's own condition, if it has one; `until`: the first calibration of its
+    /// points that ends.
+    pub(crate) fn bind(
+        &self,
+        scope: &Scope,
+        self_fix_ms: Option<i64>,
+        main: Option<(&Compiled, Option<CivilTime>)>,
+        windows: &mut Vec<WindowPlan>,
+    ) -> Handling {
+        let mut compiled = |(_, expression): &(At<String>, Expression)| {
+            // The pack was checked with its own units; a point in the wrong unit was said.
+            let mut compiled = compile(expression, scope, None, &BTreeMap::new()).ok()?;
+            adopt(windows, &compiled.windows, [&mut compiled.when]);
+            Some(compiled)
+        };
+        let steps = self.steps.iter().filter_map(|step| {
+            let compiled = compiled(&step.when)?;
+            Some(StepPlan {
+                when: compiled.when,
+                priority: step.priority,
+                hold_ms: step.hold.0,
+                limit: compiled.limit,
+            })
+        });
+        let steps = steps.collect();
+        let suppressed = self.suppress.as_ref().and_then(&mut compiled).map(|compiled| compiled.when);
+        let provable = main.and_then(|(main, until)| main.provable.clone().zip(until));
+        let shown = main.and_then(|(main, _)| main.value.clone());
+        Handling {
+            steps,
+            provable: provable.map(|(when, until)| ProvablePlan { when, until }),
+            suppressed,
+            sleeps: self.sleeps,
+            re_alarm_ms: self.re_alarm.map(|every| every.0),
+            escalate: (self_fix_ms.is_some() || self.repeated.is_some()).then(|| EscalatePlan {
+                after_ms: self_fix_ms,
+                open_time: self.open_time,
+                repeated: self.repeated.map(|(n, within)| (n, within.0)),
+            }),
+            chatter: Some(CHATTER),
+            pause_max_ms: self.pause_max.0,
+            aggravate: self.aggravated,
+            disabled: false,
+            shown: shown.map(|(value, unit)| ShownPlan { value, unit }),
+        }
+    }
+}
+
+/// Gives the windows of freshly compiled programs their slots in `into`, each window once.
+pub(crate) fn adopt<'p>(
+    into: &mut Vec<WindowPlan>,
+    own: &[WindowPlan],
+    programs: impl IntoIterator<Item = &'p mut Program>,
+) {
+    let slots: Vec<u16> = own
+        .iter()
+        .map(|window| {
+            let known = into.iter().position(|known| known == window);
+            known.unwrap_or_else(|| {
+                into.push(*window);
+                into.len() - 1
+            }) as u16
+        })
+        .collect();
+    for program in programs {
+        program.move_windows(&slots);
+    }
+}
+
+/// Expanded uncertainties of points, and when the first of their calibrations ends.
+pub(crate) fn calibrations(
+    known: &BTreeMap<PointIx, gateway_model::Calibration>,
+    used: &[PointIx],
+) -> (BTreeMap<PointIx, f64>, Option<CivilTime>) {
+    let of = || used.iter().filter_map(|point| known.get(point).map(|calibration| (*point, calibration)));
+    let until = of().map(|(_, calibration)| calibration.until).min();
+    (of().map(|(point, calibration)| (point, calibration.uncertainty)).collect(), until)
+}
