@@ -49,9 +49,11 @@ fn the_hotel_reads_two_cabinets_with_four_requests() {
             "cabinet-1 disinfection-cabinet/cycle-failed",
             "cabinet-1 disinfection-cabinet/too-hot",
             "cabinet-1 disinfection-cabinet/door-open",
+            "cabinet-1 disinfection-cabinet/cycle-unmeasured",
             "cabinet-2 disinfection-cabinet/cycle-failed",
             "cabinet-2 disinfection-cabinet/too-hot",
             "cabinet-2 disinfection-cabinet/door-open",
+            "cabinet-2 disinfection-cabinet/cycle-unmeasured",
             "cabinet-1 gateway-self/device-unevaluable",
             "cabinet-2 gateway-self/device-unevaluable",
             "cabinet-1 gateway-self/bus-unevaluable",
@@ -198,7 +200,12 @@ fn foreign_payloads_are_mapped_by_place() {
     assert_eq!(mapping.expect, [("/TempUnit".to_owned(), "C".to_owned())]);
     let [availability] = &site.mqtt[0].availability[..] else { panic!() };
     assert_eq!((availability.topic.as_str(), availability.online.as_str()), ("tele/fridge/LWT", "Online"));
-    assert_eq!(site.left_out, [("f".to_owned(), "cold-chain/door-open".to_owned(), "door".to_owned())]);
+    let left_out = |rule: &str, what: &str| ("f".to_owned(), format!("cold-chain/{rule}"), what.to_owned());
+    let without_hours = left_out("reading-overdue", "[hours]");
+    assert_eq!(
+        site.left_out,
+        [left_out("door-open", "door"), left_out("power-lost", "mains"), without_hours]
+    );
     let text = SMALL
         .replace("tele/fridge/SENSOR", "zigbee2mqtt/fridge")
         .replace("tasmota", "zigbee2mqtt")

@@ -157,8 +157,10 @@ impl Scene {
             RuleKind::Condition { shown, .. } => *shown,
             RuleKind::Absence { point, .. } => Some(*point),
             RuleKind::CycleFailed { .. }
+            | RuleKind::Event { .. }
             | RuleKind::DeviceUnevaluable { .. }
-            | RuleKind::BusUnevaluable { .. } => None,
+            | RuleKind::BusUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. } => None,
         });
         let point = shown.and_then(|point| self.plan.points.get(usize::from(point.0)));
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));

@@ -19,7 +19,7 @@ use gateway_journal::faulty::{Fault, Faulty};
 use gateway_journal::{Class, Journal, JournalError, Limits, Position, Stored};
 use gateway_model::{
     Change, ConclusionBody, DeviceIx, EngineTime, Epoch, Fact, FactBody, Gap, GapCause, Input, PointIx, Raw,
-    StopCause, StorageState,
+    RuleIx, StopCause, StorageState,
 };
 use gateway_wire::{Body, Header, Record, open};
 use tempfile::TempDir;
@@ -242,7 +242,7 @@ fn without_any_room_alerts_are_still_raised_recorded_and_derivable() {
     let raised = |rig: &Rig| {
         let changes = rig.said().into_iter();
         changes
-            .filter(|body| matches!(body, ConclusionBody::Alert(change) if change.change == Change::Raised && change.value == Some(200.0)))
+            .filter(|body| matches!(body, ConclusionBody::Alert(change) if change.rule == Some(RuleIx(1)) && change.change == Change::Raised && change.value == Some(200.0)))
             .count()
     };
     // Killed on the full disk, and started on it again.

@@ -135,12 +135,26 @@ fn raised(
                     match change.change {
                         Change::Raised => _ = open.insert(name, true),
                         Change::Cleared(_) => _ = open.insert(name, false),
-                        Change::Acknowledged | Change::Quality | Change::Gap | Change::Recurred => {}
+                        Change::Acknowledged
+                        | Change::Quality
+                        | Change::Gap
+                        | Change::Recurred
+                        | Change::Step
+                        | Change::ReAlarmed
+                        | Change::Suppression
+                        | Change::Reset
+                        | Change::Chattering
+                        | Change::Provable
+                        | Change::Aggravated
+                        | Change::Escalated(_) => {}
                     }
                 }
                 // What came and went on a full disk is only counted.
                 ConclusionBody::Folded(_) => folded = true,
-                ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } | ConclusionBody::Storage(_) => {}
+                ConclusionBody::Cycle(_)
+                | ConclusionBody::Order { .. }
+                | ConclusionBody::Storage(_)
+                | ConclusionBody::Suppression(_) => {}
             }
         }
     }
