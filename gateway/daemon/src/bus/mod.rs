@@ -24,7 +24,7 @@ pub mod planner;
 pub mod scale;
 pub mod weigh;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -251,18 +251,27 @@ impl Bus {
         }
     }
 
-    /// Reads every block once.
+    /// Reads every block once. What a device refuses as a whole is asked in parts, until they are answered or too small to cut.
     pub async fn once(mut self, clock: &Clock) -> Vec<(Answers, Option<BusError>)> {
         if self.plan.transport.is_weighing() {
             let scale = scale::Scale::new(self.plan, self.streams, self.dial, self.jitter, self.metrics);
             return scale.once(clock).await;
         }
         self.replan(clock.now());
-        let mut all = Vec::new();
-        for slot in 0..self.slots.len() {
+        let (mut all, mut done) = (Vec::new(), BTreeSet::new());
+        let open =
+            |slot: &Slot, done: &BTreeSet<PointIx>| points(&slot.block).iter().any(|p| !done.contains(p));
+        while let Some(slot) = self.slots.iter().position(|slot| open(slot, &done)) {
             let outcome = self.poll(slot).await;
-            let answers = self.answers(slot, clock, &outcome);
-            all.push((answers, outcome.err()));
+            let block = &self.slots[slot].block;
+            let refused =
+                matches!(&outcome, Err(BusError::Exception { code, .. }) if NOT_THERE.contains(code));
+            if refused && planner::cut(block).is_some() {
+                self.learn(slot, &outcome, clock);
+                continue;
+            }
+            done.extend(points(block));
+            all.push((self.answers(slot, clock, &outcome), outcome.err()));
         }
         all
     }

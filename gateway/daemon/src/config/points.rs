@@ -177,7 +177,10 @@ impl<'f> Reader<'f, '_> {
             self.file.error(
                 target.span.clone(),
                 format!("there is no feed `{}`", field.name),
-                Some("visits, packed, used, released, bag, stored, handover, received, rooms, cups or duty".into()),
+                Some(
+                    "visits, packed, used, released, bag, stored, handover, received, rooms, cups or duty"
+                        .into(),
+                ),
             );
             return None;
         };
