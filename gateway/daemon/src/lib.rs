@@ -7,6 +7,7 @@
 pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod commission;
 pub mod config;
 pub mod door;
 pub mod history;
@@ -16,6 +17,7 @@ pub mod packtest;
 pub mod page;
 pub mod pause;
 pub mod recorder;
+pub mod recording;
 pub mod run;
 pub mod sinks;
 pub mod state;

@@ -17,6 +17,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     bus: Family<Vec<(&'static str, String)>, Counter>,
+    trouble: Family<Vec<(&'static str, String)>, Gauge>,
     mqtt: Family<Vec<(&'static str, String)>, Counter>,
     records: Family<Vec<(&'static str, String)>, Counter>,
     uplink: Family<Vec<(&'static str, String)>, Counter>,
@@ -33,6 +34,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("nonsite_gateway");
         let bus: Family<_, Counter> = Family::default();
+        let trouble: Family<_, Gauge> = Family::default();
         let mqtt: Family<_, Counter> = Family::default();
         let records: Family<_, Counter> = Family::default();
         let uplink: Family<_, Counter> = Family::default();
@@ -43,6 +45,11 @@ impl Default for Metrics {
         let readings = Counter::default();
         let alerts = Gauge::default();
         registry.register("bus_requests", "Modbus requests by outcome", bus.clone());
+        registry.register(
+            "bus_trouble",
+            "1 while a bus, or a unit on it, is in this trouble",
+            trouble.clone(),
+        );
         registry.register("mqtt_payloads", "MQTT payloads by outcome", mqtt.clone());
         registry.register("records", "Sealed records by kind", records.clone());
         registry.register("uplink_posts", "Batches sent to the center by outcome", uplink.clone());
@@ -65,6 +72,7 @@ impl Default for Metrics {
         Self(Arc::new(Inner {
             registry,
             bus,
+            trouble,
             mqtt,
             records,
             uplink,
@@ -84,6 +92,19 @@ impl Metrics {
     pub fn bus(&self, bus: &str, outcome: &str, n: u64) {
         let labels: Labels<2> = [("bus", bus.to_owned()), ("outcome", outcome.to_owned())];
         self.0.bus.get_or_create(&labels.to_vec()).inc_by(n);
+    }
+
+    /// A bus, or a unit on it, is in some trouble now, or no longer.
+    pub fn bus_trouble(&self, bus: &str, unit: Option<u8>, trouble: &str, on: bool) {
+        let unit = unit.map_or_else(String::new, |unit| unit.to_string());
+        let labels: Labels<3> = [("bus", bus.to_owned()), ("unit", unit), ("trouble", trouble.to_owned())];
+        self.0.trouble.get_or_create(&labels.to_vec()).set(i64::from(on));
+    }
+
+    /// How often requests on a bus ended so: for tests and the status page.
+    pub fn bus_count(&self, bus: &str, outcome: &str) -> u64 {
+        let labels: Labels<2> = [("bus", bus.to_owned()), ("outcome", outcome.to_owned())];
+        self.0.bus.get_or_create(&labels.to_vec()).get()
     }
 
     /// An MQTT payload was taken or refused.

@@ -24,12 +24,13 @@ use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
 use crate::door::Door;
 use crate::metrics::Metrics;
-use crate::mqtt::{Address, Listener};
+use crate::mqtt::Listener;
 use crate::page::{Facts, Page};
 use crate::pause::Backoff;
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Heritage, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
+use crate::recording::Taping;
 use crate::sinks::Home;
 use crate::state::{DataDir, Enrolled, keys_at};
 use crate::{history, mqtt, sinks, uplink};
@@ -57,6 +58,8 @@ pub struct Options {
     pub wall: Wall,
     /// A recording to begin with.
     pub history: Option<PathBuf>,
+    /// Where to record what goes over the lines, and how many bytes of it.
+    pub record: Option<(PathBuf, u64)>,
 }
 
 /// Where a running gateway can be reached.
@@ -91,9 +94,11 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut pauses = Backoff::new(RISE_FIRST, RISE_LAST);
     let mut rise_after = Duration::ZERO;
-    loop {
+    // One recording holds all lives: its file is new only once.
+    let mut taping = Taping::new(options.record.take());
+    let ended = loop {
         let mut bound = None;
-        let ended = life(&options, rise_after, &stop, |this| {
+        let ended = life(&options, &mut taping, rise_after, &stop, |this| {
             bound = Some(this.clone());
             up(this);
         });
@@ -102,12 +107,16 @@ pub async fn run(
             Err(error) if error.is::<uplink::Risen>() && !stop.is_cancelled() => {
                 rise_after = pauses.pause();
             }
-            ended => return ended.map(|_| ()),
+            ended => break ended.map(|_| ()),
         }
         if let Some(bound) = bound {
             bound.keep(&mut options.site);
         }
+    };
+    if !taping.end(STOP_TIMEOUT).await {
+        tracing::warn!("the recording did not end in time");
     }
+    ended
 }
 
 impl Up {
@@ -117,8 +126,8 @@ impl Up {
         if let (Some(plan), Some(address)) = (&mut site.page, page) {
             plan.listen = address;
         }
-        if let (BrokerPlan::Embedded { listen }, Some(address)) = (&mut site.broker, self.mqtt) {
-            *listen = address;
+        if let (BrokerPlan::Embedded(own), Some(address)) = (&mut site.broker, self.mqtt) {
+            own.listen = address;
         }
     }
 }
@@ -126,11 +135,12 @@ impl Up {
 /// From opening the data directory to its end.
 async fn life(
     options: &Options,
+    taping: &mut Taping,
     rise_after: Duration,
     stop: &CancellationToken,
     mut up: impl FnMut(&Up),
 ) -> anyhow::Result<Ended> {
-    let Options { site, data, wall, history } = options;
+    let Options { site, data, wall, history, record: _ } = options;
     let (site, wall, history) = (site.clone(), wall.clone(), history.clone());
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
@@ -160,46 +170,30 @@ async fn life(
     let mut this =
         Up { page: None, mqtt: None, gateway: key.gateway_id().to_string(), epoch: core.epoch().0 };
 
+    let tape = taping.tape(&site.buses, &wall)?;
+    let name = format!("nonsite-{}", &this.gateway[..12]);
     let address = match &site.broker {
-        BrokerPlan::Embedded { listen } if !site.mqtt.is_empty() => {
-            let broker = mqtt::broker::Broker::bind(*listen, data.root()).await?;
-            let address = broker.address;
-            this.mqtt = Some(address);
-            let stopper = broker.stopper();
-            let stop = parts.stop.clone();
-            parts.spawn("the embedded broker", async move {
-                let run = broker.run();
-                tokio::pin!(run);
-                tokio::select! {
-                    ended = &mut run => ended,
-                    () = stop.cancelled() => {
-                        stopper.shutdown();
-                        run.await
-                    }
-                }
-            });
-            Some(Address { host: address.ip().to_string(), port: address.port(), tls: false })
+        BrokerPlan::External(plan) => Some(mqtt::external(plan, &name)?),
+        BrokerPlan::Embedded(plan) if !site.mqtt.is_empty() => {
+            let broker = mqtt::broker::Broker::bind(plan, data.root(), &name, &metrics).await?;
+            this.mqtt = Some(broker.address);
+            let own = broker.own.clone();
+            parts.spawn("the embedded broker", broker.run(parts.stop.clone()));
+            Some(own)
         }
-        BrokerPlan::Embedded { .. } => None,
-        BrokerPlan::External { host, port, tls } => {
-            Some(Address { host: host.clone(), port: *port, tls: *tls })
-        }
+        BrokerPlan::Embedded(_) => None,
     };
     if let Some(address) = address.filter(|_| !site.mqtt.is_empty()) {
-        let name = format!("nonsite-{}", &this.gateway[..12]);
-        let listener = Listener::new(
-            site.mqtt.clone(),
-            address,
-            name,
-            doors.inputs.clone(),
-            civil.clone(),
-            metrics.clone(),
-        );
+        let listener =
+            Listener::new(site.mqtt.clone(), address, doors.inputs.clone(), civil.clone(), metrics.clone())
+                .recorded(tape.clone());
         parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
     }
-    for (slot, plan) in site.buses.iter().enumerate() {
-        let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-        let bus = Bus::new(plan.clone(), blocks, wall.speed(), metrics.clone());
+    for slot in 0..site.buses.len() {
+        let mut bus = Bus::of(&site, slot, wall.speed(), metrics.clone(), Some(data.root()));
+        if let Some(tape) = &tape {
+            bus = bus.dialing_through(|dial| tape.dial(&site.buses[slot].name, dial));
+        }
         parts.spawn("a bus", bus.run(clock.clone(), doors.inputs.clone(), parts.stop.clone()));
     }
     let mut status = None;
@@ -283,7 +277,7 @@ async fn life(
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
     }
-    drop(doors);
+    drop((doors, tape));
 
     // The recorder outlives its sources: it has a stop of its own.
     let seal = CancellationToken::new();

@@ -108,7 +108,7 @@ const REFUSED: &[(u8, &str, u16, u16, u8)] = &[
 ];
 
 /// The simulator with every instrument on one bus of this kind.
-async fn instruments(place: &Place, transport: &str) -> (Process, String) {
+pub(crate) async fn instruments(place: &Place, transport: &str) -> (Process, String) {
     let text = std::fs::read_to_string(root().join("firmware-sim/tests/instruments.toml")).unwrap();
     let text = text.replace("transport = \"tcp\"", &format!("transport = \"{transport}\""));
     let file = place.write(&format!("{transport}.toml"), &text);

@@ -18,6 +18,15 @@ pub(crate) enum Options {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Faulted Modbus transactions in virtual time: no value in a wrong point.
+    Faults {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        count: u64,
+        /// Another run than the usual one.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// 1,000 site-days of the whole system under seeded faults.
     Sim,
     /// A minute for each fuzz target.
@@ -41,6 +50,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
             let status = command.status().context("run cargo")?;
             ensure!(status.success(), "{count} kills: {status}");
+        }
+        Options::Faults { count, seed } => {
+            let mut command = Command::new(cargo());
+            command.args([
+                "test",
+                "--release",
+                "-p",
+                "gateway",
+                "--test",
+                "daemon",
+                "--",
+                "--nocapture",
+                "faults::",
+            ]);
+            command.env("NONSITE_FAULTS", count.to_string()).current_dir(&ground.root);
+            if let Some(seed) = seed {
+                command.env("NONSITE_SEED", seed.to_string());
+            }
+            let status = command.status().context("run cargo")?;
+            ensure!(status.success(), "{count} faults: {status}");
         }
     }
     Ok(())

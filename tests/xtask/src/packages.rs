@@ -31,13 +31,15 @@ const SERVICES: &[(&str, &str)] =
     &[("mosquitto", "mosquitto"), ("victoria-metrics", "victoria-metrics"), ("influxdb", "influxdb")];
 
 /// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface; the rest reads
-/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`; the last two are InfluxDB's own encoder of line protocol
-/// and the checker of the Standard Webhooks project, for the sinks.
+/// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`, judges messages by the schemas of docs/feeds, and has
+/// InfluxDB's own encoder of line protocol and the checker of the Standard Webhooks project for the sinks.
 const PYTHON: &[&str] = &[
     "pymodbus==3.11.4",
     "cbor2==6.3.0",
     "zstandard==0.25.0",
     "PyNaCl==1.6.2",
+    "jsonschema==4.26.0",
+    "rfc3339-validator==0.1.4",
     "influxdb-client==1.50.0",
     "standardwebhooks==1.1.0",
 ];

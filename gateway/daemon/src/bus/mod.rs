@@ -1,17 +1,31 @@
-//! Polls one bus: one task owns one connection and asks one question at a time.
+//! Polls one bus: one task owns one line or connection and asks one question at a time.
 //!
 //! Promises: every reading that the plan calls for ends as an answer, a named failure or "missed", so that counts
-//! close; each answer is stamped at the mid-point of its request; a dead unit costs its bus a bounded share: after
-//! two failed requests in a row it is only probed, at growing distances, and its readings are reported as
-//! `Bad(NoCommunication)` in between.
+//! close; each answer is stamped at the mid-point of its request; a dead device costs its bus a bounded share
+//! ([`breaker`]): it is only probed, with the cheapest question it is known to answer, and its readings are reported as
+//! `Bad(NoCommunication)` in between; what a device refuses is cut out and remembered ([`planner`], [`learned`]).
 //!
-//! Leaves out: checking answers ([`guard`]), encodings ([`decode`]), quality (intake).
+//! Of two requests that are due the longest overdue goes first; one of low priority waits, but no longer than its period or
+//! ten seconds. A request whose answer could be taken for a late one waits while others are asked ([`ghosts`]).
+//!
+//! Leaves out: checking answers ([`guard`]), encodings ([`decode`]), quality (intake), indicators that send by themselves
+//! ([`scale`]).
 
+pub mod breaker;
 pub mod decode;
 pub mod dial;
+pub mod forecast;
+pub mod frame;
+pub mod ghosts;
 pub mod guard;
+pub mod health;
+pub mod learned;
+pub mod planner;
+pub mod scale;
+pub mod weigh;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,65 +34,155 @@ use gateway_model::{BadCause, EngineTime, PointIx};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
-use crate::config::{BlockPlan, BusPlan, UnitId};
+use crate::config::{BlockPlan, BusPlan, Site, StreamPlan, UnitId, Urgency};
 use crate::metrics::Metrics;
 use crate::pause::{Backoff, Jitter};
 use crate::recorder::{Answers, Event, Inputs};
-use dial::{Dial, Tcp};
+use breaker::{Breaker, Change};
+use dial::{Dial, Serial, Tcp};
 use guard::{BusError, Link, Question};
+use health::{Board, Trouble};
+use learned::Learned;
 
-/// After this many failed requests in a row a unit is only probed.
-const FAILURES_MAX: u32 = 2;
-/// First distance between probes of a dead unit, real time.
-const PROBE_FIRST: Duration = Duration::from_secs(1);
-/// Largest distance between probes at speed 1. With the default time-out of 500 ms a dead unit takes under 2 % of the
-/// line. Under the demo clock it shrinks with the speed, but not below [`PROBE_LAST_MIN`].
-const PROBE_LAST: Duration = Duration::from_secs(30);
-/// See [`PROBE_LAST`].
-const PROBE_LAST_MIN: Duration = Duration::from_secs(2);
 /// Distance between attempts to connect, real time.
 const CONNECT_FIRST: Duration = Duration::from_millis(250);
 /// See [`CONNECT_FIRST`].
 const CONNECT_LAST: Duration = Duration::from_secs(10);
 /// Periods reported one by one as missed when the bus fell behind; a longer pause (a suspended machine) is cut here.
 const MISSED_MAX: i64 = 1_000;
+/// A request of low priority waits at most so long.
+const LOW_LAG: Duration = Duration::from_secs(10);
+/// Refusals in a row after which a request that never was answered is cut…
+const REFUSED_NEW: u32 = 2;
+/// …and one that was: noise on the line can say "exception 2" too.
+const REFUSED_KNOWN: u32 = 10;
+/// Distance between attempts at a register that is refused by itself, real time.
+const BAN_FIRST: Duration = Duration::from_mins(10);
+/// See [`BAN_FIRST`].
+const BAN_LAST: Duration = Duration::from_hours(24);
+/// While no device of a bus answers, one of them is asked so often, real time.
+const DEAD_BUS_PROBE: Duration = Duration::from_secs(2);
+/// "The register is not there", "so many are not".
+const NOT_THERE: [u8; 2] = [0x02, 0x03];
 
 /// One bus and what is asked on it.
 pub struct Bus {
     plan: BusPlan,
+    /// What is wanted; `slots` are the requests made of it.
     blocks: Vec<BlockPlan>,
+    streams: Vec<StreamPlan>,
+    slots: Vec<Slot>,
     link: Link,
     dial: Arc<dyn Dial>,
     connect: Backoff,
     connect_at: Option<Instant>,
-    units: BTreeMap<UnitId, Unit>,
+    units: BTreeMap<UnitId, Breaker>,
+    /// While all of them are open: when to try one.
+    dead_probe_at: Option<Instant>,
+    jitter: Jitter,
+    learned: Learned,
+    board: Board,
     metrics: Metrics,
 }
 
-/// What is known of one unit's health.
-struct Unit {
-    failures: u32,
-    probe: Backoff,
-    probe_at: Option<Instant>,
+/// One request and how it went.
+struct Slot {
+    block: BlockPlan,
+    due: EngineTime,
+    /// It was answered at least once.
+    good: bool,
+    refused: u32,
+    /// Time-outs in a row while it never was answered.
+    silent: u32,
+    /// Refused by itself: not asked before.
+    ban: Option<(Instant, Backoff)>,
+}
+
+impl Slot {
+    fn new(block: BlockPlan, due: EngineTime) -> Self {
+        Self { block, due, good: false, refused: 0, silent: 0, ban: None }
+    }
+
+    fn every_ms(&self) -> i64 {
+        i64::try_from(self.block.every.as_millis()).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// By when it goes before others.
+    fn deadline(&self) -> EngineTime {
+        match self.block.priority {
+            Urgency::Normal => self.due,
+            Urgency::Low => self.due.plus(self.every_ms().min(LOW_LAG.as_millis() as i64)),
+        }
+    }
+}
+
+/// What a bus does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing until then.
+    Wait(Instant),
+    /// Ask for this slot.
+    Poll(usize),
+    /// Report this slot without asking.
+    Skip(usize, BadCause),
+    /// Ask whether this unit is there again.
+    Probe(UnitId),
 }
 
 impl Bus {
     /// Nothing is opened yet. `blocks` are those of this bus.
     pub fn new(plan: BusPlan, blocks: Vec<BlockPlan>, speed: f64, metrics: Metrics) -> Self {
-        let last = PROBE_LAST.div_f64(speed).clamp(PROBE_LAST_MIN, PROBE_LAST);
-        let units = blocks
-            .iter()
-            .map(|block| {
-                let probe = Backoff::new(PROBE_FIRST, last);
-                (block.unit, Unit { failures: 0, probe, probe_at: None })
-            })
-            .collect();
-        let link = Link::new(plan.transport, plan.timeout, plan.gap);
-        let connect = Backoff::new(CONNECT_FIRST, CONNECT_LAST);
-        Self { plan, blocks, link, dial: Arc::new(Tcp), connect, connect_at: None, units, metrics }
+        let jitter = Jitter::Random;
+        let units =
+            blocks.iter().map(|block| (block.unit, Breaker::new(plan.timeout, speed, jitter))).collect();
+        let dial: Arc<dyn Dial> = match plan.line {
+            Some(line) if plan.transport.is_serial() => Arc::new(Serial(line)),
+            Some(_) | None => Arc::new(Tcp),
+        };
+        Self {
+            link: Link::new(&plan),
+            dial,
+            connect: Backoff::new(CONNECT_FIRST, CONNECT_LAST),
+            connect_at: None,
+            units,
+            dead_probe_at: None,
+            jitter,
+            learned: Learned::default(),
+            board: Board::new(plan.clone(), metrics.clone()),
+            slots: Vec::new(),
+            streams: Vec::new(),
+            plan,
+            blocks,
+            metrics,
+        }
     }
 
-    /// Gets its connections in another way than over TCP.
+    /// Bus `slot` of a site; what it learns is kept under `data`.
+    pub fn of(site: &Site, slot: usize, speed: f64, metrics: Metrics, data: Option<&Path>) -> Self {
+        let plan = site.buses[slot].clone();
+        let file = data.map(|data| data.join("bus").join(format!("{}.json", plan.name)));
+        let mut bus = Self::new(plan, site.blocks_of(slot), speed, metrics);
+        bus.streams = site.streams_of(slot);
+        match file {
+            Some(file) => bus.remembering(&file),
+            None => bus,
+        }
+    }
+
+    /// Keeps what it learns in a file, and begins with what is there.
+    #[must_use]
+    pub fn remembering(mut self, path: &Path) -> Self {
+        self.learned = Learned::at(path);
+        self
+    }
+
+    /// Gets its connections through this, which is given the way it has.
+    #[must_use]
+    pub fn dialing_through(self, wrap: impl FnOnce(Arc<dyn Dial>) -> Arc<dyn Dial>) -> Self {
+        Self { dial: wrap(self.dial), ..self }
+    }
+
+    /// Gets its connections in another way than the plan says.
     #[must_use]
     pub fn dialing(self, dial: Arc<dyn Dial>) -> Self {
         Self { dial, ..self }
@@ -87,120 +191,258 @@ impl Bus {
     /// Draws its pauses with this jitter.
     #[must_use]
     pub fn jittered(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
         self.connect = self.connect.jittered(jitter);
-        for unit in self.units.values_mut() {
-            unit.probe = unit.probe.clone().jittered(jitter);
+        for breaker in self.units.values_mut() {
+            breaker.jittered(jitter);
         }
         self
     }
 
     /// Polls until told to stop.
     pub async fn run(mut self, clock: Clock, inputs: Inputs, stop: CancellationToken) -> anyhow::Result<()> {
-        let start = clock.now();
-        let mut due: Vec<EngineTime> = self.blocks.iter().map(|_| start).collect();
+        if self.plan.transport.is_weighing() {
+            let scale = scale::Scale::new(self.plan, self.streams, self.dial, self.jitter, self.metrics);
+            return scale.run(clock, inputs, stop).await;
+        }
+        self.learned.cuts.forget(clock.now());
+        self.replan(clock.now());
         loop {
-            // The longest overdue first, so that none starves on a line that is too slow.
-            let Some((slot, at)) = due.iter().copied().enumerate().min_by_key(|(_, at)| *at) else {
+            let Some(next) = self.next(&clock) else {
                 stop.cancelled().await;
                 return Ok(());
             };
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep_until(clock.instant(at).into()) => {}
-            }
-            let now = clock.now();
-            if now < at {
-                continue;
-            }
-            let every = i64::try_from(self.blocks[slot].every.as_millis()).unwrap_or(i64::MAX).max(1);
-            let missed = now.since(at) / every;
-            due[slot] = at.plus(every.saturating_mul(missed + 1));
-            let points: Vec<PointIx> = self.blocks[slot].points.iter().map(|point| point.point).collect();
-            if missed > 0 {
-                let times = missed.min(MISSED_MAX) as u32;
-                self.metrics.bus(&self.plan.name, "missed", u64::from(times));
-                let event = Event::Missed { points: points.clone(), times, cause: BadCause::NoCommunication };
+            let events = match next {
+                Next::Wait(until) => {
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep_until(until.into()) => continue,
+                    }
+                }
+                Next::Skip(slot, cause) => {
+                    self.metrics.bus(&self.plan.name, "skipped", 1);
+                    let missed = self.take_turn(slot, &clock);
+                    [missed, Some(Event::Answers(self.failed(slot, &clock, cause)))]
+                }
+                Next::Poll(slot) => {
+                    let missed = self.take_turn(slot, &clock);
+                    let outcome = tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        outcome = self.poll(slot) => outcome,
+                    };
+                    let answers = self.answers(slot, &clock, &outcome);
+                    self.learn(slot, &outcome, &clock);
+                    [missed, Some(Event::Answers(answers))]
+                }
+                Next::Probe(unit) => {
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = self.probe(unit, &clock) => {}
+                    }
+                    [None, None]
+                }
+            };
+            for event in events.into_iter().flatten() {
+                // A full recorder makes the bus wait: that is where the load is bounded.
                 if inputs.send(event).await.is_err() {
                     return Ok(());
                 }
             }
-            let outcome = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                outcome = self.poll(slot) => outcome,
-            };
-            let answers = self.answers(slot, &clock, outcome);
-            // A full recorder makes the bus wait: that is where the load is bounded.
-            if inputs.send(Event::Answers(answers)).await.is_err() {
-                return Ok(());
-            }
         }
     }
 
-    /// Reads every block once.
+    /// Reads every block once. What a device refuses as a whole is asked in parts, until they are answered or too small to cut.
     pub async fn once(mut self, clock: &Clock) -> Vec<(Answers, Option<BusError>)> {
-        let mut all = Vec::new();
-        for slot in 0..self.blocks.len() {
-            match self.poll(slot).await {
-                Ok(answer) => all.push((self.answers(slot, clock, Ok(answer)), None)),
-                Err(error) => {
-                    let cause = error.cause();
-                    let items =
-                        self.blocks[slot].points.iter().map(|p| (p.point, Answer::Failed(cause))).collect();
-                    all.push((Answers { at: clock.now(), items, frame: None }, Some(error)));
-                }
+        if self.plan.transport.is_weighing() {
+            let scale = scale::Scale::new(self.plan, self.streams, self.dial, self.jitter, self.metrics);
+            return scale.once(clock).await;
+        }
+        self.replan(clock.now());
+        let (mut all, mut done) = (Vec::new(), BTreeSet::new());
+        let open =
+            |slot: &Slot, done: &BTreeSet<PointIx>| points(&slot.block).iter().any(|p| !done.contains(p));
+        while let Some(slot) = self.slots.iter().position(|slot| open(slot, &done)) {
+            let outcome = self.poll(slot).await;
+            let block = &self.slots[slot].block;
+            let refused =
+                matches!(&outcome, Err(BusError::Exception { code, .. }) if NOT_THERE.contains(code));
+            if refused && planner::cut(block).is_some() {
+                self.learn(slot, &outcome, clock);
+                continue;
             }
+            done.extend(points(block));
+            all.push((self.answers(slot, clock, &outcome), outcome.err()));
         }
         all
     }
 
-    fn answers(&self, slot: usize, clock: &Clock, outcome: Result<guard::Answer, BusError>) -> Answers {
-        let block = &self.blocks[slot];
-        match outcome {
-            Ok(answer) => Answers {
-                at: clock.at(answer.midpoint()),
-                items: block
-                    .points
-                    .iter()
-                    .map(|point| {
-                        let raw = decode::raw(point, &answer.words);
-                        (point.point, raw.map_or(Answer::Failed(BadCause::Malformed), Answer::Raw))
-                    })
-                    .collect(),
-                frame: Some(answer.frame.into()),
-            },
-            Err(error) => {
-                let cause = error.cause();
-                let items = block.points.iter().map(|point| (point.point, Answer::Failed(cause))).collect();
-                Answers { at: clock.now(), items, frame: None }
-            }
+    /// Makes requests of what is wanted. Those that stay the same keep their turn.
+    fn replan(&mut self, now: EngineTime) {
+        let mut old = std::mem::take(&mut self.slots);
+        for block in planner::requests(&self.plan, &self.blocks, &self.learned.cuts) {
+            let known = old.iter().position(|slot| slot.block == block);
+            self.slots.push(known.map_or_else(|| Slot::new(block, now), |ix| old.swap_remove(ix)));
         }
     }
 
-    /// Asks for one block, connecting first where needed, and keeps the health of its unit.
-    async fn poll(&mut self, slot: usize) -> Result<guard::Answer, BusError> {
-        let block = &self.blocks[slot];
-        let question =
-            Question { unit: block.unit, function: block.function, first: block.first, count: block.count };
-        let now = clock::instant();
-        if self.units.get(&question.unit).and_then(|unit| unit.probe_at).is_some_and(|at| now < at) {
-            self.metrics.bus(&self.plan.name, "skipped", 1);
-            return Err(BusError::NotConnected);
+    fn next(&self, clock: &Clock) -> Option<Next> {
+        let (now, moment) = (clock.now(), clock::instant());
+        let mut wake = None;
+        let mut later = |at: Instant| wake = Some(wake.map_or(at, |wake: Instant| wake.min(at)));
+        let mut best: Option<(EngineTime, usize)> = None;
+        // Requests that wait for one of the same shape: it must not be asked again before them.
+        let mut held = Vec::new();
+        for (ix, slot) in self.slots.iter().enumerate() {
+            if slot.due > now {
+                later(clock.instant(slot.due));
+                continue;
+            }
+            if self.units.get(&slot.block.unit).is_some_and(Breaker::is_open) {
+                return Some(Next::Skip(ix, BadCause::NoCommunication));
+            }
+            if slot.ban.as_ref().is_some_and(|(until, _)| moment < *until) {
+                return Some(Next::Skip(ix, BadCause::DeviceRefused));
+            }
+            let (question, deadline) = (planner::question(&slot.block), slot.deadline());
+            if let Some(until) = self.link.held_until(question) {
+                later(until);
+                held.push((question.shape(), deadline));
+                continue;
+            }
+            if best.is_none_or(|(soonest, _)| deadline < soonest) {
+                best = Some((deadline, ix));
+            }
         }
+        if let Some((at, unit)) = self.next_probe() {
+            if at <= moment {
+                return Some(Next::Probe(unit));
+            }
+            later(at);
+        }
+        if let Some((deadline, ix)) = best
+            && held.iter().any(|(shape, waiting)| {
+                *shape == planner::question(&self.slots[ix].block).shape() && *waiting < deadline
+            })
+        {
+            return wake.map(Next::Wait);
+        }
+        match best {
+            Some((_, ix)) => Some(Next::Poll(ix)),
+            None => wake.map(Next::Wait),
+        }
+    }
+
+    /// The unit to be probed next, and when. On a dead bus the next in line, at a steady pace.
+    fn next_probe(&self) -> Option<(Instant, UnitId)> {
+        let open = self.units.iter().filter_map(|(unit, breaker)| Some((breaker.probe_at()?, *unit)));
+        let (at, unit) = open.min()?;
+        Some((self.dead_probe_at.map_or(at, |dead| dead.min(at)), unit))
+    }
+
+    /// A slot's turn has come: when it is due again, and what was missed meanwhile.
+    fn take_turn(&mut self, ix: usize, clock: &Clock) -> Option<Event> {
+        let slot = &mut self.slots[ix];
+        let every = slot.every_ms();
+        let missed = clock.now().since(slot.due) / every;
+        slot.due = slot.due.plus(every.saturating_mul(missed + 1));
+        if missed == 0 {
+            return None;
+        }
+        let times = missed.min(MISSED_MAX) as u32;
+        self.metrics.bus(&self.plan.name, "missed", u64::from(times));
+        Some(Event::Missed { points: points(&slot.block), times, cause: BadCause::NoCommunication })
+    }
+
+    fn failed(&self, ix: usize, clock: &Clock, cause: BadCause) -> Answers {
+        let points = points(&self.slots[ix].block).into_iter();
+        Answers {
+            at: clock.now(),
+            items: points.map(|point| (point, Answer::Failed(cause))).collect(),
+            frame: None,
+        }
+    }
+
+    fn answers(&self, ix: usize, clock: &Clock, outcome: &Result<guard::Answer, BusError>) -> Answers {
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(error) => return self.failed(ix, clock, error.cause()),
+        };
+        let item = |point| {
+            let raw = decode::raw(point, &answer.words);
+            (point.point, raw.map_or(Answer::Failed(BadCause::Malformed), Answer::Raw))
+        };
+        Answers {
+            at: clock.at(answer.midpoint()),
+            items: self.slots[ix].block.points.iter().map(item).collect(),
+            frame: Some(answer.frame.as_slice().into()),
+        }
+    }
+
+    /// Asks for one slot, connecting first where needed, and keeps the health of its unit.
+    async fn poll(&mut self, ix: usize) -> Result<guard::Answer, BusError> {
+        let question = planner::question(&self.slots[ix].block);
         let outcome = self.ask(question).await;
-        let reason = outcome.as_ref().map_or_else(BusError::reason, |_| "ok");
-        self.metrics.bus(&self.plan.name, reason, 1);
         self.judge(question.unit, &outcome);
         outcome
     }
 
+    /// Asks whether a unit is there again, with the cheapest question it is known to answer.
+    async fn probe(&mut self, unit: UnitId, clock: &Clock) {
+        let own = || self.slots.iter().filter(|slot| slot.block.unit == unit);
+        let known = planner::cheapest(own().filter(|slot| slot.good).map(|slot| &slot.block));
+        let question = known.or_else(|| planner::cheapest(own().map(|slot| &slot.block)));
+        let (Some(question), Some(breaker)) = (question, self.units.get(&unit)) else { return };
+        self.link.set_limit(breaker.patience());
+        let outcome = self.ask(question).await;
+        self.link.set_limit(self.plan.timeout);
+        self.judge(unit, &outcome);
+        if self.dead_probe_at.is_some() {
+            self.dead_probe_at = Some(clock::instant() + clock.real(DEAD_BUS_PROBE).max(self.plan.timeout));
+        }
+        if !self.units.get(&unit).is_some_and(Breaker::is_open) {
+            // It is back: read all of it at once.
+            let now = clock.now();
+            self.slots
+                .iter_mut()
+                .filter(|slot| slot.block.unit == unit)
+                .for_each(|slot| slot.due = slot.due.min(now));
+        }
+    }
+
     async fn ask(&mut self, question: Question) -> Result<guard::Answer, BusError> {
+        let outcome = self.ask_once(question).await;
+        let reason = outcome.as_ref().map_or_else(BusError::reason, |_| "ok");
+        self.metrics.bus(&self.plan.name, reason, 1);
+        let tally = self.link.take_tally();
+        for (what, n) in [
+            ("late", tally.late),
+            ("unasked_bytes", tally.unasked),
+            ("stray_bytes", tally.stray),
+            ("echo", tally.echoes),
+            ("second_answer", tally.twins),
+            ("thrown_away", tally.thrown_away),
+        ] {
+            if n > 0 {
+                self.metrics.bus(&self.plan.name, what, n);
+            }
+        }
+        if tally.twins > 0 {
+            self.board.begin(Some(question.unit), Trouble::TwoAnswers);
+        }
+        if tally.echoes > 0 {
+            self.board.begin(None, Trouble::Echo);
+        }
+        outcome
+    }
+
+    async fn ask_once(&mut self, question: Question) -> Result<guard::Answer, BusError> {
         let reused = self.link.is_up();
         if !reused {
             self.connect().await?;
         }
         match self.link.ask(question).await {
-            // The other side closed an idle connection: nothing was asked on it yet, so ask on a new one.
-            Err(BusError::Broken(_)) if reused => {
+            // The other side closed an idle connection, or had more to say: nothing was asked on it yet.
+            Err(BusError::Broken(_) | BusError::Unasked) if reused && !self.link.is_up() => {
                 self.connect().await?;
                 self.link.ask(question).await
             }
@@ -215,7 +457,7 @@ impl Bus {
         match self.link.connect(&*self.dial, &self.plan.address).await {
             Ok(()) => {
                 if self.connect_at.take().is_some() {
-                    tracing::info!(bus = self.plan.name, "connected again");
+                    self.board.end(None);
                 }
                 self.connect.reset();
                 Ok(())
@@ -225,9 +467,10 @@ impl Bus {
                     tracing::warn!(
                         bus = self.plan.name,
                         error = crate::chain(&error),
-                        "cannot connect; check cable, power and address. Trying again, said once"
+                        "trying again, said once"
                     );
                 }
+                self.board.begin(None, Trouble::NoConnection);
                 self.connect_at = Some(clock::instant() + self.connect.pause());
                 Err(error)
             }
@@ -235,38 +478,109 @@ impl Bus {
     }
 
     fn judge(&mut self, id: UnitId, outcome: &Result<guard::Answer, BusError>) {
-        let Some(unit) = self.units.get_mut(&id) else { return };
+        let now = clock::instant();
+        let Some(breaker) = self.units.get_mut(&id) else { return };
         match outcome {
             Ok(_) | Err(BusError::Exception { .. }) => {
-                if unit.probe_at.take().is_some() {
-                    tracing::info!(bus = self.plan.name, unit = id.0, "answers again");
+                let after = outcome.as_ref().ok().map(|a| a.answered.saturating_duration_since(a.asked));
+                if breaker.answered(after) == Change::Closed {
+                    self.board.end(Some(id));
+                    self.bus_answers(now);
                 }
-                unit.failures = 0;
-                unit.probe.reset();
             }
-            // Nothing was learned about the unit.
-            Err(BusError::Connect { .. } | BusError::NotConnected | BusError::Impossible { .. }) => {}
-            Err(
-                error @ (BusError::Timeout { .. }
-                | BusError::Broken(_)
-                | BusError::Foreign
-                | BusError::Unasked
-                | BusError::WrongLength { .. }
-                | BusError::Malformed(_)),
-            ) => {
-                unit.failures = unit.failures.saturating_add(1);
-                if unit.failures >= FAILURES_MAX {
-                    if unit.probe_at.is_none() {
-                        tracing::warn!(
-                            bus = self.plan.name,
-                            unit = id.0,
-                            error = crate::chain(error),
-                            "no usable answer; check its power and wiring. From now on only probed"
-                        );
-                    }
-                    unit.probe_at = Some(clock::instant() + unit.probe.pause());
+            Err(error) => {
+                let Some(trouble) = Trouble::of(error) else { return };
+                if breaker.failed(now) != Change::Opened {
+                    return;
+                }
+                tracing::debug!(
+                    bus = self.plan.name,
+                    unit = id.0,
+                    error = crate::chain(error),
+                    "only probed"
+                );
+                self.board.begin(Some(id), trouble);
+                if self.units.len() > 1 && self.units.values().all(Breaker::is_open) {
+                    self.board.begin(None, Trouble::BusSilent);
+                    self.dead_probe_at = Some(now + DEAD_BUS_PROBE);
                 }
             }
         }
     }
+
+    /// After a silence of the whole bus one device is back: the others are likely to be, too.
+    fn bus_answers(&mut self, now: Instant) {
+        if self.dead_probe_at.take().is_some() {
+            self.board.end(None);
+            self.units.values_mut().for_each(|breaker| breaker.probe_now(now));
+        }
+    }
+
+    /// What an outcome says about the registers of a request.
+    fn learn(&mut self, ix: usize, outcome: &Result<guard::Answer, BusError>, clock: &Clock) {
+        let now = clock.now();
+        let unit = self.slots[ix].block.unit;
+        let alive = self.slots.iter().any(|slot| slot.block.unit == unit && slot.good)
+            || !self.units.get(&unit).is_none_or(Breaker::is_open);
+        let slot = &mut self.slots[ix];
+        match outcome {
+            Ok(_) => {
+                (slot.good, slot.refused, slot.silent) = (true, 0, 0);
+                if slot.ban.take().is_some() {
+                    self.board.end(Some(unit));
+                }
+                if self.learned.cuts.forget(now) {
+                    self.learned.store();
+                    self.replan(now);
+                }
+                return;
+            }
+            Err(BusError::Exception { code, .. }) if NOT_THERE.contains(code) => {
+                slot.refused += 1;
+                if slot.refused < if slot.good { REFUSED_KNOWN } else { REFUSED_NEW } && slot.ban.is_none() {
+                    return;
+                }
+            }
+            // Some devices meet a hole with silence.
+            Err(BusError::Timeout { .. }) if !slot.good && alive && planner::unused(&slot.block) > 0 => {
+                slot.silent += 1;
+                if slot.silent < REFUSED_NEW {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+        let block = &self.slots[ix].block;
+        match planner::cut(block) {
+            Some(at) => {
+                tracing::info!(
+                    bus = self.plan.name,
+                    unit = unit.0,
+                    table = block.function.table(),
+                    first = block.first,
+                    count = block.count,
+                    at,
+                    "refused; read in two parts from now on"
+                );
+                self.learned.cuts.add(unit, block.function, at, now);
+                self.learned.store();
+                self.replan(now);
+            }
+            None => self.ban(ix),
+        }
+    }
+
+    /// A single value that the device refuses: asked again only now and then.
+    fn ban(&mut self, ix: usize) {
+        let jitter = self.jitter;
+        let slot = &mut self.slots[ix];
+        let fresh = || (clock::instant(), Backoff::new(BAN_FIRST, BAN_LAST).jittered(jitter));
+        let (_, mut backoff) = slot.ban.take().unwrap_or_else(fresh);
+        slot.ban = Some((clock::instant() + backoff.pause(), backoff));
+        self.board.begin(Some(slot.block.unit), Trouble::Refused);
+    }
+}
+
+fn points(block: &BlockPlan) -> Vec<PointIx> {
+    block.points.iter().map(|point| point.point).collect()
 }

@@ -3,11 +3,14 @@
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
 mod audit;
+mod commission;
 mod device;
 mod enrol;
 mod export;
 mod fsck;
 mod journal;
+pub mod plan;
+mod probe;
 mod rerun;
 mod rules;
 mod sink;
@@ -26,7 +29,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::bus::Bus;
 use crate::clock::{Clock, Wall};
-use crate::config::{self, Broker, CenterPlan, PagePlan, Site};
+use crate::config::{self, CenterPlan, PagePlan, Site};
 use crate::metrics::Metrics;
 use crate::run::{self, Options};
 
@@ -60,6 +63,9 @@ enum Command {
     Plan {
         /// The site file.
         site: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Runs the gateway.
     Run {
@@ -73,6 +79,12 @@ enum Command {
         /// Begin with a recording, in virtual time, if the journal is empty.
         #[arg(long, value_name = "RECORDING")]
         history: Option<PathBuf>,
+        /// Record what goes over the lines, for `firmware-sim replay`; payloads stand in it whole.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+        /// The recording ends at this size.
+        #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+        record_mib: u64,
         /// Log as JSON lines.
         #[arg(long)]
         json: bool,
@@ -87,6 +99,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Looks who is on a line, and what it looks like; prints the lines to paste into a site file.
+    Probe(probe::Probe),
+    /// Gives devices their unit ids, names and places, one at a time; prints the acceptance sheet 安装验收单.
+    Commission(commission::Commission),
     /// Joins a supervision center with a code from its console.
     Enrol {
         /// The center's address; or what its QR code says, which has the code in it.
@@ -250,11 +266,14 @@ pub fn main() -> ExitCode {
     log(matches!(&cli.command, Command::Run { json: true, .. }));
     let ended = match cli.command {
         Command::Check { site } => check(&site),
-        Command::Plan { site } => plan(&site),
-        Command::Run { site, overrides, demo_clock, history, .. } => {
-            run_site(&site, overrides, demo_clock.as_deref(), history)
+        Command::Plan { site, json } => plan::plan(&site, json),
+        Command::Run { site, overrides, demo_clock, history, record, record_mib, .. } => {
+            let record = record.map(|path| (path, record_mib << 20));
+            run_site(&site, overrides, demo_clock.as_deref(), history, record)
         }
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
+        Command::Probe(asked) => probe::probe(&asked),
+        Command::Commission(asked) => commission::commission(asked),
         Command::Sink { command } => sink::sink(&command),
         Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
@@ -303,8 +322,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Talk goes to stderr; `RUST_LOG` chooses how much.
 fn log(json: bool) {
     let filter = EnvFilter::try_from_default_env()
-        // A broken frame is counted and said by the guard; the library would repeat it for each byte.
-        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=warn,rumqttc=warn,tokio_modbus=off"));
+        // What strangers do at the broker's door is counted and said sparingly by its gate.
+        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=error,rustls=error,rumqttc=warn"));
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         logger.json().init();
@@ -333,6 +352,12 @@ fn check(path: &Path) -> Ended {
     if !site.warnings.is_empty() {
         show(&site.warnings);
     }
+    if !site.mqtt.is_empty()
+        && let Err(error) = crate::mqtt::check(&site.broker)
+    {
+        eprintln!("error: [broker]: {error:#}");
+        return Ok(CONFIG);
+    }
     say(&format_args!(
         "{}: {} devices, {} points, {} rules, {} requests, {} subscriptions",
         path.display(),
@@ -343,16 +368,6 @@ fn check(path: &Path) -> Ended {
         site.mqtt.len()
     ))?;
     Ok(GOOD)
-}
-
-fn plan(path: &Path) -> Ended {
-    match load(path) {
-        Ok(site) => {
-            say(&config::print_plan(&site).trim_end())?;
-            Ok(GOOD)
-        }
-        Err(status) => Ok(status),
-    }
 }
 
 fn data_dir(site: &Path, asked: Option<PathBuf>) -> PathBuf {
@@ -372,7 +387,7 @@ impl Overrides {
             site.center = Some(CenterPlan { url: url.trim_end_matches('/').to_owned(), month_bytes });
         }
         if let Some(listen) = self.mqtt_listen {
-            site.broker = Broker::Embedded { listen };
+            site.broker.move_to(listen);
         }
         if let Some(listen) = self.page_listen {
             site.page = Some(PagePlan { listen });
@@ -381,7 +396,13 @@ impl Overrides {
     }
 }
 
-fn run_site(path: &Path, overrides: Overrides, demo_clock: Option<&Path>, history: Option<PathBuf>) -> Ended {
+fn run_site(
+    path: &Path,
+    overrides: Overrides,
+    demo_clock: Option<&Path>,
+    history: Option<PathBuf>,
+    record: Option<(PathBuf, u64)>,
+) -> Ended {
     let mut site = match load(path) {
         Ok(site) => site,
         Err(status) => return Ok(status),
@@ -394,7 +415,7 @@ fn run_site(path: &Path, overrides: Overrides, demo_clock: Option<&Path>, histor
         Some(key) => Wall::demo(key)?,
         None => Wall::system(),
     };
-    let options = Options { site, data: data_dir(path, overrides.data), wall, history };
+    let options = Options { site, data: data_dir(path, overrides.data), wall, history, record };
     runtime()?.block_on(async {
         let stop = run::stop_at_signal()?;
         run::run(options, stop, |up| {
@@ -426,9 +447,8 @@ fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
     let clock = Clock::start(Wall::system(), EngineTime(0));
     let all = runtime()?.block_on(async {
         let mut all = Vec::new();
-        for (slot, plan) in site.buses.iter().enumerate() {
-            let blocks = site.blocks.iter().filter(|block| block.bus == slot).cloned().collect();
-            all.extend(Bus::new(plan.clone(), blocks, 1.0, Metrics::default()).once(&clock).await);
+        for slot in 0..site.buses.len() {
+            all.extend(Bus::of(&site, slot, 1.0, Metrics::default(), None).once(&clock).await);
         }
         all
     });

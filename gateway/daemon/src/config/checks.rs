@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::site::Transport;
+
 /// A URL, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Url {
@@ -56,6 +58,15 @@ fn is_host(host: &str) -> bool {
 /// `host:port`, as a bus has it.
 pub(super) fn is_address(text: &str) -> bool {
     split_host(text).is_some_and(|(_, port)| port.is_some_and(|port| port != 0))
+}
+
+/// What a bus of this transport may have as its address: `host:port`, or the path of a serial port.
+pub(super) fn is_endpoint(transport: Transport, text: &str) -> bool {
+    if transport.is_serial() {
+        text.starts_with('/') && !text.ends_with('/') && !text.contains('\0')
+    } else {
+        is_address(text)
+    }
 }
 
 /// Does it stay on this machine?

@@ -16,16 +16,20 @@ use sha2::{Digest, Sha256};
 
 use super::Library;
 use super::blocks::{Claim, coalesce};
+use super::deadbands;
 use super::head::{self, Common, Head};
+use super::mapping::{Carrier, MqttPlan};
 use super::points::{HEARTBEAT_MS, Making, find};
 use super::profile::{self, DECIMALS_MAX, Form, Profile};
-use super::site::{BlockPlan, Carrier, EncodingKind, MqttPlan, UnitId};
+use super::profile_mqtt;
+use super::site::{BlockPlan, Reach, StreamPlan, UnitId, Urgency};
 
 /// What the devices amount to.
 #[derive(Debug, Default)]
 pub(super) struct Devices {
     pub(super) plan: Plan,
     pub(super) blocks: Vec<BlockPlan>,
+    pub(super) streams: Vec<StreamPlan>,
     pub(super) mqtt: Vec<MqttPlan>,
     pub(super) packs: Vec<Source>,
     pub(super) left_out: Vec<(String, String, String)>,
@@ -40,9 +44,10 @@ const EVERY_MAX: Millis = Millis(86_400_000);
 /// A kind that no pack watches: measured and charted, not judged.
 const KIND_WITHOUT_PACK: &str = "sensor";
 
-/// Reads all devices; `None` without a head to put them in.
-pub(super) fn read(
-    root: &Table<'_>,
+/// Reads all devices, those of tables behind those of the site file; `None` without a head to put them in.
+pub(super) fn read<'f>(
+    root: &Table<'f>,
+    sheets: Vec<Table<'f>>,
     library: &Library,
     common: &Common,
     head: Option<&Head>,
@@ -56,8 +61,10 @@ pub(super) fn read(
         library,
         settings,
         claims: Vec::new(),
+        weighing: &common.weighing,
         used: Vec::new(),
         watched: Vec::new(),
+        deadbands: Vec::new(),
         drafts: Vec::new(),
         hours: head.is_some_and(|head| head.calendar.is_some()),
         utc_offset_min: head.map_or(480, |head| head.utc_offset_min),
@@ -71,6 +78,11 @@ pub(super) fn read(
     for table in tables.into_iter().take(DEVICES_MAX) {
         reader.device(table);
     }
+    for sheet in sheets {
+        reader.sheet(&sheet);
+        sheet.finish();
+    }
+    reader.file = file;
     reader.finish();
     let head = head?;
     let mut devices = reader.out;
@@ -90,12 +102,16 @@ pub(super) struct Reader<'f, 'l> {
     library: &'l Library,
     settings: &'l Settings,
     claims: Vec<Claim>,
+    /// Buses on which an indicator sends.
+    pub(super) weighing: &'l [usize],
     /// Packs in use; their place is their slot.
     used: Vec<&'l Pack>,
     /// Devices with rules, and their bus.
     watched: Vec<(DeviceIx, u16)>,
+    /// Deadbands that the site file states.
+    pub(super) deadbands: Vec<deadbands::Placed<'f>>,
     /// Devices whose rules are still to be made.
-    drafts: Vec<Drafted>,
+    drafts: Vec<Drafted<'f>>,
     /// Offset of local time from UTC, minutes.
     pub(super) utc_offset_min: i16,
     /// The site says when the institution is open.
@@ -104,7 +120,9 @@ pub(super) struct Reader<'f, 'l> {
 }
 
 /// A device whose points are known.
-struct Drafted {
+struct Drafted<'f> {
+    /// The site file or a table of it.
+    file: &'f File<'f>,
     draft: Draft,
     bus: u16,
     program: Option<At<String>>,
@@ -134,10 +152,23 @@ pub(super) struct Part<'l> {
     pub(super) decimals: i32,
     pub(super) unit: Option<Unit>,
     pub(super) carrier: Option<Carrier>,
+    pub(super) deadbands: deadbands::Stated,
     pub(super) span: Range<usize>,
 }
 
 impl<'f, 'l> Reader<'f, 'l> {
+    /// Devices of a table; what is wrong with them is said of its file.
+    fn sheet(&mut self, sheet: &Table<'f>) {
+        self.file = sheet.file();
+        for table in sheet.tables("device", "a row") {
+            if self.out.plan.devices.len() >= DEVICES_MAX {
+                self.file.error(table.span(), format!("a gateway has at most {DEVICES_MAX} devices"), None);
+                return;
+            }
+            self.device(table);
+        }
+    }
+
     fn device(&mut self, table: Table<'f>) {
         let file = self.file;
         let place = table.key_span("id");
@@ -183,7 +214,7 @@ impl<'f, 'l> Reader<'f, 'l> {
         self.out.plan.devices.push(DevicePlan { id: draft.id.clone(), kind: draft.kind.clone(), name, bus });
         let calibrations =
             certificates.into_iter().filter_map(|table| self.calibration(table, &draft)).collect();
-        self.drafts.push(Drafted { draft, bus, program, own, chosen, calibrations, span: place });
+        self.drafts.push(Drafted { file, draft, bus, program, own, chosen, calibrations, span: place });
     }
 
     fn check_kind(&self, kind: &At<String>) {
@@ -206,16 +237,17 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     /// Reads what is alike in `[[device.read]]` and `[[device.mqtt]]`; the table is left to finish.
-    pub(super) fn part(&self, table: &Table<'f>) -> Option<Part<'l>> {
+    pub(super) fn part(&self, table: &Table<'f>, kind: &str) -> Option<Part<'l>> {
         let file = self.file;
         let profile = table.need::<String>("profile");
-        let map = table.need::<Table<'f>>("map").map(|map| map.value.entries::<String>());
         let invert = table.get::<Vec<At<String>>>("invert").map_or_else(Vec::new, |list| list.value);
         let max_age = table.get::<Millis>("max_age").map(|age| age.value);
         let options = table.table("options", "the options");
         let profile = profile.and_then(|name| self.profile(&name));
+        let map = self.map(table, kind, profile);
         let options = self.options(options, profile, table);
-        for point in &invert {
+        let deadbands = deadbands::read(table);
+        for point in invert.iter().chain(deadbands.iter().map(|(point, _)| point)) {
             let mapped =
                 map.as_ref().is_some_and(|map| map.iter().any(|(name, _)| name.value == point.value));
             if !mapped {
@@ -232,6 +264,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             decimals,
             unit,
             carrier,
+            deadbands,
             span: table.key_span("profile"),
         })
     }
@@ -279,7 +312,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             file.error(decimals.span.clone(), format!("decimals are 0 to {DECIMALS_MAX}"), None);
         }
         let carrier = carrier.and_then(|word| {
-            let carrier = profile::carrier(&word.value);
+            let carrier = profile_mqtt::carrier(&word.value);
             if carrier.is_none() {
                 file.error(
                     word.span,
@@ -297,22 +330,35 @@ impl<'f, 'l> Reader<'f, 'l> {
     fn read_part(&mut self, table: Table<'f>, draft: &mut Draft) -> Option<usize> {
         let file = self.file;
         let bus = table.need::<String>("bus").and_then(|name| self.bus(&name));
-        let unit = table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit));
+        // An indicator that sends by itself has no unit id.
+        let weighing = bus.is_some_and(|bus| self.weighing.contains(&bus));
+        let unit =
+            (!weighing).then(|| table.need::<i64>("unit").and_then(|unit| unit_id(file, &unit))).flatten();
         let every = head::duration(&table, "every", EVERY_DEFAULT, EVERY_MIN, EVERY_MAX);
-        let part = self.part(&table);
+        let priority = table.get::<String>("priority").and_then(|word| urgency(file, &word));
+        let part = self.part(&table, &draft.kind);
+        let own = part.as_ref().map_or(Reach::PROTOCOL, |part| part.profile.reach);
+        let reach = profile::reach(&table, own);
         table.finish();
         let part = part?;
-        let Form::Modbus(fields) = &part.profile.form else {
-            file.error(
-                part.span,
-                format!("`{}` speaks MQTT", part.profile.name),
-                Some("write it as [[device.mqtt]]".into()),
-            );
-            return bus;
+        let fields = match &part.profile.form {
+            Form::Modbus(fields) => fields,
+            Form::Weighing(format, fields) => {
+                self.weighing_part(draft, &part, bus, every, (*format, fields));
+                return bus;
+            }
+            Form::Json(..) | Form::Milesight(..) | Form::Feed(_) => {
+                file.error(
+                    part.span,
+                    format!("`{}` speaks MQTT", part.profile.name),
+                    Some("write it as [[device.mqtt]]".into()),
+                );
+                return bus;
+            }
         };
         for (point, target) in &part.map {
             let Some(field) = find(file, fields, target) else { continue };
-            let register = field.place;
+            let register = &field.place;
             let bus_name = bus.map_or("", |bus| self.out.plan.buses[bus].as_str());
             let making = Making {
                 unit: part
@@ -320,11 +366,12 @@ impl<'f, 'l> Reader<'f, 'l> {
                     .filter(|unit| unit.dimension() == field.unit.dimension())
                     .unwrap_or(field.unit),
                 gain: field.gain / 10_f64.powi(if field.unit == Unit::Truth { 0 } else { part.decimals }),
+                offset: field.offset,
                 invert: field.invert,
                 span: field.span,
                 sentinels: &field.sentinels,
                 deadband: field.deadband,
-                counts: !matches!(register.encoding.kind, EncodingKind::F32 | EncodingKind::F64),
+                counts: register.encoding.kind.is_integer() && register.scale.is_none(),
                 source: describe(bus_name, unit, register),
                 every_ms: every.as_millis() as i64,
                 // A poll that fails says so at once; only an unmoved value ages, until its heartbeat and three polls.
@@ -332,7 +379,9 @@ impl<'f, 'l> Reader<'f, 'l> {
             };
             let slot = self.point(draft, point, making, &part);
             if let (Some(slot), Some(bus), Some(unit)) = (slot, bus, unit) {
-                self.claims.push(Claim { bus, unit, every, register, point: slot });
+                let priority = priority.unwrap_or(Urgency::Normal);
+                let register = register.clone();
+                self.claims.push(Claim { bus, unit, every, priority, reach, register, point: slot });
             }
         }
         bus
@@ -353,8 +402,8 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     /// The rules of a device: made once every device is known, since packs may look at neighbours.
-    fn rules(&mut self, drafted: &Drafted, all: &[Drafted]) {
-        let Drafted { draft, bus, program, own, chosen, calibrations, span } = drafted;
+    fn rules(&mut self, drafted: &Drafted<'f>, all: &[Drafted<'f>]) {
+        let Drafted { draft, bus, program, own, chosen, calibrations, span, .. } = drafted;
         let packs = self.packs_of(&draft.kind);
         check_settings(self.file, own, &packs);
         for (name, _) in chosen {
@@ -398,7 +447,7 @@ impl<'f, 'l> Reader<'f, 'l> {
 
     /// The devices that stand for a pack's neighbours: the one that is named, else the only one of its kind. Where there is none,
     /// what needs it is left out.
-    fn neighbours(&self, pack: &Pack, drafted: &Drafted, all: &[Drafted]) -> Neighbours {
+    fn neighbours(&self, pack: &Pack, drafted: &Drafted<'f>, all: &[Drafted<'f>]) -> Neighbours {
         let mut neighbours = Neighbours::new();
         for (name, wanted) in &pack.neighbours {
             let of_kind: Vec<&Draft> =
@@ -449,16 +498,15 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     fn finish(&mut self) {
-        let drafts = std::mem::take(&mut self.drafts);
+        let (file, drafts) = (self.file, std::mem::take(&mut self.drafts));
         for drafted in &drafts {
+            // Its problems are said where it is written: the site file or a table.
+            self.file = drafted.file;
             self.rules(drafted, &drafts);
         }
-        for module in &self.out.plan.modules {
-            // What is integrated or timed needs every answer: a value left out would be a hole in the curve.
-            for point in module.points() {
-                self.out.plan.points[usize::from(point.0)].deadband = 0.0;
-            }
-        }
+        self.file = file;
+        deadbands::check(&self.out.plan, &self.deadbands);
+        deadbands::clear(&mut self.out.plan);
         let everything: Vec<&Pack> =
             self.library.packs.iter().filter(|pack| pack.subject.everything).collect();
         let hours = self.out.plan.rules.iter().any(asks_hours);
@@ -498,6 +546,18 @@ fn check_settings(file: &File<'_>, settings: &Settings, packs: &[&Pack]) {
     }
 }
 
+/// `priority = "low"`: may wait a period when the bus is short of time.
+fn urgency(file: &File<'_>, word: &At<String>) -> Option<Urgency> {
+    match word.value.as_str() {
+        "normal" => Some(Urgency::Normal),
+        "low" => Some(Urgency::Low),
+        _ => {
+            file.error(word.span.clone(), "not a priority", Some("normal or low".into()));
+            None
+        }
+    }
+}
+
 fn unit_id(file: &File<'_>, unit: &At<i64>) -> Option<UnitId> {
     let id = u8::try_from(unit.value).ok().filter(|id| (1..=247).contains(id));
     if id.is_none() {
@@ -507,7 +567,7 @@ fn unit_id(file: &File<'_>, unit: &At<i64>) -> Option<UnitId> {
 }
 
 /// `modules/1 input 0x0000 i16`
-fn describe(bus: &str, unit: Option<UnitId>, register: profile::Register) -> String {
+fn describe(bus: &str, unit: Option<UnitId>, register: &profile::Register) -> String {
     let unit = unit.map_or(0, |unit| unit.0);
     format!(
         "{bus}/{unit} {} 0x{:04X} {}",

@@ -1,15 +1,16 @@
 //! The parts of a site file that are not devices: site, center, journal, page, broker, buses.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_model::{CalendarPlan, Text};
 use gateway_rules::{At, File, Millis, Placed, Setting, Settings, Table, did_you_mean, read_hours};
 
+use super::broker::{self, Broker};
 use super::checks;
 use super::devices::Devices;
-use super::site::{Broker, BusPlan, CenterPlan, JournalPlan, PagePlan, Site, Transport};
+use super::site::{BusPlan, CenterPlan, JournalPlan, LineSettings, PagePlan, Parity, Site, Transport};
 use crate::uplink::meter::BUDGET;
 
 /// Everything but the devices.
@@ -33,6 +34,8 @@ pub(super) struct Head {
 pub(super) struct Common {
     /// Names of the buses as written, in order; a bus that was refused has its name here all the same.
     pub(super) buses: Vec<String>,
+    /// Slots of those on which a weighing indicator sends by itself.
+    pub(super) weighing: Vec<usize>,
     /// Settings for the whole site.
     pub(super) settings: Settings,
 }
@@ -43,22 +46,24 @@ const SEAL_MIN: Millis = Millis(5_000);
 const SEAL_MAX: Millis = Millis(300_000);
 /// An answer takes at most this long on any bus.
 const TIMEOUT_MAX: Millis = Millis(30_000);
-/// Sizes of the journal: a ring below this holds less than an hour of a small site.
 /// A month of a metered line, at least: signs of life alone are estimated at 30 MB.
 const MONTH_MIN: u64 = 30_000_000;
+/// Sizes of the journal: a ring below this holds less than an hour of a small site.
 const RING_MIN: u64 = 1 << 20;
 const RING_DEFAULT: u64 = 1 << 30;
 const KEEP_DEFAULT: u64 = 256 << 20;
 const SEGMENT_DEFAULT: u64 = 8 << 20;
 const SEGMENT_MIN: u64 = 64 << 10;
-/// Where an embedded broker listens if the file does not say.
-const MQTT_PORT: u16 = 1883;
-const MQTTS_PORT: u16 = 8883;
+/// What nearly every instrument ships with.
+const BAUD_DEFAULT: u32 = 9_600;
 
 /// Reads it; no head after something essential was said to be missing.
 pub(super) fn read(root: &Table<'_>) -> (Common, Option<Head>) {
     let (names, buses) = buses(root);
-    let common = Common { buses: names, settings: settings(root) };
+    let is_weighing =
+        |name: &String| buses.iter().any(|bus: &BusPlan| bus.name == *name && bus.transport.is_weighing());
+    let weighing = (0..names.len()).filter(|&slot| is_weighing(&names[slot])).collect();
+    let common = Common { buses: names, weighing, settings: settings(root) };
     (common, head(root, buses))
 }
 
@@ -67,7 +72,7 @@ fn head(root: &Table<'_>, buses: Vec<BusPlan>) -> Option<Head> {
     let center = root.table("center", "[center]").and_then(center);
     let journal = journal(root.table("journal", "[journal]"));
     let page = root.table("page", "[page]").and_then(page);
-    let broker = root.table("broker", "[broker]").map_or_else(|| Some(default_broker()), broker);
+    let broker = root.table("broker", "[broker]").map_or_else(|| Some(Broker::default()), broker::read);
     let hours = root.table("hours", "[hours]");
     let (id, institution, name, utc_offset_min, trial) = site??;
     let calendar = hours.map(|hours| read_hours(hours, utc_offset_min));
@@ -93,6 +98,7 @@ impl Head {
             name: self.name,
             buses: self.buses,
             blocks: devices.blocks,
+            streams: devices.streams,
             mqtt: devices.mqtt,
             broker: self.broker,
             center: self.center,
@@ -154,7 +160,7 @@ pub(super) fn plain_id(file: &File<'_>, id: At<String>) -> Option<String> {
 }
 
 /// Is plain text on the network allowed in as many words?
-fn allowed(table: &Table<'_>, key: &'static str) -> bool {
+pub(super) fn allowed(table: &Table<'_>, key: &'static str) -> bool {
     table.get::<bool>(key).is_some_and(|allowed| allowed.value)
 }
 
@@ -201,7 +207,7 @@ fn page(table: Table<'_>) -> Option<PagePlan> {
     Some(PagePlan { listen: address })
 }
 
-fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
+pub(super) fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
     let address = listen.value.parse().ok();
     if address.is_none() {
         file.error(
@@ -211,47 +217,6 @@ fn socket(file: &File<'_>, listen: &At<String>) -> Option<SocketAddr> {
         );
     }
     address
-}
-
-fn default_broker() -> Broker {
-    Broker::Embedded { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, MQTT_PORT)) }
-}
-
-fn broker(table: Table<'_>) -> Option<Broker> {
-    let file = table.file();
-    let listen = table.get::<String>("listen");
-    let url = table.get::<String>("url");
-    let plain_allowed = allowed(&table, "allow_plain_mqtt");
-    let both = table.has("listen") && table.has("url");
-    let (span, place) = (table.span(), table.key_span("url"));
-    table.finish();
-    if both {
-        file.error(place, "a broker is either embedded (`listen`) or somebody else's (`url`)", None);
-        return None;
-    }
-    if let Some(listen) = listen {
-        let address = socket(file, &listen)?;
-        if !checks::is_loopback(&address) && !plain_allowed {
-            refuse_plain(file, &listen, "MQTT", "allow_plain_mqtt");
-        }
-        return Some(Broker::Embedded { listen: address });
-    }
-    let Some(url) = url else {
-        file.error(span, "[broker] needs `listen` or `url`", None);
-        return None;
-    };
-    let parsed = checks::url(&url.value)
-        .filter(|url| ["mqtt", "mqtts"].contains(&url.scheme.as_str()) && url.path.len() <= 1);
-    let Some(parsed) = parsed else {
-        file.error(url.span, "not a URL of a broker", Some("mqtts://broker.example.org:8883".into()));
-        return None;
-    };
-    let tls = parsed.scheme == "mqtts";
-    if !tls && !checks::is_loopback_host(&parsed.host) && !plain_allowed {
-        refuse_plain(file, &url, "MQTT", "allow_plain_mqtt");
-    }
-    let port = parsed.port.unwrap_or(if tls { MQTTS_PORT } else { MQTT_PORT });
-    Some(Broker::External { host: parsed.host, port, tls })
 }
 
 fn journal(table: Option<Table<'_>>) -> JournalPlan {
@@ -281,16 +246,31 @@ fn journal(table: Option<Table<'_>>) -> JournalPlan {
     JournalPlan { dir, ring_bytes, keep_bytes, segment_bytes, seal_every }
 }
 
+/// A size of at least so many bytes.
 pub(super) fn bytes(table: &Table<'_>, key: &'static str, least: u64, default: u64) -> u64 {
+    bytes_between(table, key, least, u64::MAX, default)
+}
+
+/// A size within limits; outside them is a problem.
+pub(super) fn bytes_between(
+    table: &Table<'_>,
+    key: &'static str,
+    least: u64,
+    most: u64,
+    default: u64,
+) -> u64 {
     let Some(setting) = table.get::<Setting>(key) else { return default };
     let size = match &setting.value {
         Setting::Text(text) => checks::size(text),
         Setting::Number(number) => (*number >= 0.0 && number.fract() == 0.0).then_some(*number as u64),
     };
     match size {
-        Some(size) if size >= least => size,
-        Some(_) => {
-            table.file().error(setting.span, format!("at least {} KiB", least >> 10), None);
+        Some(size) if (least..=most).contains(&size) => size,
+        Some(size) => {
+            let limit = if size < least { ("at least", least) } else { ("at most", most) };
+            let shown =
+                if limit.1 < 1024 { format!("{} bytes", limit.1) } else { format!("{} KiB", limit.1 >> 10) };
+            table.file().error(setting.span, format!("{} {shown}", limit.0), None);
             default
         }
         None => {
@@ -334,9 +314,29 @@ fn buses(root: &Table<'_>) -> (Vec<String>, Vec<BusPlan>) {
         }
         names.push(name.value.clone());
         let plain = plain_id(file, name).unwrap_or_default();
-        buses.extend(bus(table, plain));
+        let place = table.key_span("address");
+        let Some(plan) = bus(table, plain) else { continue };
+        if let Some(owner) = buses.iter().find(|known: &&BusPlan| same_endpoint(known, &plan)) {
+            let (what, hint) = (
+                format!("bus `{}` has this endpoint already: one line has one owner", owner.name),
+                format!("let the devices of both name bus = \"{}\"", owner.name),
+            );
+            file.error(place, what, Some(hint));
+        }
+        buses.push(plan);
     }
     (names, buses)
+}
+
+/// Do both end at the same port or server? Ports that are there are compared by what they lead to, so that a name under
+/// `/dev/serial/by-id` and the port itself are one.
+fn same_endpoint(a: &BusPlan, b: &BusPlan) -> bool {
+    let resolved = |bus: &BusPlan| std::fs::canonicalize(&bus.address).ok();
+    a.address.eq_ignore_ascii_case(&b.address)
+        || (a.transport.is_serial()
+            && b.transport.is_serial()
+            && resolved(a).is_some()
+            && resolved(a) == resolved(b))
 }
 
 /// Name of the broker among the buses.
@@ -346,41 +346,67 @@ fn bus(table: Table<'_>, name: String) -> Option<BusPlan> {
     let file = table.file();
     let transport = table.need::<String>("transport").and_then(|word| transport(file, &word));
     let address = table.need::<String>("address");
-    if let Some(address) = &address
-        && !checks::is_address(&address.value)
+    if let (Some(address), Some(transport)) = (&address, transport)
+        && !checks::is_endpoint(transport, &address.value)
     {
-        file.error(
-            address.span.clone(),
-            "not an address",
-            Some("host:port, such as 192.168.1.20:502".into()),
-        );
+        let hint = if transport.is_serial() {
+            transport.endpoint_hint().to_owned()
+        } else {
+            "host:port, such as 192.168.1.20:502".to_owned()
+        };
+        file.error(address.span.clone(), "not an address", Some(hint));
     }
     let timeout = duration(&table, "timeout", Duration::from_millis(500), Millis(10), TIMEOUT_MAX);
-    // Half-duplex converters need a moment to turn the line around; Modbus TCP servers do not.
+    // Half-duplex converters behind a network need a moment to turn the line around; Modbus TCP servers do not, and on a
+    // port of our own the 3.5 characters are kept anyway.
     let default_gap = if transport == Some(Transport::RtuOverTcp) { 20 } else { 0 };
     let gap = duration(&table, "gap", Duration::from_millis(default_gap), Millis(0), Millis(5_000));
+    let line = line(&table, transport.is_some_and(Transport::is_serial));
+    table.finish();
+    Some(BusPlan { name, transport: transport?, address: address?.value, timeout, gap, line })
+}
+
+/// Baud, parity and stop bits; a serial port has 9600 8N1 if the file does not say.
+fn line(table: &Table<'_>, serial: bool) -> Option<LineSettings> {
+    let file = table.file();
     let baud = table.get::<i64>("baud");
     if let Some(baud) = &baud
         && !(300..=1_000_000).contains(&baud.value)
     {
         file.error(baud.span.clone(), "a serial line has 300 to 1000000 baud", None);
     }
-    table.finish();
-    let baud = baud.and_then(|baud| u32::try_from(baud.value).ok());
-    Some(BusPlan { name, transport: transport?, address: address?.value, timeout, gap, baud })
+    let parity = table.get::<String>("parity");
+    let known = parity.as_ref().map_or(Some(Parity::None), |parity| match parity.value.as_str() {
+        "none" => Some(Parity::None),
+        "even" => Some(Parity::Even),
+        "odd" => Some(Parity::Odd),
+        _ => None,
+    });
+    if let (Some(parity), None) = (&parity, known) {
+        file.error(parity.span.clone(), "not a parity", Some("none, even or odd".into()));
+    }
+    let stop_bits = table.get::<i64>("stop_bits");
+    if let Some(stop) = &stop_bits
+        && !(1..=2).contains(&stop.value)
+    {
+        file.error(stop.span.clone(), "a serial line has 1 or 2 stop bits", None);
+    }
+    let baud = baud.map_or(serial.then_some(BAUD_DEFAULT), |baud| u32::try_from(baud.value).ok())?;
+    let stop_bits = stop_bits.map_or(1, |stop| stop.value.clamp(1, 2) as u8);
+    Some(LineSettings { baud, parity: known.unwrap_or(Parity::None), stop_bits })
 }
 
 fn transport(file: &File<'_>, word: &At<String>) -> Option<Transport> {
-    match word.value.as_str() {
-        "tcp" => Some(Transport::Tcp),
-        "rtu-over-tcp" => Some(Transport::RtuOverTcp),
-        other => {
-            let hint = did_you_mean(other, ["tcp", "rtu-over-tcp"]).map_or_else(
-                || "tcp (Modbus TCP) or rtu-over-tcp (serial server)".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            file.error(word.span.clone(), format!("`{other}` is not a transport"), Some(hint));
-            None
-        }
+    let known = Transport::NAMED.iter().find(|(name, _)| *name == word.value);
+    if known.is_none() {
+        let hint = did_you_mean(&word.value, Transport::NAMED.map(|(name, _)| name)).map_or_else(
+            || {
+                "tcp (Modbus TCP), rtu (serial port), rtu-over-tcp (serial server), weighing or weighing-over-tcp"
+                    .to_owned()
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
+        file.error(word.span.clone(), format!("`{}` is not a transport", word.value), Some(hint));
     }
+    known.map(|(_, transport)| *transport)
 }

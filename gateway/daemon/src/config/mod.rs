@@ -1,30 +1,44 @@
 //! The site file and the device profiles: text in, a checked [`Site`] or every problem out.
 //!
-//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint; [`print_plan`] says what
-//! a site asks of its buses. Nothing here connects, listens or writes. The site file's keys are described in
+//! [`load`] reads a file, [`load_str`] a text; [`explain`] shows problems with line, caret and hint.
+//! Nothing here connects, listens or writes. The site file's keys are described in
 //! `deploy/example/` by example; a key that is not known is a problem.
 
 mod blocks;
+mod broker;
 mod calibration;
+mod cards;
 mod checks;
+mod deadbands;
 mod devices;
 mod head;
+mod mapping;
+mod maps;
 mod points;
-mod print;
 mod profile;
+mod profile_mqtt;
 mod sinks;
 mod site;
+mod table;
+mod weighing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
-pub use print::print_plan;
+pub use broker::*;
+pub use cards::{Card, CardField, CardSettings, cards};
+pub use mapping::*;
 pub use sinks::{
     Begin, InfluxApi, InfluxPlan, Login, MqttSinkPlan, SinkPlan, TargetPlan, UrlPlan, WebhookPlan,
 };
 pub use site::*;
+
+/// A place as a manual prints it: `40101`, `input 0x0001`, `holding 81 (from 1)`. The address is from 0.
+pub fn place(text: &str) -> Result<(FunctionCode, u16), String> {
+    profile::address(text)
+}
 
 /// Bytes of a site file, profile or pack, at most.
 const FILE_MAX: u64 = 1 << 20;
@@ -41,6 +55,7 @@ pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
     if let Some(dir) = &mut site.journal.dir {
         *dir = base.join(&dir);
     }
+    site.broker.rebase(&base);
     site.sinks.iter_mut().for_each(|sink| sink.based_on(&base));
     Ok(site)
 }
@@ -84,16 +99,23 @@ type Read<'r> = &'r dyn Fn(&str) -> Result<Source, String>;
 fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
     let file = File::new(source);
     let mut foreign = Vec::new();
-    let site = file.root().and_then(|root| {
+    let root = file.root();
+    let sheets = root.as_ref().map_or_else(Vec::new, |root| sheets(root, read, &mut foreign));
+    let tables: Vec<File<'_>> = sheets.iter().map(|sheet| File::new(&sheet.site)).collect();
+    let site = root.and_then(|root| {
         let library = Library::new(&root, read, &mut foreign);
         let (common, head) = head::read(&root);
-        let devices = devices::read(&root, &library, &common, head.as_ref());
+        let rows = tables.iter().filter_map(File::root).collect();
+        let devices = devices::read(&root, rows, &library, &common, head.as_ref());
         let sinks = sinks::read(&root, read);
         root.finish();
         Some(Site { sinks, ..head?.into_site(devices?) })
     });
     let mut problems = foreign;
     problems.extend(file.into_problems());
+    for (sheet, table) in sheets.iter().zip(tables) {
+        problems.extend(sheet.translate(table.into_problems()));
+    }
     match site {
         Some(mut site) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
             site.warnings = problems;
@@ -135,6 +157,18 @@ impl Library {
     }
 }
 
+/// `[devices] files = ["devices.csv"]`
+fn sheets(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Vec<table::Sheet> {
+    let mut sheets = Vec::new();
+    for source in files(root, "devices", read) {
+        match table::Sheet::read(source) {
+            Ok(sheet) => sheets.push(sheet),
+            Err(found) => problems.extend(found),
+        }
+    }
+    sheets
+}
+
 /// `[packs] files = ["own.toml"]`
 fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
     let Some(table) = root.table(key, "this table") else { return Vec::new() };
@@ -152,5 +186,7 @@ fn files(root: &Table<'_>, key: &'static str, read: Read<'_>) -> Vec<Source> {
     sources
 }
 
+#[cfg(test)]
+mod profile_vectors;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,13 @@ use gateway_model::{PointIx, PointPlan, Text, Unit};
 use gateway_rules::{At, File, Table, convert, did_you_mean};
 
 use super::checks;
+use super::deadbands;
 use super::devices::{Draft, Part, Reader};
-use super::profile::{self, AvailabilityRule, Field, Form};
-use super::site::{
-    Availability, Feed, FeedMapping, JsonField, JsonKind, Mapping, MilesightField, MilesightMapping, MqttPlan,
+use super::mapping::{
+    Feed, FeedMapping, JsonField, JsonKind, JsonMapping, Mapping, MilesightField, MilesightMapping, MqttPlan,
 };
+use super::profile::{Field, Form};
+use super::profile_mqtt::{Item, Words};
 
 /// A gateway with more is the wrong size; slots are 16 bits.
 const POINTS_MAX: usize = 8_000;
@@ -27,6 +29,7 @@ fn heartbeat_ms(every_ms: i64, max_age_ms: i64) -> i64 {
 pub(super) struct Making<'a> {
     pub(super) unit: Unit,
     pub(super) gain: f64,
+    pub(super) offset: f64,
     pub(super) invert: bool,
     pub(super) span: Option<(f64, f64)>,
     pub(super) sentinels: &'a [i64],
@@ -42,7 +45,7 @@ impl<'f> Reader<'f, '_> {
     pub(super) fn mqtt_part(&mut self, table: Table<'f>, draft: &mut Draft) {
         let file = self.file;
         let topic = table.need::<String>("topic");
-        let part = self.part(&table);
+        let part = self.part(&table, &draft.kind);
         table.finish();
         if let Some(topic) = &topic
             && let Some(trouble) = checks::topic_trouble(&topic.value)
@@ -52,20 +55,24 @@ impl<'f> Reader<'f, '_> {
         let Some(part) = part else { return };
         let name = topic.as_ref().map_or("", |topic| topic.value.as_str());
         let (mapping, availability) = match &part.profile.form {
-            Form::Modbus(_) => {
+            Form::Modbus(_) | Form::Weighing(..) => {
                 file.error(
                     part.span,
-                    format!("`{}` speaks Modbus", part.profile.name),
+                    format!("`{}` does not speak MQTT", part.profile.name),
                     Some("write it as [[device.read]]".into()),
                 );
                 return;
             }
-            Form::Json(fields, rule) => {
+            Form::Json(fields, rules) => {
                 let fields = self.json(draft, &part, fields, name);
-                (Some(Mapping::Json(fields)), rule.as_ref().and_then(|rule| availability(rule, name)))
+                let availability = rules.availability.iter().filter_map(|rule| rule.of(name)).collect();
+                let (expect, time) = (rules.expect.clone(), rules.time.clone());
+                (Some(Mapping::Json(JsonMapping { fields, expect, time })), availability)
             }
-            Form::Milesight(fields, lengths) => (self.milesight(draft, &part, fields, lengths, name), None),
-            Form::Feed(fields) => (self.feed(draft, &part, fields, name).map(Mapping::Feed), None),
+            Form::Milesight(fields, lengths) => {
+                (self.milesight(draft, &part, fields, lengths, name), Vec::new())
+            }
+            Form::Feed(fields) => (self.feed(draft, &part, fields, name).map(Mapping::Feed), Vec::new()),
         };
         if let (Some(topic), Some(mapping)) = (topic, mapping) {
             self.out.mqtt.push(MqttPlan { topic: topic.value, device: draft.ix, mapping, availability });
@@ -86,6 +93,7 @@ impl<'f> Reader<'f, '_> {
         let making = Making {
             unit: field.unit,
             gain: field.gain,
+            offset: field.offset,
             invert: field.invert,
             span: field.span,
             sentinels: &field.sentinels,
@@ -102,26 +110,24 @@ impl<'f> Reader<'f, '_> {
         &mut self,
         draft: &mut Draft,
         part: &Part<'_>,
-        fields: &[Field<profile::Words>],
+        fields: &[Field<Words>],
         topic: &str,
     ) -> Vec<JsonField> {
         let mut mapped = Vec::new();
         for (point, target) in &part.map {
-            let path: Vec<String> = target
-                .value
-                .trim_start_matches('/')
-                .split('/')
-                .map(|key| key.replace("~1", "/").replace("~0", "~"))
-                .collect();
-            let last = At { value: path.last().cloned().unwrap_or_default(), span: target.span.clone() };
+            // As RFC 6901 has it; the first slash may be left out.
+            let pointer = format!("/{}", target.value.trim_start_matches('/'));
+            let last = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+            let last = At { value: last, span: target.span.clone() };
             let Some(field) = find(self.file, fields, &last) else { continue };
-            let kind = match &field.place.0 {
+            let kind = match &field.place.words {
                 None => JsonKind::Number,
                 Some((one, zero)) => JsonKind::Truth { one: one.clone(), zero: zero.clone() },
             };
-            let source = format!("{topic} /{}", target.value.trim_start_matches('/'));
+            let omitted_is_zero = field.place.omitted_is_zero;
+            let source = format!("{topic} {pointer}");
             if let Some(point) = self.sent(draft, part, point, field, source, false) {
-                mapped.push(JsonField { point, path, kind });
+                mapped.push(JsonField { point, pointer, kind, omitted_is_zero });
             }
         }
         mapped
@@ -131,14 +137,14 @@ impl<'f> Reader<'f, '_> {
         &mut self,
         draft: &mut Draft,
         part: &Part<'_>,
-        fields: &[Field<profile::Item>],
+        fields: &[Field<Item>],
         lengths: &[(Option<u8>, u8, u8)],
         topic: &str,
     ) -> Option<Mapping> {
         let mut mapped = Vec::new();
         for (point, target) in &part.map {
             let Some(field) = find(self.file, fields, target) else { continue };
-            let profile::Item { channel, kind, signed } = field.place;
+            let Item { channel, kind, signed } = field.place;
             let source = format!("{topic} channel 0x{channel:02X} type 0x{kind:02X}");
             if let Some(point) = self.sent(draft, part, point, field, source, true) {
                 mapped.push(MilesightField { point, channel, kind, signed });
@@ -167,22 +173,16 @@ impl<'f> Reader<'f, '_> {
             return None;
         };
         let field = find(self.file, fields, target)?;
-        let feed = match field.name.as_str() {
-            "visits" => Feed::Visits,
-            "packed" => Feed::Packed,
-            "bag" => Feed::Bag,
-            "handover" => Feed::HandOver,
-            "stored" => Feed::Stored,
-            "received" => Feed::Received,
-            "duty" => Feed::Duty,
-            other => {
-                self.file.error(
-                    target.span.clone(),
-                    format!("there is no feed `{other}`"),
-                    Some("visits, packed, bag, stored, handover, received or duty".into()),
-                );
-                return None;
-            }
+        let Some(feed) = Feed::named(&field.name) else {
+            self.file.error(
+                target.span.clone(),
+                format!("there is no feed `{}`", field.name),
+                Some(
+                    "visits, packed, used, released, bag, stored, handover, received, rooms, cups or duty"
+                        .into(),
+                ),
+            );
+            return None;
         };
         let point = self.sent(draft, part, point, field, format!("{topic} {}", field.name), false)?;
         Some(FeedMapping { feed, point })
@@ -234,6 +234,13 @@ impl<'f> Reader<'f, '_> {
             None => 0.0,
         };
         let point = PointIx(self.out.plan.points.len() as u16);
+        let deadband = match deadbands::stated(&part.deadbands, point, &name.value, unit, self.file) {
+            Some((stated, placed)) => {
+                self.deadbands.push(placed);
+                stated
+            }
+            None => deadband,
+        };
         self.out.plan.points.push(PointPlan {
             id: format!("{}/{}", draft.id, name.value),
             device: draft.ix,
@@ -243,7 +250,7 @@ impl<'f> Reader<'f, '_> {
             ),
             unit,
             gain,
-            offset: if inverted { 1.0 } else { 0.0 },
+            offset: if inverted { 1.0 } else { scaled(making.offset) },
             source: making.source,
             every_ms: making.every_ms,
             max_age_ms: making.max_age_ms,
@@ -275,14 +282,4 @@ pub(super) fn find<'a, P>(
         file.error(target.span.clone(), format!("the profile has no field `{}`", target.value), Some(hint));
     }
     found
-}
-
-/// The availability topic of a data topic without wildcards.
-fn availability(rule: &AvailabilityRule, topic: &str) -> Option<Availability> {
-    let stem = topic.strip_suffix(rule.strip.as_str()).filter(|_| !topic.contains(['+', '#']))?;
-    Some(Availability {
-        topic: format!("{stem}{}", rule.add),
-        online: rule.online.clone(),
-        offline: rule.offline.clone(),
-    })
 }

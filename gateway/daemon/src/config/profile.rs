@@ -5,19 +5,31 @@
 use gateway_model::{Text, Unit};
 use gateway_rules::{At, File, Millis, Problem, Source, Table, did_you_mean};
 
-use super::site::{Carrier, Encoding, EncodingKind, FunctionCode, WordOrder};
+use super::cards::{self, CardSettings};
+use super::profile_mqtt::{self, Item, JsonRules, Words};
+use super::site::{
+    Encoding, EncodingKind, FunctionCode, Half, Reach, WeighingField, WeighingFormat, WordOrder,
+};
 
 /// A profile, read and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Profile {
     /// `mb8art`.
     pub(super) name: String,
+    /// What it is called.
+    pub(super) title: Text,
+    /// What it ships with.
+    pub(super) serial: String,
+    /// Where its settings are.
+    pub(super) settings: Option<CardSettings>,
     /// Over what it speaks, and its fields.
     pub(super) form: Form,
     /// What a site must or may state: `decimals`, `unit`, `carrier`.
     pub(super) options: Vec<String>,
     /// How old a value may be, for sources that send when they like.
     pub(super) max_age: Option<Millis>,
+    /// What the device allows in one request.
+    pub(super) reach: Reach,
 }
 
 /// Over what it speaks.
@@ -26,11 +38,13 @@ pub(super) enum Form {
     /// Modbus.
     Modbus(Vec<Field<Register>>),
     /// JSON over MQTT; a map names the place in the payload, the field is its last part.
-    Json(Vec<Field<Words>>, Option<AvailabilityRule>),
+    Json(Vec<Field<Words>>, JsonRules),
     /// Milesight bytes over MQTT, and lengths per (channel, type).
     Milesight(Vec<Field<Item>>, Vec<(Option<u8>, u8, u8)>),
     /// One of our own feeds; the field's name says which.
     Feed(Vec<Field<()>>),
+    /// A weighing indicator that sends by itself.
+    Weighing(WeighingFormat, Vec<Field<WeighingField>>),
 }
 
 /// One quantity of an instrument.
@@ -40,8 +54,10 @@ pub(super) struct Field<P> {
     pub(super) name: String,
     /// Unit after scaling.
     pub(super) unit: Unit,
-    /// `raw × gain`.
+    /// `raw × gain + offset`.
     pub(super) gain: f64,
+    /// `raw × gain + offset`, in `unit`.
+    pub(super) offset: f64,
     /// True and false change places.
     pub(super) invert: bool,
     /// What the instrument can measure, in `unit`.
@@ -55,7 +71,7 @@ pub(super) struct Field<P> {
 }
 
 /// Where a Modbus field is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Register {
     /// Table.
     pub(super) function: FunctionCode,
@@ -63,34 +79,22 @@ pub(super) struct Register {
     pub(super) address: u16,
     /// How it is kept.
     pub(super) encoding: Encoding,
+    /// The register that says where the decimal point stands: address, encoding, and whether it holds a divisor.
+    pub(super) scale: Option<(u16, Encoding, bool)>,
+    /// The only integers it can hold; empty = any.
+    pub(super) codes: Vec<i64>,
 }
 
-/// The two words of a truth, if it is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Words(pub(super) Option<(String, String)>);
-
-/// A Milesight item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Item {
-    /// Channel byte.
-    pub(super) channel: u8,
-    /// Type byte.
-    pub(super) kind: u8,
-    /// The value has a sign.
-    pub(super) signed: bool,
-}
-
-/// How the availability topic follows from the data topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct AvailabilityRule {
-    /// Taken from the end…
-    pub(super) strip: String,
-    /// …and this put there.
-    pub(super) add: String,
-    /// Payload for "there".
-    pub(super) online: String,
-    /// Payload for "gone".
-    pub(super) offline: String,
+impl Register {
+    /// First register or bit that must be read for it, and behind the last.
+    pub(super) fn span(&self) -> (u32, u32) {
+        let own = (u32::from(self.address), u32::from(self.encoding.kind.words()));
+        let own = (own.0, own.0 + own.1);
+        self.scale.map_or(own, |(at, encoding, _)| {
+            let end = u32::from(at) + u32::from(encoding.kind.words());
+            (own.0.min(u32::from(at)), own.1.max(end))
+        })
+    }
 }
 
 /// Digits after the decimal point that an instrument may have.
@@ -109,18 +113,39 @@ macro_rules! profiles {
 }
 
 profiles!(
+    "chirpstack",
+    "chirpstack-v3",
+    "cwt",
+    "dds238",
+    "ddsu666",
+    "ddsu666-h",
+    "jxbs-o3",
+    "jxct-air",
     "jxct-uv",
+    "laumas-w100",
     "mb8art",
+    "md02",
+    "mettler-cell",
     "milesight",
     "nonsite",
     "pressure-transmitter",
+    "pzem-016",
+    "rs-ws-n01",
     "scale-transmitter",
     "sdm120",
     "shelly",
+    "shelly-status",
+    "shtc3",
     "tasmota",
+    "the-things-stack",
     "uvc-254",
     "waveshare-8di",
+    "waveshare-relay",
+    "waveshare-relay-d",
     "xy-md02",
+    "yaohua-ascii",
+    "yaohua-equals",
+    "yaohua-tf0",
     "zigbee2mqtt",
 );
 
@@ -137,25 +162,40 @@ pub(super) fn parse(source: &Source) -> Result<Profile, Vec<Problem>> {
 
 fn read(root: Table<'_>) -> Option<Profile> {
     let name = root.need::<String>("name");
-    // For people: what it is called, how sure the map is, what the device ships with.
-    let _about = (root.need::<Text>("title"), root.need::<String>("mark"), root.get::<String>("serial"));
+    let title = root.need::<Text>("title");
+    // How sure the map is: for people.
+    let _mark = root.need::<String>("mark");
+    let serial = root.get::<String>("serial").map_or_else(String::new, |serial| serial.value);
+    let settings = root.table("commission", "[commission]").and_then(cards::settings);
     let transport = root.need::<String>("transport");
     let form_name = root.get::<String>("form");
     let options = root.get::<Vec<At<String>>>("options").map_or_else(Vec::new, |options| options.value);
     let max_age = root.get::<Millis>("max_age").map(|age| age.value);
-    let availability = root.table("availability", "availability").and_then(availability);
-    let lengths = lengths(&root);
+    let rules = profile_mqtt::rules(&root);
+    let lengths = profile_mqtt::lengths(&root);
+    let reach = reach(&root, Reach::PROTOCOL);
+    let format = root.get::<String>("format");
     let tables = root.tables("field", "a field");
     let file = root.file();
     let words = (transport.as_ref()?.value.as_str(), form_name.as_ref().map(|form| form.value.as_str()));
     let form = match words {
         ("modbus", None) => Form::Modbus(fields(tables, register)),
-        ("mqtt", Some("json")) => Form::Json(fields(tables, words_of), availability),
-        ("mqtt", Some("milesight")) => Form::Milesight(fields(tables, item), lengths),
+        ("mqtt", Some("json")) => Form::Json(fields(tables, profile_mqtt::words), rules),
+        ("mqtt", Some("milesight")) => Form::Milesight(fields(tables, profile_mqtt::item), lengths),
         ("mqtt", Some("feed")) => Form::Feed(fields(tables, |_, _| Some(()))),
+        ("weighing", None) => {
+            let known = format.as_ref().and_then(|format| weighing_format(&format.value));
+            let Some(format) = known else {
+                let span = format.or(transport).map_or(0..0, |at| at.span);
+                let hint = "format = \"yaohua-tf0\", \"equals\" or \"yaohua-ascii\"";
+                file.error(span, "a weighing profile says how the indicator writes", Some(hint.into()));
+                return None;
+            };
+            Form::Weighing(format, fields(tables, weighing_field))
+        }
         _ => {
             let span = form_name.or(transport).map_or(0..0, |at| at.span);
-            let hint = "transport = \"modbus\", or transport = \"mqtt\" with form = \"json\", \"milesight\" or \"feed\"";
+            let hint = "transport = \"modbus\", \"weighing\", or \"mqtt\" with form = \"json\", \"milesight\" or \"feed\"";
             file.error(span, "this form is not known", Some(hint.into()));
             return None;
         }
@@ -163,35 +203,57 @@ fn read(root: Table<'_>) -> Option<Profile> {
     root.finish();
     Some(Profile {
         name: name?.value,
+        title: title?.value,
+        serial,
+        settings,
         form,
         options: options.into_iter().map(|at| at.value).collect(),
         max_age,
+        reach,
     })
 }
 
-fn availability(table: Table<'_>) -> Option<AvailabilityRule> {
-    let mut texts = ["strip", "add", "online", "offline"].map(|key| table.need::<String>(key)).into_iter();
-    table.finish();
-    let mut next = || texts.next().flatten().map(|text| text.value);
-    Some(AvailabilityRule { strip: next()?, add: next()?, online: next()?, offline: next()? })
+/// `max_registers` and `holes`, where a profile or a site file states them.
+pub(super) fn reach(table: &Table<'_>, default: Reach) -> Reach {
+    let registers = table.get::<i64>("max_registers");
+    let holes = table.get::<bool>("holes").map_or(default.holes, |holes| holes.value);
+    let most = i64::from(Reach::PROTOCOL.registers);
+    if let Some(registers) = &registers
+        && !(1..=most).contains(&registers.value)
+    {
+        table.file().error(
+            registers.span.clone(),
+            format!("one request asks for 1 to {most} registers"),
+            None,
+        );
+    }
+    let registers = registers.map_or(default.registers, |at| at.value.clamp(1, most) as u16);
+    Reach { registers, holes }
 }
 
-fn lengths(root: &Table<'_>) -> Vec<(Option<u8>, u8, u8)> {
-    let rows = root.get::<Vec<At<Vec<At<i64>>>>>("lengths").map_or_else(Vec::new, |rows| rows.value);
-    let mut lengths = Vec::new();
-    for row in rows {
-        let numbers: Vec<i64> = row.value.iter().map(|number| number.value).collect();
-        let byte = |number: i64| u8::try_from(number).ok();
-        match numbers[..] {
-            [channel, kind, length]
-                if (-1..=255).contains(&channel) && byte(kind).is_some() && (1..=16).contains(&length) =>
-            {
-                lengths.push((byte(channel), byte(kind).unwrap_or_default(), length as u8));
-            }
-            _ => root.file().error(row.span, "expected [channel or -1, type, bytes]", None),
+fn weighing_format(text: &str) -> Option<WeighingFormat> {
+    Some(match text {
+        "yaohua-tf0" => WeighingFormat::YaohuaTf0,
+        "equals" => WeighingFormat::Equals,
+        "yaohua-ascii" => WeighingFormat::YaohuaAscii,
+        _ => return None,
+    })
+}
+
+fn weighing_field(table: &Table<'_>, _: u16) -> Option<WeighingField> {
+    let says = table.need::<String>("says")?;
+    Some(match says.value.as_str() {
+        "weight" => WeighingField::Weight,
+        "gross" => WeighingField::Gross,
+        "net" => WeighingField::Net,
+        "tare" => WeighingField::Tare,
+        "stable" => WeighingField::Stable,
+        other => {
+            let hint = "weight (what the display shows), gross, net, tare or stable";
+            table.file().error(says.span, format!("an indicator says no `{other}`"), Some(hint.into()));
+            return None;
         }
-    }
-    lengths
+    })
 }
 
 /// Reads fields; `place` is given the table and how far the repetition has come.
@@ -205,6 +267,7 @@ fn field<P>(table: Table<'_>, place: &impl Fn(&Table<'_>, u16) -> Option<P>) -> 
     let repeat = table.get::<i64>("repeat");
     let step = table.get::<i64>("step").map_or(1, |step| step.value);
     let gain = table.get::<f64>("gain").map_or(1.0, |gain| gain.value);
+    let offset = table.get::<f64>("offset").map_or(0.0, |offset| offset.value);
     let invert = table.get::<bool>("invert").is_some_and(|invert| invert.value);
     let span = table.get::<Vec<At<f64>>>("span");
     let sentinels = table.get::<Vec<At<i64>>>("sentinels").map_or_else(Vec::new, |list| list.value);
@@ -231,6 +294,7 @@ fn field<P>(table: Table<'_>, place: &impl Fn(&Table<'_>, u16) -> Option<P>) -> 
         name: name.value.replace("{n}", &format!("{n}")),
         unit: unit.value,
         gain,
+        offset,
         invert,
         span: range,
         sentinels: sentinels.iter().map(|at| at.value).collect(),
@@ -241,6 +305,56 @@ fn field<P>(table: Table<'_>, place: &impl Fn(&Table<'_>, u16) -> Option<P>) -> 
 }
 
 fn register(table: &Table<'_>, shift: u16) -> Option<Register> {
+    let place = place(table, shift);
+    let codes = table.get::<Vec<At<i64>>>("codes");
+    let scale = table.table("scale", "scale").map(|scale| {
+        let divisor = match scale.get::<String>("means").as_ref().map(|means| means.value.as_str()) {
+            None | Some("decimals") => Some(false),
+            Some("divisor") => Some(true),
+            Some(_) => {
+                let hint = "decimals (0, 1, 2, …) or divisor (1, 10, 100, …)";
+                scale.file().error(scale.key_span("means"), "not a meaning", Some(hint.into()));
+                None
+            }
+        };
+        // The same register for every channel, unless it says that it moves along.
+        let moves = scale.get::<bool>("repeats").is_some_and(|moves| moves.value);
+        let found = self::place(&scale, if moves { shift } else { 0 });
+        scale.finish();
+        Some((found?, divisor?))
+    });
+    let (function, address, encoding) = place?;
+    let file = table.file();
+    let integer = encoding.kind.is_integer() && encoding.kind != EncodingKind::Bit;
+    let scale = match scale {
+        None => None,
+        Some(scale) => {
+            let ((other, at, by), divisor) = scale?;
+            if other != function || !integer || !by.kind.is_integer() {
+                let what =
+                    "the register that scales is an integer of the same table, and so is what it scales";
+                file.error(table.key_span("scale"), what, None);
+                return None;
+            }
+            Some((at, by, divisor))
+        }
+    };
+    let codes = codes.map_or_else(Vec::new, |codes| codes.value.into_iter().map(|at| at.value).collect());
+    let register = Register { function, address, encoding, scale, codes };
+    let (from, to) = register.span();
+    if to - from > u32::from(Reach::PROTOCOL.registers) && !function.of_bits() {
+        file.error(table.key_span("scale"), "too far away to be read with one request", None);
+        return None;
+    }
+    if !register.codes.is_empty() && (!encoding.kind.is_integer() || register.scale.is_some()) {
+        file.error(table.key_span("codes"), "codes are plain integers", None);
+        return None;
+    }
+    Some(register)
+}
+
+/// `at`, `type` and `order`.
+fn place(table: &Table<'_>, shift: u16) -> Option<(FunctionCode, u16, Encoding)> {
     let at = table.need::<String>("at");
     let kind = table.need::<String>("type");
     let order = table.get::<String>("order");
@@ -270,16 +384,19 @@ fn register(table: &Table<'_>, shift: u16) -> Option<Register> {
         }
     };
     let Some(encoding_kind) = encoding_kind(&kind.value) else {
-        let known = ["u16", "i16", "u32", "i32", "f32", "f64", "bit"];
+        let known = ["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit"];
         let hint = did_you_mean(&kind.value, known).map_or_else(
-            || "u16, i16, u32, i32, f32, f64, bit (of a bit table) or \"bit 5\" (of a register)".to_owned(),
+            || {
+                "u16, i16, u32, i32, u64, i64, f32, f64, \"u8 high\", \"i8 low\", \"bcd 4\", \"ascii 8\", bit (of a bit \
+                 table), \"bit 5\" or \"bits 0-2\" (of a register)"
+                    .to_owned()
+            },
             |near| format!("did you mean `{near}`?"),
         );
         file.error(kind.span, format!("`{}` is not a type", kind.value), Some(hint));
         return None;
     };
-    let of_bits = matches!(function, FunctionCode::Coils | FunctionCode::DiscreteInputs);
-    if of_bits != (encoding_kind == EncodingKind::Bit) {
+    if function.of_bits() != (encoding_kind == EncodingKind::Bit) {
         file.error(
             kind.span,
             "coils and discrete inputs are of type `bit`, registers are not",
@@ -293,22 +410,44 @@ fn register(table: &Table<'_>, shift: u16) -> Option<Register> {
         file.error(at.span, "beyond the last address", None);
         return None;
     };
-    Some(Register { function, address, encoding: Encoding { kind: encoding_kind, order } })
+    Some((function, address, Encoding { kind: encoding_kind, order }))
 }
 
+/// Digits in one BCD value, at most: what 64 bits hold.
+const BCD_DIGITS_MAX: u8 = 16;
+
 fn encoding_kind(text: &str) -> Option<EncodingKind> {
-    Some(match text {
-        "u16" => EncodingKind::U16,
-        "i16" => EncodingKind::I16,
-        "u32" => EncodingKind::U32,
-        "i32" => EncodingKind::I32,
-        "f32" => EncodingKind::F32,
-        "f64" => EncodingKind::F64,
-        "bit" => EncodingKind::Bit,
-        _ => {
-            let bit = text.strip_prefix("bit ")?.parse::<u8>().ok().filter(|bit| *bit < 16)?;
-            EncodingKind::RegisterBit(bit)
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let half = || match rest {
+        "high" => Some(Half::High),
+        "low" => Some(Half::Low),
+        _ => None,
+    };
+    let count = |most: u8, unit: u8| {
+        let count = rest.parse::<u8>().ok().filter(|count| (1..=most).contains(count))?;
+        (count % unit == 0).then(|| count / unit)
+    };
+    Some(match (word, rest.is_empty()) {
+        ("u16", true) => EncodingKind::U16,
+        ("i16", true) => EncodingKind::I16,
+        ("u32", true) => EncodingKind::U32,
+        ("i32", true) => EncodingKind::I32,
+        ("u64", true) => EncodingKind::U64,
+        ("i64", true) => EncodingKind::I64,
+        ("f32", true) => EncodingKind::F32,
+        ("f64", true) => EncodingKind::F64,
+        ("bit", true) => EncodingKind::Bit,
+        ("u8", false) => EncodingKind::U8(half()?),
+        ("i8", false) => EncodingKind::I8(half()?),
+        ("bcd", false) => EncodingKind::Bcd(count(BCD_DIGITS_MAX, 4)?),
+        ("ascii", false) => EncodingKind::Ascii(count(EncodingKind::ASCII_WORDS_MAX * 2, 2)?),
+        ("bit", false) => EncodingKind::RegisterBit(rest.parse::<u8>().ok().filter(|bit| *bit < 16)?),
+        ("bits", false) => {
+            let (from, to) = rest.split_once('-')?;
+            let (from, to) = (from.parse().ok()?, to.parse().ok()?);
+            (from < to && to < 16).then_some(EncodingKind::Bits { from, to })?
         }
+        _ => return None,
     })
 }
 
@@ -354,41 +493,6 @@ fn numbered(text: &str) -> Result<(FunctionCode, u16), String> {
     address.map(|address| (function, address)).ok_or_else(|| format!("`{text}` is outside its table"))
 }
 
-fn words_of(table: &Table<'_>, _: u16) -> Option<Words> {
-    let words = table.get::<Vec<At<String>>>("words");
-    let Some(words) = words else { return Some(Words(None)) };
-    if let [one, zero] = &words.value[..] {
-        return Some(Words(Some((one.value.clone(), zero.value.clone()))));
-    }
-    table.file().error(words.span, "expected [word for true, word for false]", None);
-    None
-}
-
-fn item(table: &Table<'_>, shift: u16) -> Option<Item> {
-    let byte = |key| {
-        let number = table.need::<i64>(key)?;
-        let byte = u8::try_from(number.value).ok();
-        if byte.is_none() {
-            table.file().error(number.span, "expected 0 to 255", None);
-        }
-        byte
-    };
-    let (channel, kind) = (byte("channel"), byte("kind"));
-    let signed = table.get::<bool>("signed").is_some_and(|signed| signed.value);
-    Some(Item { channel: channel?.checked_add(u8::try_from(shift).ok()?)?, kind: kind?, signed })
-}
-
-/// The carrier an option names.
-pub(super) fn carrier(text: &str) -> Option<Carrier> {
-    Some(match text {
-        "hex" => Carrier::Hex,
-        "base64" => Carrier::Base64,
-        "chirpstack" => Carrier::ChirpStack,
-        "the-things-stack" => Carrier::TheThingsStack,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use gateway_rules::render;
@@ -419,6 +523,11 @@ mod tests {
             ("10008", DiscreteInputs, 7),
             ("00001", Coils, 0),
             ("465536", HoldingRegisters, 65535),
+            ("holding 0", HoldingRegisters, 0),
+            ("holding 65535", HoldingRegisters, 65535),
+            ("input 0x1 (from 1)", InputRegisters, 0),
+            ("400001", HoldingRegisters, 0),
+            ("100001", DiscreteInputs, 0),
         ];
         for (text, function, address_from_0) in cases {
             assert_eq!(address(text), Ok((function, address_from_0)), "{text}");
@@ -428,6 +537,83 @@ mod tests {
         {
             assert!(address(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn types_are_read_as_they_are_shown() {
+        for text in [
+            "u16",
+            "i16",
+            "u32",
+            "i32",
+            "u64",
+            "i64",
+            "f32",
+            "f64",
+            "bit",
+            "bit 0",
+            "bit 15",
+            "bits 0-2",
+            "bits 4-15",
+            "u8 high",
+            "u8 low",
+            "i8 high",
+            "i8 low",
+            "bcd 4",
+            "bcd 16",
+            "ascii 2",
+            "ascii 32",
+        ] {
+            assert_eq!(encoding_kind(text).map(|kind| kind.to_string()).as_deref(), Some(text));
+        }
+        for text in [
+            "",
+            "u8",
+            "u16 high",
+            "bit 16",
+            "bits 2-2",
+            "bits 3-1",
+            "bits 0-16",
+            "bcd 3",
+            "bcd 20",
+            "ascii 7",
+            "ascii 34",
+            "bcd 0",
+        ] {
+            assert_eq!(encoding_kind(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn another_register_and_codes_may_be_stated() {
+        let text = r#"
+name = "odd"
+transport = "modbus"
+mark = "V"
+max_registers = 16
+holes = false
+title = { zh = "怪", en = "Odd" }
+[[field]]
+name = "pressure"
+at = "holding 0x0004"
+type = "i16"
+offset = -1.5
+unit = "kPa"
+scale = { at = "holding 0x0003", type = "u16" }
+[[field]]
+name = "mode"
+at = "holding 9"
+type = "u16"
+unit = "1"
+codes = [0, 3, 7]
+"#;
+        let profile = parse(&Source { name: "odd.toml".into(), text: text.into() }).unwrap();
+        assert_eq!(profile.reach, Reach { registers: 16, holes: false });
+        let Form::Modbus(fields) = profile.form else { panic!() };
+        let u16 = Encoding { kind: EncodingKind::U16, order: WordOrder::Abcd };
+        assert_eq!((fields[0].place.scale, fields[0].offset), (Some((3, u16, false)), -1.5));
+        assert_eq!(fields[0].place.span(), (3, 5));
+        assert_eq!(fields[1].place.codes, [0, 3, 7]);
     }
 
     #[test]

@@ -195,9 +195,10 @@ fn settings_reach_the_rules_the_nearest_first() {
 #[test]
 fn foreign_payloads_are_mapped_by_place() {
     let site = load_str("small.toml", SMALL).unwrap();
-    let Mapping::Json(fields) = &site.mqtt[0].mapping else { panic!() };
-    assert_eq!(fields[0].path, ["DS18B20", "Temperature"]);
-    let availability = site.mqtt[0].availability.as_ref().unwrap();
+    let Mapping::Json(mapping) = &site.mqtt[0].mapping else { panic!() };
+    assert_eq!(mapping.fields[0].pointer, "/DS18B20/Temperature");
+    assert_eq!(mapping.expect, [("/TempUnit".to_owned(), "C".to_owned())]);
+    let [availability] = &site.mqtt[0].availability[..] else { panic!() };
     assert_eq!((availability.topic.as_str(), availability.online.as_str()), ("tele/fridge/LWT", "Online"));
     let left_out = |rule: &str, what: &str| ("f".to_owned(), format!("cold-chain/{rule}"), what.to_owned());
     let without_hours = left_out("reading-overdue", "[hours]");
@@ -212,7 +213,8 @@ fn foreign_payloads_are_mapped_by_place() {
     let site = load_str("zigbee.toml", &text).unwrap();
     let door = &site.plan.points[usize::from(point(&site, "f/door").0)];
     assert_eq!(Raw::Int(1).value(door.gain, door.offset), Some(0.0), "contact:true is closed");
-    assert_eq!(site.mqtt[0].availability.as_ref().unwrap().topic, "zigbee2mqtt/fridge/availability");
+    let topics: Vec<&str> = site.mqtt[0].availability.iter().map(|there| there.topic.as_str()).collect();
+    assert_eq!(topics, ["zigbee2mqtt/fridge/availability", "zigbee2mqtt/bridge/state"]);
     let text = SMALL
         .replace("tasmota\"", "milesight\"\noptions = { carrier = \"hex\" }")
         .replace("/DS18B20/Temperature", "temperature-1");
@@ -246,14 +248,83 @@ fn plain_text_leaves_the_machine_only_where_the_file_says_so() {
 
 #[test]
 fn the_plan_says_what_a_bus_has_to_carry() {
-    let page = print_plan(&example("hotel.toml"));
+    let site = example("hotel.toml");
+    let page = crate::cli::plan::text(&site, &crate::bus::forecast::forecast(&site));
     assert!(
-        page.contains("bus meters rtu-over-tcp 127.0.0.1:5022 (2400 baud, time-out 500 ms, gap 20 ms)"),
+        page.contains("bus meters rtu-over-tcp 127.0.0.1:5022 (2400 baud 8N1, time-out 500 ms, gap 20.0 ms)"),
         "{page}"
     );
     assert!(page.contains("unit   1  input 0x000C ×2    every  30000 ms  8 + 9 bytes"), "{page}");
-    assert!(page.contains("2 requests, load 0.9 %"), "{page}");
-    assert!(page.contains("1 dead unit(s): load 2.2 %"), "{page}");
+    assert!(page.contains("2 requests, 250.8 ms a round, load 0.8 %"), "{page}");
+    assert!(page.contains("1 dead device(s): 1000 ms once, then load 1.4 %"), "{page}");
+}
+
+/// Ten meters of three blocks on a line of 2400 baud, every second: the whole page.
+const CROWDED: &str = r#"
+[site]
+id = "crowded"
+institution = "923301000000000193"
+name = { zh = "拥挤", en = "Crowded" }
+[[bus]]
+name = "meters"
+transport = "rtu"
+address = "/dev/ttyUSB7"
+baud = 2400
+"#;
+
+fn crowded(devices: usize, every: &str) -> String {
+    let device = |n: usize| {
+        format!(
+            "[[device]]\nid = \"meter-{n}\"\nkind = \"sensor\"\nname = {{ zh = \"表\", en = \"Meter\" }}\n[[device.read]]\nbus = \
+             \"meters\"\nunit = {n}\nprofile = \"sdm120\"\nevery = \"{every}\"\nmap = {{ voltage = \"voltage\", current = \
+             \"current\", power = \"power\", total = \"total\" }}\n"
+        )
+    };
+    CROWDED.to_owned() + &(1..=devices).map(device).collect::<String>()
+}
+
+#[test]
+fn a_plan_that_does_not_fit_says_what_would_make_it_fit() {
+    let site = load_str("site.toml", &crowded(4, "1 s")).unwrap();
+    let buses = crate::bus::forecast::forecast(&site);
+    let page = crate::cli::plan::text(&site, &buses);
+    let bus = page.split("\n\n").nth(1).unwrap();
+    assert_eq!(format!("{bus}\n"), include_str!("crowded.txt"), "{bus}");
+    assert!(!buses[0].fits);
+    let json = serde_json::to_value(&buses).unwrap();
+    assert_eq!((&json[0]["fits"], &json[0]["requests"][0]["count"]), (&false.into(), &14.into()));
+    let easy = load_str("site.toml", &crowded(4, "10 s")).unwrap();
+    let easy = &crate::bus::forecast::forecast(&easy)[0];
+    assert!(easy.fits && easy.advice.is_empty(), "{easy:?}");
+}
+
+#[test]
+fn one_endpoint_has_one_bus() {
+    let twice = format!(
+        "{}[[bus]]\nname = \"again\"\ntransport = \"rtu\"\naddress = \"/dev/ttyUSB7\"\nbaud = 9600\n",
+        crowded(1, "1 s")
+    );
+    let problems = load_str("site.toml", &twice).unwrap_err();
+    assert!(problems[0].message.contains("bus `meters` has this endpoint already"), "{problems:?}");
+    for (key, value) in [("parity", "\"mark\""), ("stop_bits", "3"), ("baud", "1")] {
+        let text = crowded(1, "1 s").replace("baud = 2400", &format!("{key} = {value}"));
+        assert_eq!(load_str("site.toml", &text).unwrap_err().len(), 1, "{key}");
+    }
+    let text = crowded(1, "1 s").replace("/dev/ttyUSB7", "10.0.0.1:502");
+    assert_eq!(load_str("site.toml", &text).unwrap_err()[0].message, "not an address");
+}
+
+#[test]
+fn an_indicator_is_heard_on_a_line_of_its_own() {
+    let text = CROWDED.replace("\"rtu\"", "\"weighing\"")
+        + "[[device]]\nid = \"scale-1\"\nkind = \"sensor\"\nname = { zh = \"秤\", en = \"Scale\" }\n[[device.read]]\nbus = \
+           \"meters\"\nprofile = \"yaohua-tf0\"\nevery = \"1 s\"\nmap = { weight = \"weight\", stable = \"stable\" }\n";
+    let site = load_str("site.toml", &text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!((site.blocks.len(), site.streams.len()), (0, 1));
+    assert_eq!(site.streams[0].points.len(), 2);
+    let asked = text.replace("\"weighing\"", "\"rtu\"").replace("profile", "unit = 1\nprofile");
+    let problems = load_str("site.toml", &asked).unwrap_err();
+    assert!(problems[0].message.contains("sends by itself"), "{problems:?}");
 }
 
 #[test]
@@ -289,6 +360,94 @@ fn a_site_may_bring_its_own_pack_and_profile() {
     let problems = load(&dir.path().join("site.toml")).unwrap_err();
     assert!(explain(&problems, false).contains("did you mean `red`?"));
     assert!(load(&dir.path().join("none.toml")).unwrap_err()[0].message.starts_with("cannot be read"));
+}
+
+const TABLED: &str = r#"
+[site]
+id = "s"
+institution = "923301000000000193"
+name = { zh = "点", en = "Site" }
+[devices]
+files = ["devices.csv"]
+[[bus]]
+name = "line"
+transport = "rtu-over-tcp"
+address = "127.0.0.1:5020"
+"#;
+
+#[test]
+fn a_table_of_a_hundred_devices_is_a_line_each() {
+    let mut rows = String::from("id,kind,name.zh,bus,unit,profile\n");
+    for n in 1..=100 {
+        rows += &format!("fridge-{n},fridge,冰箱{n},line,{n},xy-md02\n");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("devices.csv"), &rows).unwrap();
+    std::fs::write(dir.path().join("site.toml"), TABLED).unwrap();
+    let site = load(&dir.path().join("site.toml")).unwrap();
+    // A fridge has a temperature; nobody asked for its humidity.
+    assert_eq!((site.plan.devices.len(), site.plan.points.len(), site.blocks.len()), (100, 100, 100));
+    assert_eq!(site.plan.devices[99].name.en, "冰箱100");
+    assert_eq!(site.plan.points[99].id, "fridge-100/temperature");
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_said_of_its_cells() {
+    let page = |rows: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("devices.csv"), rows).unwrap();
+        std::fs::write(dir.path().join("site.toml"), TABLED).unwrap();
+        let problems = load(&dir.path().join("site.toml")).unwrap_err();
+        explain(&problems, false).replace(&format!("{}/", dir.path().display()), "")
+    };
+    let shown = page(
+        "id,kind,name.zh,bus,unit,profile,map\n\
+         f-1,fridge,一号,line,1,xy-md02,\n\
+         f-2,fridge,二号,lime,300,xy-md02,temperature=temp\n\
+         f-1,frige,三号,line,x,xy-md03,\n\
+         f-4,fridge,,line,4,sdm120,\n",
+    );
+    let wanted = include_str!("wrong-table.txt");
+    assert_eq!(shown.trim(), wanted.trim(), "\n{shown}\n");
+    let shown = page("id,kindd,id\n");
+    assert!(shown.contains("devices.csv:1:4") && shown.contains("did you mean `kind`?"), "{shown}");
+    assert!(
+        shown.contains("devices.csv:1:10") && shown.contains("there is a column `id` already"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_deadband_is_refused_where_every_answer_counts_and_warned_of_where_it_blurs() {
+    let hotel = include_str!("../../../../deploy/example/hotel.toml");
+    let with = |deadband: &str| {
+        let place = "map = { temperature = \"channel-1\" }";
+        assert!(hotel.contains(place));
+        load_str("hotel.toml", &hotel.replacen(place, &format!("{place}\n{deadband}"), 1))
+    };
+    let problems = with("deadband = { temperature = \"1 °C\" }").unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message.contains("integrated or timed"), "{problems:?}");
+    assert!(with("deadband = { temprature = \"1 °C\" }").is_err());
+    let small = |deadband: &str| {
+        load_str(
+            "small.toml",
+            &SMALL.replace("map = {", &format!("deadband = {{ temperature = \"{deadband}\" }}\nmap = {{")),
+        )
+    };
+    let site = small("0.05 °C").unwrap();
+    assert_eq!(site.warnings, []);
+    assert!((site.plan.points[0].deadband - 0.05).abs() < 1e-9);
+    let site = small("0.3 °C").unwrap();
+    let said: Vec<&str> = site.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "this deadband blurs `cold-chain/too-cold`, whose limit is 2 °C",
+            "this deadband blurs `cold-chain/freezing`, whose limit is 0 °C",
+        ]
+    );
+    assert!(small("3 kPa").unwrap_err()[0].message.contains("expected a deadband in °C"));
 }
 
 #[test]

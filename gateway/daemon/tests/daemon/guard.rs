@@ -3,15 +3,26 @@
 use std::time::Duration;
 
 use gateway::bus::guard::{Answer, BusError, Link, Question};
-use gateway::config::{FunctionCode, Transport, UnitId};
+use gateway::config::{BusPlan, FunctionCode, Transport, UnitId};
 use gateway_model::BadCause;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 const LIMIT: Duration = Duration::from_millis(100);
 
+fn plan(transport: Transport) -> BusPlan {
+    BusPlan {
+        name: "bus".into(),
+        transport,
+        address: "127.0.0.1:502".into(),
+        timeout: LIMIT,
+        gap: Duration::ZERO,
+        line: None,
+    }
+}
+
 fn link(transport: Transport) -> (Link, DuplexStream) {
     let (ours, theirs) = duplex(1024);
-    let mut link = Link::new(transport, LIMIT, Duration::ZERO);
+    let mut link = Link::new(&plan(transport));
     link.attach(ours);
     (link, theirs)
 }
@@ -36,7 +47,7 @@ async fn ask(
 }
 
 /// Modbus over RTU: unit, function, data, CRC.
-fn rtu(body: &[u8]) -> Vec<u8> {
+pub(crate) fn rtu(body: &[u8]) -> Vec<u8> {
     let mut crc = 0xFFFF_u16;
     for byte in body {
         crc ^= u16::from(*byte);
@@ -64,13 +75,74 @@ async fn a_good_answer_comes_with_its_frame_and_keeps_the_link() {
     assert!(link.is_up());
 }
 
-#[tokio::test]
-async fn a_late_answer_is_never_taken_for_the_next_one() {
-    let (mut link, mut peer) = link(Transport::RtuOverTcp);
+/// Two questions of one shape at different addresses: the answer to the first comes while the second waits for its own.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_never_taken_for_that_of_another_address() {
+    let (mut link, mut peer) = link(Transport::Rtu);
     assert!(matches!(link.ask(question(2)).await, Err(BusError::Timeout { .. })));
-    assert!(!link.is_up(), "the connection on which it may still come is gone");
-    let _lost = peer.write_all(&rtu(&[1, 3, 4, 0, 10, 0, 10])).await;
-    assert!(matches!(link.ask(question(2)).await, Err(BusError::NotConnected)));
+    assert!(link.is_up(), "a serial line stays open");
+    let other = Question { first: 100, ..question(2) };
+    assert!(link.held_until(other).is_some(), "the same shape at another address has to wait");
+    assert!(link.held_until(question(3)).is_none(), "another shape has not");
+    let asking = async {
+        // The first answer, half a time-out late; then the second request, and its answer.
+        tokio::time::sleep(LIMIT / 2).await;
+        peer.write_all(&rtu(&[1, 3, 4, 0, 10, 0, 10])).await.unwrap();
+        let mut seen = [0; 2 * RTU_REQUEST];
+        peer.read_exact(&mut seen).await.unwrap();
+        assert_eq!(seen[RTU_REQUEST + 3], 100);
+        peer.write_all(&rtu(&[1, 3, 4, 0, 20, 0, 20])).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(link.ask(other), asking);
+    assert_eq!(answer.unwrap().words, [20, 20]);
+    assert_eq!(link.take_tally().late, 1);
+}
+
+/// The same question again: silence, then one read that is thrown away.
+#[tokio::test(start_paused = true)]
+async fn after_a_time_out_the_first_answer_to_the_same_question_is_thrown_away() {
+    let (mut link, mut peer) = link(Transport::Rtu);
+    assert!(link.ask(question(2)).await.is_err());
+    let mut seen = [0; RTU_REQUEST];
+    let answering = async {
+        peer.read_exact(&mut seen).await.unwrap();
+        for value in [1, 2] {
+            peer.read_exact(&mut seen).await.unwrap();
+            peer.write_all(&rtu(&[1, 3, 4, 0, value, 0, value])).await.unwrap();
+        }
+    };
+    let (answer, ()) = tokio::join!(link.ask(question(2)), answering);
+    assert_eq!(answer.unwrap().words, [2, 2]);
+    assert_eq!(link.take_tally().thrown_away, 1);
+}
+
+/// Modbus TCP tells a late answer by its transaction id, and the connection is gone after a time-out.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_on_modbus_tcp_ends_the_connection_and_a_second_copy_is_passed_over() {
+    let (mut link, mut peer) = link(Transport::Tcp);
+    let answer = |id: u8, value: u8| [0, id, 0, 0, 0, 7, 1, 3, 4, 0, value, 0, value];
+    let twice = [answer(1, 5), answer(1, 5)].concat();
+    assert_eq!(ask(&mut link, &mut peer, TCP_REQUEST, &twice).await.unwrap().words, [5, 5]);
+    let both = [answer(1, 5), answer(2, 6)].concat();
+    assert_eq!(ask(&mut link, &mut peer, TCP_REQUEST, &both).await.unwrap().words, [6, 6]);
+    assert_eq!(link.take_tally().late, 2);
+    assert!(matches!(link.ask(question(2)).await, Err(BusError::Timeout { .. })));
+    assert!(!link.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_and_stray_bytes_are_passed_over_and_two_devices_are_told() {
+    let (mut link, mut peer) = link(Transport::Rtu);
+    let echoed = [rtu(&[1, 3, 0, 0, 0, 2]), rtu(&[1, 3, 4, 0, 1, 0, 2])].concat();
+    assert_eq!(ask(&mut link, &mut peer, RTU_REQUEST, &echoed).await.unwrap().words, [1, 2]);
+    let strayed = [vec![0xFF, 0x00], rtu(&[1, 3, 4, 0, 1, 0, 2])].concat();
+    assert_eq!(ask(&mut link, &mut peer, RTU_REQUEST, &strayed).await.unwrap().words, [1, 2]);
+    let tally = link.take_tally();
+    assert_eq!((tally.echoes, tally.stray), (1, 1));
+    let twins = [rtu(&[1, 3, 4, 0, 1, 0, 2]), rtu(&[1, 3, 4, 0, 9, 0, 9])].concat();
+    let outcome = ask(&mut link, &mut peer, RTU_REQUEST, &twins).await;
+    assert!(matches!(outcome, Err(BusError::TwoAnswers { unit: 1 })), "{outcome:?}");
+    assert_eq!(link.take_tally().twins, 1);
 }
 
 #[tokio::test]
@@ -80,7 +152,7 @@ async fn an_answer_of_the_wrong_length_ends_the_connection() {
     assert!(matches!(short, Err(BusError::WrongLength { asked: 2, got: 1, .. })), "{short:?}");
     assert!(!link.is_up());
     let (mut link, mut peer) = self::link(Transport::Tcp);
-    let long = ask(&mut link, &mut peer, TCP_REQUEST, &[0, 0, 0, 0, 0, 9, 1, 3, 6, 0, 1, 0, 2, 0, 3]).await;
+    let long = ask(&mut link, &mut peer, TCP_REQUEST, &[0, 1, 0, 0, 0, 9, 1, 3, 6, 0, 1, 0, 2, 0, 3]).await;
     assert!(matches!(long, Err(BusError::WrongLength { asked: 2, got: 3, .. })), "{long:?}");
     assert!(!link.is_up());
 }
@@ -123,15 +195,21 @@ async fn a_hang_up_is_said_without_a_random_errno() {
     }
 }
 
-#[tokio::test]
-async fn bytes_that_nobody_asked_for_end_the_connection_before_a_request_is_sent() {
-    let (mut link, mut peer) = link(Transport::RtuOverTcp);
-    peer.write_all(&rtu(&[1, 3, 4, 0, 1, 0, 2])).await.unwrap();
+#[tokio::test(start_paused = true)]
+async fn bytes_that_nobody_asked_for_are_away_before_a_request_is_sent() {
+    let (mut link, mut peer) = link(Transport::Tcp);
+    peer.write_all(&[0, 9, 0, 0, 0, 7, 1, 3, 4, 0, 1, 0, 2]).await.unwrap();
     assert!(matches!(link.ask(question(2)).await, Err(BusError::Unasked)));
     assert!(!link.is_up());
     let mut rest = Vec::new();
     peer.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty(), "the request stayed here");
+
+    let (mut link, mut peer) = self::link(Transport::Rtu);
+    peer.write_all(&rtu(&[1, 3, 4, 0, 1, 0, 2])).await.unwrap();
+    let answer = ask(&mut link, &mut peer, RTU_REQUEST, &rtu(&[1, 3, 4, 0, 3, 0, 4])).await.unwrap();
+    assert_eq!(answer.words, [3, 4], "read away, then asked");
+    assert_eq!(link.take_tally().unasked, 1);
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bus;
+mod faults;
 mod full;
 mod guard;
 mod journal;
 mod recorder;
 mod rig;
 mod running;
+mod serial;
 mod sinks;

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gateway::clock::Wall;
-use gateway::config::{Broker, PagePlan, Site};
+use gateway::config::{PagePlan, Site};
 use gateway::run::{Options, Up, run};
 use gateway::state::{DataDir, Enrolled};
 use gateway::uplink::client::audience;
@@ -46,7 +46,7 @@ impl Running {
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
-        let options = Options { site, data, wall, history: None };
+        let options = Options { site, data, wall, history: None, record: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
             up_in.take().unwrap().send(up.clone()).unwrap()
         }));
@@ -125,7 +125,7 @@ async fn a_register_reaches_the_page_in_both_languages() {
 async fn a_payload_reaches_the_journal_through_the_embedded_broker() {
     let mut site = site(HOSPITAL);
     site.buses[0].address = "127.0.0.1:1".into();
-    site.broker = Broker::Embedded { listen: SocketAddr::new(LOOPBACK, 0) };
+    site.broker.move_to(SocketAddr::new(LOOPBACK, 0));
     let bag = site.plan.points.iter().find(|point| point.id.ends_with("/bag")).unwrap().id.clone();
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(site, dir.path().into(), Wall::system()).await;

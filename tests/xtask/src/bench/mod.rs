@@ -4,7 +4,11 @@ mod evidence;
 mod journal;
 mod programs;
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::ground::{Ground, cargo};
 
 /// What to measure.
 #[derive(Debug, clap::Subcommand)]
@@ -15,6 +19,8 @@ pub(crate) enum Options {
     Verify(evidence::Verify),
     /// The simulator alone under a client that reads very many devices.
     Sim(programs::Sim),
+    /// How much of a serial line the gateway uses, on pseudo-terminals paced to 9600 and 19,200 baud. A minute.
+    Line,
     /// A center under very many gateways.
     Gateways(programs::CenterLoad),
     /// One gateway that drains a backlog while alerts are raised.
@@ -27,7 +33,28 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Options::Journal(options) => journal::run(options),
         Options::Verify(options) => evidence::verify(options),
         Options::Sim(options) => programs::sim(options),
+        Options::Line => line(),
         Options::Gateways(options) => programs::gateways(options),
         Options::Uplink(options) => programs::uplink(options),
     }
+}
+
+fn line() -> Result<()> {
+    let root = Ground::find()?.root;
+    let mut command = Command::new(cargo());
+    command.args([
+        "test",
+        "--release",
+        "-p",
+        "gateway",
+        "--test",
+        "daemon",
+        "--",
+        "--nocapture",
+        "--ignored",
+    ]);
+    command.args(["--exact", "serial::how_much_of_a_line_is_used"]).current_dir(root);
+    let status = command.status().context("run cargo")?;
+    ensure!(status.success(), "the line: {status}");
+    Ok(())
 }

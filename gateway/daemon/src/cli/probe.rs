@@ -1,0 +1,224 @@
+//! `gateway probe`: who is on a line, what it looks like, and the lines to paste.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{Ended, GOOD, USAGE, WRONG, say};
+use crate::commission::detective::{self, Fit, Samples};
+use crate::commission::drive::{dial, is_serial, words};
+use crate::commission::line::{Framing, Heard, Line};
+use crate::config::{Card, CardField, FunctionCode, cards, place};
+
+/// Distance between samples.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Profiles shown of one device.
+const FITS_MAX: usize = 4;
+/// Exceptions by which a gateway says that nobody is behind it.
+const NOBODY: [u8; 2] = [0x0A, 0x0B];
+
+/// What is asked of it.
+#[derive(Args)]
+pub(super) struct Probe {
+    /// `host:port` of a device, Modbus TCP gateway or serial server, or a serial port (`/dev/ttyUSB0`).
+    address: String,
+    /// Speed of a serial port, bit/s, 8N1.
+    #[arg(long, default_value_t = 9_600)]
+    speed: u32,
+    /// Unit ids to look at: `1-32`, `5`.
+    #[arg(long, default_value = "1-32", value_parser = range)]
+    units: (u8, u8),
+    /// Look at registers of unknown instruments, as a manual prints them: `40101`, `input 0x0000`.
+    #[arg(long)]
+    at: Option<String>,
+    /// How many registers from there.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    count: u16,
+    /// Watch registers so long, s.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// How long an answer may take, ms.
+    #[arg(long, default_value_t = 300)]
+    wait: u64,
+}
+
+fn range(text: &str) -> Result<(u8, u8), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first @ 1..=247), Ok(last @ 1..=247)) if first <= last => Ok((first, last)),
+        _ => Err("expected unit ids from 1 to 247, such as 1-32".to_owned()),
+    }
+}
+
+pub(super) fn probe(asked: &Probe) -> Ended {
+    let at = match asked.at.as_deref().map(place).transpose() {
+        Ok(at) => at,
+        Err(why) => {
+            eprintln!("error: --at: {why}");
+            return Ok(USAGE);
+        }
+    };
+    super::runtime()?.block_on(async {
+        let Some((framing, live)) = find(asked).await? else {
+            eprintln!(
+                "nobody answers at {} on unit ids {}-{}: check power, A/B and line speed; look at more with --units 1-247",
+                asked.address, asked.units.0, asked.units.1
+            );
+            return Ok(WRONG);
+        };
+        let transport = match framing {
+            Framing::Tcp => "tcp",
+            Framing::Rtu if is_serial(&asked.address) => "rtu",
+            Framing::Rtu => "rtu-over-tcp",
+        };
+        say(&format_args!(
+            "# {transport}\n[[bus]]\nname = \"bus-1\"\ntransport = \"{transport}\"\naddress = \"{}\"\n",
+            asked.address
+        ))?;
+        let mut line = open(asked, framing).await?;
+        for unit in live {
+            match at {
+                Some((function, first)) => {
+                    let samples = watch(asked, &mut line, unit, function, first).await?;
+                    say(&format_args!("# unit {unit}\n{}", detective::page(&samples)))?;
+                }
+                None => say(&recognised(unit, &fits(&mut line, unit).await?))?,
+            }
+        }
+        Ok(GOOD)
+    })
+}
+
+async fn open(asked: &Probe, framing: Framing) -> anyhow::Result<Line> {
+    let stream = dial(&asked.address, asked.speed)
+        .dial(&asked.address)
+        .await
+        .with_context(|| format!("connect to {}", asked.address))?;
+    Ok(Line::new(stream, framing, Duration::from_millis(asked.wait)))
+}
+
+/// The framing in which somebody answers, and who does.
+async fn find(asked: &Probe) -> anyhow::Result<Option<(Framing, Vec<u8>)>> {
+    let framings = [Framing::Tcp, Framing::Rtu];
+    // On a serial port there is one framing only.
+    for framing in framings.into_iter().skip(usize::from(is_serial(&asked.address))) {
+        let mut line = open(asked, framing).await?;
+        let mut live = Vec::new();
+        let mut heard_of = false;
+        for unit in asked.units.0..=asked.units.1 {
+            let heard = line.ask(unit, &[3, 0, 0, 0, 1]).await;
+            let heard = match heard {
+                Ok(heard) => heard,
+                // What is no frame to it, a server may end the connection over.
+                Err(_) => break,
+            };
+            match heard {
+                Heard::Answer(_) => live.push(unit),
+                Heard::Exception(code) => {
+                    heard_of = true;
+                    if !NOBODY.contains(&code) {
+                        live.push(unit);
+                    }
+                }
+                Heard::Several | Heard::Garbled if framing == Framing::Rtu => {
+                    eprintln!("unit {unit}: answers of two devices, or noise: check ids, A/B and terminator");
+                }
+                Heard::Several | Heard::Garbled | Heard::Silence => {}
+            }
+        }
+        if !live.is_empty() || heard_of {
+            return Ok(Some((framing, live)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the unit id stands where the profile has it, the instrument, and how well it fits.
+type Fitting = (bool, Card, Fit);
+
+/// How well each profile fits, the best first.
+async fn fits(line: &mut Line, unit: u8) -> anyhow::Result<Vec<Fitting>> {
+    let mut answers: BTreeMap<(FunctionCode, u16, u16), Option<Vec<u16>>> = BTreeMap::new();
+    let key = |field: &CardField| (field.function, field.address, words(&field.kind));
+    let cards = cards();
+    for (function, address, count) in cards.iter().flat_map(|card| card.fields.iter().map(key)) {
+        if !answers.contains_key(&(function, address, count)) {
+            let read = line.read(unit, function, address, count).await?;
+            answers.insert((function, address, count), read.ok());
+        }
+    }
+    let mut fits = Vec::new();
+    for card in cards {
+        let fit = detective::fit(&card, |field| answers.get(&key(field)).cloned().flatten());
+        if fit.plausible == 0 {
+            continue;
+        }
+        // Where the profile has the unit id, this unit id: then it is hardly another one.
+        let id = match &card.settings {
+            Some(settings) => line.read(unit, FunctionCode::HoldingRegisters, settings.id, 1).await?,
+            None => Err(Heard::Silence),
+        };
+        fits.push((id == Ok(vec![u16::from(unit)]), card, fit));
+    }
+    // All of it, and as much of it as there is.
+    fits.sort_by_key(|(id, _, fit)| {
+        std::cmp::Reverse((fit.plausible == fit.of, *id, fit.plausible * 100 / fit.of, fit.plausible))
+    });
+    Ok(fits)
+}
+
+fn recognised(unit: u8, fits: &[Fitting]) -> String {
+    let mut page = format!("# unit {unit}\n");
+    for (id, card, fit) in fits.iter().take(FITS_MAX) {
+        let values: Vec<String> =
+            fit.values.iter().map(|(name, value, symbol)| format!("{name} {value} {symbol}")).collect();
+        page += &format!(
+            "#   {} ({}): {} of {} values plausible{}: {}\n",
+            card.profile,
+            card.title.en,
+            fit.plausible,
+            fit.of,
+            if *id { ", unit id where it belongs" } else { "" },
+            values.join(", ")
+        );
+    }
+    match fits.first() {
+        None => page += "#   no profile fits: look at its registers with --at\n",
+        Some((_, card, _)) => {
+            let options = if card.options.is_empty() { "" } else { ", options = { … }" };
+            page += &format!(
+                "[[device]]\nid = \"{0}-{unit}\"\nkind = \"sensor\"\nname = {{ zh = \"{1}\", en = \"{2}\" }}\n\
+                 read = [{{ bus = \"bus-1\", unit = {unit}, profile = \"{0}\"{options} }}]\n",
+                card.profile, card.title.zh, card.title.en
+            );
+        }
+    }
+    page
+}
+
+/// The same registers every second, from one before the stated one: manuals count from 0 or from 1.
+async fn watch(
+    asked: &Probe,
+    line: &mut Line,
+    unit: u8,
+    function: FunctionCode,
+    first: u16,
+) -> anyhow::Result<Samples> {
+    let first = first.saturating_sub(1);
+    let mut samples = Samples { function, first, words: Vec::new() };
+    let mut every = tokio::time::interval(SAMPLE_EVERY);
+    for _ in 0..asked.seconds {
+        every.tick().await;
+        let mut words = Vec::new();
+        for n in 0..=asked.count {
+            // One by one: a hole in the map must not hide what is behind it.
+            let Some(address) = first.checked_add(n) else { break };
+            let read = line.read(unit, function, address, 1).await?;
+            words.push(read.ok().and_then(|words| words.first().copied()).unwrap_or(0));
+        }
+        samples.words.push(words);
+    }
+    Ok(samples)
+}

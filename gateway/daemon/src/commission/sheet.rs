@@ -1,0 +1,76 @@
+//! The acceptance sheet 安装验收单, and the lines for the site file. Pure.
+
+use std::fmt::Write as _;
+
+use super::dialogue::Installed;
+use crate::config::Card;
+
+/// The sheet, Markdown, in both languages. `when`: as a person writes it.
+pub fn sheet(card: &Card, bus: &str, when: &str, installed: &[Installed]) -> String {
+    let mut page = String::new();
+    // Writing into a String cannot fail.
+    let _head = write!(
+        page,
+        "# 安装验收单 · Acceptance sheet\n\n\
+         日期 date: {when}  \n总线 bus: {bus}  \n仪表 instrument: {} · {} ({}, 出厂 as shipped {})\n",
+        card.title.zh, card.title.en, card.profile, card.serial
+    );
+    for (n, device) in installed.iter().enumerate() {
+        let baud = device.baud.map_or_else(|| "未改 unchanged".to_owned(), |baud| format!("{baud} bit/s"));
+        let or_none = |text: &str| if text.is_empty() { "—".to_owned() } else { text.to_owned() };
+        let _device = write!(
+            page,
+            "\n## {}. {} · {}\n\n\
+             | 位置 place | 出厂编号 serial | 地址 unit id | 原地址 was | 速率 speed |\n|---|---|---|---|---|\n\
+             | {} | {} | {} | {} | {baud} |\n\n\
+             | 参数 value | 示值 shown | 标准值 reference | 差 difference | 单位 unit |\n|---|---|---|---|---|\n",
+            n + 1,
+            cell(&device.name),
+            device.id,
+            or_none(&cell(&device.place)),
+            or_none(&cell(&device.serial)),
+            device.unit,
+            device.was,
+        );
+        for ((field, value, unit), reference) in &device.values {
+            let (shown, difference) = reference.map_or_else(
+                || ("未比对 not compared".to_owned(), "—".to_owned()),
+                |reference| (reference.to_string(), format!("{:+.3}", value - reference)),
+            );
+            let _value = writeln!(page, "| {field} | {value} | {shown} | {difference} | {unit} |");
+        }
+        if device.values.is_empty() {
+            page.push_str("| — | 无读数 no value | — | — | — |\n");
+        }
+    }
+    page.push_str(
+        "\n试运行开始 trial run begins: ____________\n\n安装人 installed by: ____________  使用单位 accepted by: ____________\n",
+    );
+    page
+}
+
+/// One line for each device, to paste into the site file.
+pub fn lines(card: &Card, bus: &str, installed: &[Installed]) -> String {
+    let options = if card.options.is_empty() {
+        String::new()
+    } else {
+        let options: Vec<String> = card.options.iter().map(|name| format!("{name} = …")).collect();
+        format!(", options = {{ {} }}", options.join(", "))
+    };
+    let mut lines = String::new();
+    for device in installed {
+        let name = serde_json::Value::from(device.name.as_str());
+        let _line = writeln!(
+            lines,
+            "[[device]]\nid = \"{}\"\nkind = \"sensor\"\nname = {{ zh = {name}, en = {name} }}\n\
+             read = [{{ bus = \"{bus}\", unit = {}, profile = \"{}\"{options} }}]\n",
+            device.id, device.unit, card.profile
+        );
+    }
+    lines
+}
+
+/// A text that stays in its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "/").replace(['\n', '\r'], " ")
+}

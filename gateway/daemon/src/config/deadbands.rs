@@ -1,0 +1,89 @@
+//! Deadbands that a site file states: refused where every answer counts, warned of where a rule would be blurred.
+//!
+//! `deadband = { temperature = "0.2 °C" }` beside a map: a value that moved less since the last one kept is counted, not
+//! kept. What a module integrates or times needs every answer: a value left out would be a hole in the curve. What a
+//! rule compares with a limit may be wrong by the deadband at the moment of judgement.
+
+use std::ops::Range;
+
+use gateway_model::{ModulePlan, Plan, PointIx, RuleKind, Unit};
+use gateway_rules::{At, File, Quantity, Table, convert};
+
+/// A deadband beyond this share of a limit blurs the rule that has it. Instruments state 1 to 2 % of what they measure.
+const SHARE_MAX: f64 = 0.05;
+/// Of a temperature, whose zero is just another degree, this much is always fine, °C.
+const CELSIUS_FINE: f64 = 0.1;
+
+/// Deadbands of one part: point, and how much.
+pub(super) type Stated = Vec<(At<String>, At<Quantity>)>;
+
+/// A deadband that a point got from the site file.
+pub(super) struct Placed<'f> {
+    pub(super) point: PointIx,
+    file: &'f File<'f>,
+    span: Range<usize>,
+}
+
+/// `deadband = { … }` of a part.
+pub(super) fn read(table: &Table<'_>) -> Stated {
+    table.table("deadband", "the deadbands").map_or_else(Vec::new, |table| table.entries())
+}
+
+/// What is stated for a point, in its unit.
+pub(super) fn stated<'f>(
+    stated: &Stated,
+    point: PointIx,
+    name: &str,
+    unit: Unit,
+    file: &'f File<'f>,
+) -> Option<(f64, Placed<'f>)> {
+    let (_, quantity) = stated.iter().find(|(of, _)| of.value == name)?;
+    let span = quantity.span.clone();
+    if unit == Unit::Truth {
+        file.error(span, format!("`{name}` is true or false: every change of it is news"), None);
+        return None;
+    }
+    let value = convert(quantity.value.value, quantity.value.unit, unit).filter(|value| *value >= 0.0);
+    let Some(value) = value else {
+        file.error(span, format!("expected a deadband in {}, 0 or more", unit.symbol()), None);
+        return None;
+    };
+    Some((value, Placed { point, file, span }))
+}
+
+/// Says what no deadband may do. Modules have taken their points' deadbands away already; a stated one was meant.
+pub(super) fn check(plan: &Plan, placed: &[Placed<'_>]) {
+    for Placed { point, file, span } in placed {
+        let point_plan = &plan.points[usize::from(point.0)];
+        let name = point_plan.id.rsplit('/').next().unwrap_or_default();
+        if plan.modules.iter().any(|module| module.points().contains(point)) {
+            file.error(
+                span.clone(),
+                format!("`{name}` is integrated or timed: it needs every answer, without a deadband"),
+                Some("leave it out; steady values cost little in a record".into()),
+            );
+            continue;
+        }
+        for rule in &plan.rules {
+            let RuleKind::Condition { when, limit: Some(limit), .. } = &rule.kind else { continue };
+            let fine = if point_plan.unit == Unit::Celsius { CELSIUS_FINE } else { 0.0 };
+            let most = fine.max(limit.abs() * SHARE_MAX);
+            if when.points().contains(point) && point_plan.deadband > most {
+                let unit = point_plan.unit.symbol();
+                file.warn(
+                    span.clone(),
+                    format!("this deadband blurs `{}`, whose limit is {limit} {unit}", rule.id),
+                    Some(format!("at most {most} {unit}")),
+                );
+            }
+        }
+    }
+}
+
+/// Takes away the deadbands that profiles gave to points of modules.
+pub(super) fn clear(plan: &mut Plan) {
+    let points: Vec<PointIx> = plan.modules.iter().flat_map(ModulePlan::points).collect();
+    for point in points {
+        plan.points[usize::from(point.0)].deadband = 0.0;
+    }
+}

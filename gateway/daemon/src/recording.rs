@@ -1,0 +1,464 @@
+//! A recording of what goes over the lines, in the format of `docs/recording-format.md`: for the bench, where
+//! `firmware-sim replay` answers again as the devices did. Nobody can put a proxy into an RS-485 line.
+//!
+//! Promises: bytes pass through unchanged, and nothing waits for the file: what it is too slow for is counted in a gap line.
+//! The file stops growing at its limit, with a note and an end; the gateway goes on.
+//!
+//! Leaves out: what readings were made of it (that is in the journal). Payloads stand in it whole: who records, records
+//! everything, and handles the file so.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures_util::future::BoxFuture;
+use gateway_wire::hex;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::bus::dial::{Dial, Stream};
+use crate::clock::{self, Wall};
+use crate::config::{BusPlan, Transport};
+
+/// Lines waiting for the file; further ones become a gap.
+const LINES_MAX: usize = 4_096;
+/// Bytes of one exchange that are kept; the format has a mark for more.
+const EXCHANGE_MAX: usize = 64 * 1024;
+/// Room for the last lines, so that a full file ends in order.
+const TAIL: u64 = 1_024;
+
+/// Where lines go. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Recording(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    lines: mpsc::Sender<String>,
+    lost: AtomicU64,
+    wall: Wall,
+}
+
+/// Who writes them, on a thread of its own.
+pub struct Writer {
+    lines: mpsc::Receiver<String>,
+    out: BufWriter<File>,
+    room: u64,
+}
+
+/// Begins a recording in a new file of at most `bytes_max`.
+pub fn begin(
+    path: &Path,
+    buses: &[BusPlan],
+    wall: &Wall,
+    bytes_max: u64,
+) -> anyhow::Result<(Recording, Writer)> {
+    let attempt = || format!("record into {}", path.display());
+    let from = wall.civil().with_context(|| {
+        format!(
+            "{}: the clock of this machine was never set: set it first, times are half of a recording",
+            attempt()
+        )
+    })?;
+    let file = File::options().write(true).create_new(true).open(path).with_context(attempt)?;
+    let bus = |bus: &BusPlan| {
+        let transport = match bus.transport {
+            Transport::Tcp => "tcp",
+            // A serial line's frames are the same; an indicator speaks unasked on it.
+            Transport::RtuOverTcp | Transport::Rtu | Transport::Weighing | Transport::WeighingOverTcp => {
+                "rtu-over-tcp"
+            }
+        };
+        json!({ "name": bus.name, "transport": transport })
+    };
+    let head = json!({
+        "recording": 2,
+        "from": from.0,
+        "by": concat!("gateway ", env!("CARGO_PKG_VERSION")),
+        "buses": buses.iter().map(bus).collect::<Vec<_>>(),
+    });
+    let (sender, lines) = mpsc::channel(LINES_MAX);
+    let mut writer = Writer { lines, out: BufWriter::new(file), room: bytes_max.saturating_sub(TAIL) };
+    writer.line(&head.to_string()).with_context(attempt)?;
+    let inner = Inner { lines: sender, lost: AtomicU64::new(0), wall: wall.clone() };
+    Ok((Recording(Arc::new(inner)), writer))
+}
+
+/// The recording of a process: begun once, it outlives the lives of a gateway that leaves its epoch.
+pub struct Taping {
+    asked: Option<(PathBuf, u64)>,
+    begun: Option<(Recording, JoinHandle<()>)>,
+}
+
+impl Taping {
+    /// Where to, and how many bytes of it; `None` = nothing is recorded.
+    pub fn new(asked: Option<(PathBuf, u64)>) -> Self {
+        Self { asked, begun: None }
+    }
+
+    /// The recording, begun at the first call.
+    pub fn tape(&mut self, buses: &[BusPlan], wall: &Wall) -> anyhow::Result<Option<Recording>> {
+        if let Some((path, bytes_max)) = self.asked.take() {
+            let (recording, writer) = begin(&path, buses, wall, bytes_max)?;
+            self.begun = Some((recording, tokio::task::spawn_blocking(|| writer.run())));
+        }
+        Ok(self.begun.as_ref().map(|(recording, _)| recording.clone()))
+    }
+
+    /// Waits until everything is written, at most so long; false if it is not. Everybody else has dropped the recording before.
+    pub async fn end(self, within: Duration) -> bool {
+        let Some((recording, written)) = self.begun else { return true };
+        drop(recording);
+        matches!(tokio::time::timeout(within, written).await, Ok(Ok(())))
+    }
+}
+
+impl Writer {
+    /// Writes until every [`Recording`] is gone or the file is full. A full or broken disk ends the recording only.
+    pub fn run(mut self) {
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "the recording ended: its file cannot be written");
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut last = 0;
+        while let Some(line) = self.lines.blocking_recv() {
+            last = stamp(&line).unwrap_or(last);
+            if line.len() as u64 + 1 > self.room {
+                self.room = TAIL;
+                self.line(&json!({ "t": last, "note": "the recording has reached its size" }).to_string())?;
+                tracing::warn!("the recording has reached its size and ended");
+                break;
+            }
+            self.line(&line)?;
+            // What a person wants to see now is in the file now.
+            if self.lines.is_empty() {
+                self.out.flush()?;
+            }
+        }
+        self.room = TAIL;
+        self.line(&json!({ "t": last, "end": true }).to_string())?;
+        self.out.flush()?;
+        self.out.get_ref().sync_all()
+    }
+
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        self.room = self.room.saturating_sub(line.len() as u64 + 1);
+        writeln!(self.out, "{line}")
+    }
+}
+
+/// Every line begins with its time.
+fn stamp(line: &str) -> Option<i64> {
+    line.strip_prefix("{\"t\":")?.split([',', '}']).next()?.parse().ok()
+}
+
+impl Recording {
+    /// Connections of a bus pass through here.
+    pub fn dial(&self, bus: &str, inner: Arc<dyn Dial>) -> Arc<dyn Dial> {
+        Arc::new(Tapped {
+            recording: self.clone(),
+            bus: bus.to_owned(),
+            inner,
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// A message came.
+    pub fn message(&self, topic: &str, payload: &[u8], retain: bool) {
+        let (key, text) = match std::str::from_utf8(payload) {
+            Ok(text) => ("payload", text.to_owned()),
+            Err(_) => ("payload_hex", hex(payload)),
+        };
+        let quoted = |text: &str| serde_json::Value::from(text);
+        let retain = if retain { ",\"retain\":true" } else { "" };
+        self.push(&format!("\"topic\":{},\"{key}\":{},\"qos\":1{retain}", quoted(topic), quoted(&text)));
+    }
+
+    fn now(&self) -> i64 {
+        self.0.wall.civil().map_or(0, |now| now.0)
+    }
+
+    /// A line of now.
+    fn push(&self, members: &str) {
+        self.push_at(self.now(), members);
+    }
+
+    fn push_at(&self, t: i64, members: &str) {
+        let lost = self.0.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            let gap = format!("{{\"t\":{t},\"gap\":{lost},\"why\":\"the file was too slow\"}}");
+            if self.0.lines.try_send(gap).is_ok() {
+                self.0.lost.fetch_sub(lost, Ordering::Relaxed);
+            }
+        }
+        match self.0.lines.try_send(format!("{{\"t\":{t},{members}}}")) {
+            // The file has ended: so has the recording.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.0.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// A way to get connections that are listened to.
+struct Tapped {
+    recording: Recording,
+    bus: String,
+    inner: Arc<dyn Dial>,
+    connections: AtomicU64,
+}
+
+impl Dial for Tapped {
+    fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let bus = serde_json::Value::from(self.bus.as_str());
+            match self.inner.dial(address).await {
+                Ok(stream) => {
+                    let conn = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+                    let place = format!("\"bus\":{bus},\"conn\":{conn}");
+                    Ok(Box::new(Tap { stream, recording: self.recording.clone(), place, exchange: None })
+                        as _)
+                }
+                Err(error) => {
+                    let why = serde_json::Value::from(error.to_string());
+                    self.recording.push(&format!("\"bus\":{bus},\"refused\":{why}"));
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+/// A connection that is listened to.
+#[derive(Debug)]
+struct Tap {
+    stream: Box<dyn Stream>,
+    recording: Recording,
+    /// Bus and connection, as every line of it says them.
+    place: String,
+    exchange: Option<Exchange>,
+}
+
+/// A request and what came back so far.
+#[derive(Debug)]
+struct Exchange {
+    t: i64,
+    since: Instant,
+    ask: Vec<u8>,
+    got: String,
+    bytes: usize,
+    cut: bool,
+}
+
+impl Tap {
+    fn asked(&mut self, bytes: &[u8]) {
+        let (t, since) = (self.recording.now(), clock::instant());
+        match &mut self.exchange {
+            // Still the same request: it was written in pieces.
+            Some(exchange)
+                if exchange.got.is_empty() && !exchange.ask.is_empty() && !whole(&exchange.ask) =>
+            {
+                exchange.ask.extend(bytes);
+                (exchange.t, exchange.since) = (t, since);
+            }
+            Some(_) | None => {
+                self.settle(None);
+                self.exchange = Some(Exchange {
+                    t,
+                    since,
+                    ask: bytes.to_vec(),
+                    got: String::new(),
+                    bytes: 0,
+                    cut: false,
+                });
+            }
+        }
+    }
+
+    fn got(&mut self, bytes: &[u8]) {
+        let (t, now) = (self.recording.now(), clock::instant());
+        // It spoke unasked.
+        let unasked =
+            || Exchange { t, since: now, ask: Vec::new(), got: String::new(), bytes: 0, cut: false };
+        let exchange = self.exchange.get_or_insert_with(unasked);
+        exchange.bytes += bytes.len();
+        if exchange.bytes > EXCHANGE_MAX {
+            exchange.cut = true;
+            return;
+        }
+        let separator = if exchange.got.is_empty() { "" } else { "," };
+        let after = now.saturating_duration_since(exchange.since).as_micros();
+        // Writing into a String cannot fail.
+        let _piece = write!(exchange.got, "{separator}[{after},\"{}\"]", hex(bytes));
+    }
+
+    /// The exchange is over.
+    fn settle(&mut self, closed_by: Option<&str>) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let closed = closed_by.map_or_else(String::new, |who| {
+            let after = clock::instant().saturating_duration_since(exchange.since).as_micros();
+            format!(",\"closed\":[{after},\"{who}\"]")
+        });
+        let cut = if exchange.cut { ",\"cut\":true" } else { "" };
+        let members = format!(
+            "{},\"ask\":\"{}\",\"got\":[{}]{closed}{cut}",
+            self.place,
+            hex(&exchange.ask),
+            exchange.got
+        );
+        self.recording.push_at(exchange.t, &members);
+    }
+}
+
+/// Is it a whole request of Modbus TCP or RTU? The gateway asks with functions 1 to 4 only, which have one length.
+fn whole(ask: &[u8]) -> bool {
+    ask.len() >= 12 || (ask.len() == 8 && ask[2..6] != [0, 0, 0, 6])
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.settle(Some("client"));
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if let Poll::Ready(read) = &polled {
+            let bytes = buf.filled()[before..].to_vec();
+            if read.is_err() || (bytes.is_empty() && buf.remaining() > 0) {
+                this.settle(Some("device"));
+            } else if !bytes.is_empty() {
+                this.got(&bytes);
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = &polled {
+            this.asked(&bytes[..*written]);
+        }
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Held(std::sync::Mutex<Option<tokio::io::DuplexStream>>);
+
+    impl Dial for Held {
+        fn dial<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+            let stream = self.0.lock().unwrap().take();
+            Box::pin(async move {
+                stream
+                    .map(|stream| Box::new(stream) as Box<dyn Stream>)
+                    .ok_or_else(|| io::Error::other("busy"))
+            })
+        }
+    }
+
+    fn bus() -> BusPlan {
+        crate::config::load_str("hotel.toml", include_str!("../../../deploy/example/hotel.toml"))
+            .unwrap()
+            .buses[0]
+            .clone()
+    }
+
+    /// Two requests in `bytes_max`, and the lines without their times.
+    async fn recorded(bytes_max: u64) -> Vec<serde_json::Value> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("day.jsonl");
+        let (recording, writer) = begin(&path, &[bus()], &Wall::system(), bytes_max).unwrap();
+        assert!(begin(&path, &[], &Wall::system(), 1).is_err(), "a recording is never written over");
+        let (ours, mut device) = tokio::io::duplex(64);
+        let dial = recording.dial("modules", Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let mut stream = dial.dial("").await.unwrap();
+        for n in 0..2_u8 {
+            let ask = [0, n, 0, 0, 0, 6, 1, 4, 0, 0, 0, 1];
+            stream.write_all(&ask[..7]).await.unwrap();
+            stream.write_all(&ask[7..]).await.unwrap();
+            device.read_exact(&mut [0; 12]).await.unwrap();
+            device.write_all(&[0, n, 0, 0]).await.unwrap();
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+        }
+        drop(device);
+        assert_eq!(stream.read(&mut [0; 4]).await.unwrap(), 0);
+        drop(stream);
+        assert!(dial.dial("").await.is_err());
+        recording.message("ward/bag", b"\xff", true);
+        recording.message("ward/bag", "重".as_bytes(), false);
+        drop((dial, recording));
+        tokio::task::spawn_blocking(|| writer.run()).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(
+                line["t"].as_i64().or(line["from"].as_i64()).is_some_and(|t| t > 1_700_000_000_000),
+                "{line}"
+            );
+            line.as_object_mut().unwrap().remove("t");
+            for piece in line.get_mut("got").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+                piece[0] = 0.into();
+            }
+            if let Some(closed) = line.get_mut("closed") {
+                closed[0] = 0.into();
+            }
+            line
+        });
+        lines.skip(1).collect()
+    }
+
+    #[tokio::test]
+    async fn everything_that_went_by_stands_in_the_file() {
+        assert_eq!(
+            recorded(1 << 20).await,
+            [
+                json!({"bus": "modules", "conn": 1, "ask": "000000000006010400000001", "got": [[0, "00000000"]]}),
+                json!({"bus": "modules", "conn": 1, "ask": "000100000006010400000001", "got": [[0, "00010000"]], "closed": [0, "device"]}),
+                json!({"bus": "modules", "refused": "busy"}),
+                json!({"topic": "ward/bag", "payload_hex": "ff", "qos": 1, "retain": true}),
+                json!({"topic": "ward/bag", "payload": "重", "qos": 1}),
+                json!({"end": true}),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_file_says_so_and_ends_in_order() {
+        let lines = recorded(TAIL + 300).await;
+        let end = [json!({"note": "the recording has reached its size"}), json!({"end": true})];
+        assert_eq!(lines[lines.len() - 2..], end, "{lines:?}");
+        assert!(lines.len() < 5, "{lines:?}");
+    }
+}

@@ -1,0 +1,196 @@
+//! The hour of installation: four sensors out of their boxes, all with unit id 1, and a person who answers questions.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use e2e::api::client;
+use e2e::gateway::command;
+use e2e::ground::program;
+use e2e::{Place, Process, eventually};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Four sensors, each at the end of a line of its own.
+fn scenario() -> String {
+    let mut text = String::from(
+        "[scenario]\nname = \"boxes\"\ntitle = { zh = \"四台\", en = \"Four of them\" }\nseed = 1\n\n[[air]]\nid = \"air-1\"\n",
+    );
+    for n in 1..=4 {
+        text += &format!(
+            "\n[[endpoint]]\nname = \"box-{n}\"\ntransport = \"rtu-over-tcp\"\n  [[endpoint.unit]]\n  unit = 1\n  map = \"xy-md02\"\n  \
+             terminals = {{ temperature = \"air-1/temperature\", humidity = \"air-1/humidity\" }}\n"
+        );
+    }
+    text
+}
+
+/// The plug at the end of the cable: whoever calls reaches the device that is plugged in now.
+async fn plug(target: Arc<Mutex<String>>) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut outside, _)) = listener.accept().await {
+            let to = target.lock().unwrap().clone();
+            tokio::spawn(async move {
+                if let Ok(mut inside) = TcpStream::connect(to).await {
+                    // Either side hangs up: that was that.
+                    tokio::io::copy_bidirectional(&mut outside, &mut inside).await.ok();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// `gateway commission`, and somebody who types.
+struct Session {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Session {
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let log = place.path().join("talk");
+        let child = Command::new(program("gateway"))
+            .arg("commission")
+            .args(args)
+            .current_dir(place.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    fn types(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        writeln!(stdin, "{line}").unwrap();
+    }
+
+    /// Waits until the last question holds this.
+    async fn asked(&self, text: &str) {
+        eventually(&format!("it asks `{text}`"), WITHIN, async || {
+            let talk = std::fs::read_to_string(&self.log).unwrap();
+            if talk.lines().last().is_some_and(|line| line.contains(text)) { Ok(()) } else { Err(talk) }
+        })
+        .await;
+    }
+
+    fn talk(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+async fn control(simulator: &Value, what: &str, body: Value) {
+    let to = format!("{}/{what}", simulator["control"].as_str().unwrap());
+    let answer = client().post(to).header("content-type", "application/json").body(body.to_string());
+    assert!(answer.send().await.unwrap().status().is_success(), "{what} {body}");
+}
+
+#[tokio::test]
+async fn four_sensors_with_unit_id_1_get_their_addresses_names_and_places() {
+    let place = Place::new("commission");
+    let file = place.write("boxes.toml", &scenario());
+    let args = ["run", file.to_str().unwrap(), "--json"];
+    let mut simulator = Process::start("firmware-sim", &program("firmware-sim"), args, place.path());
+    let up = simulator.json().await;
+    let box_at = |n: usize| up["endpoints"][format!("box-{n}")].as_str().unwrap().to_owned();
+    let target = Arc::new(Mutex::new(box_at(1)));
+    let address = plug(Arc::clone(&target)).await;
+    let mut session = Session::start(
+        &place,
+        &[&address, "--profile", "xy-md02", "--rtu", "--bus", "fridges", "--baud", "4800", "--wait", "100"],
+    );
+
+    // A second device was left on the line: nothing is written.
+    session.asked("第1台").await;
+    control(&up, "fault", json!({ "target": "box-1/1", "fault": "same-unit-id" })).await;
+    session.types("");
+    eventually("two devices are noticed", WITHIN, async || {
+        let talk = session.talk();
+        if talk.contains("more than one device") { Ok(()) } else { Err(talk) }
+    })
+    .await;
+    control(&up, "clear", json!({})).await;
+    for (signal, value) in [("air-1/temperature", 4.5), ("air-1/humidity", 50.5)] {
+        control(&up, "set", json!({ "signal": signal, "value": value })).await;
+    }
+
+    for n in 1..=4 {
+        *target.lock().unwrap() = box_at(n);
+        session.asked(&format!("第{n}台")).await;
+        session.types("");
+        session.asked("new unit id").await;
+        // The offered one, and once another.
+        session.types(if n == 3 { "9" } else { "" });
+        session.asked("device id").await;
+        session.types(&format!("fridge-{n}"));
+        session.asked("名称").await;
+        session.types(&format!("{n}号冰箱"));
+        session.asked("place").await;
+        session.types("门诊一楼");
+        session.asked("serial").await;
+        session.types(&format!("SN-{n}"));
+        session.asked("temperature 4.5 °C").await;
+        session.types("4.3");
+        session.asked("humidity 50.5 %").await;
+        session.types("");
+        session.asked("another one").await;
+        session.types(if n == 4 { "n" } else { "y" });
+    }
+    let talk = session.log.clone();
+    let output = session.child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", std::fs::read_to_string(talk).unwrap());
+
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines, include_str!("commission/lines.txt"), "\n{lines}");
+    let sheet = std::fs::read_to_string(place.path().join("acceptance.md")).unwrap();
+    let dated = sheet.lines().find(|line| line.starts_with("日期 date: 20")).expect("the sheet has a date");
+    let sheet = sheet.replace(dated, "日期 date: DATE  ");
+    assert_eq!(sheet, include_str!("commission/sheet.md"), "\n{sheet}");
+
+    // The devices have what the sheet says: found by somebody who knows nothing of them.
+    for (n, unit) in [(1, 2), (2, 3), (3, 9), (4, 10)] {
+        let seen = command(["probe", &box_at(n), "--units", "1-12", "--wait", "100"]).good();
+        let wanted = include_str!("commission/probe.txt");
+        let seen = seen.replace(&box_at(n), "ADDRESS").replace(&format!("unit {unit}\n"), "unit N\n");
+        let seen =
+            seen.replace(&format!("unit = {unit},"), "unit = N,").replace(&format!("-{unit}\""), "-N\"");
+        assert_eq!(seen, wanted, "box {n}\n{seen}");
+    }
+    // Registers of an instrument that nobody knows, watched for two seconds.
+    let seen = command([
+        "probe",
+        &box_at(1),
+        "--units",
+        "2",
+        "--at",
+        "30002",
+        "--count",
+        "2",
+        "--seconds",
+        "2",
+        "--wait",
+        "100",
+    ])
+    .good();
+    assert!(seen.contains("input 0x0001 / 2  u16   45 … 45"), "{seen}");
+    simulator.assert_log(&[]);
+}
+
+#[test]
+fn what_cannot_be_set_over_the_line_is_said_before_anything_happens() {
+    let refused = |args: &[&str]| {
+        let ended = command([&["commission", "127.0.0.1:9"], args].concat());
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        ended.stderr
+    };
+    assert!(refused(&["--profile", "xy-md20"]).contains("did you mean `xy-md02`?"));
+    assert!(refused(&["--profile", "rs-ws-n01"]).contains("use the vendor's tool"));
+    assert!(refused(&["--profile", "xy-md02", "--baud", "300"]).contains("known: 4800, 9600, 19200"));
+}
