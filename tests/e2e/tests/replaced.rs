@@ -23,7 +23,7 @@ use e2e::process::{Finished, run};
 use e2e::records::{Found, at_center, at_gateway};
 use e2e::{Clock, Place, gateway};
 use gateway_engine::intake::Answer;
-use gateway_model::{EngineTime, Epoch, PointIx, Raw, StartCause, StopCause};
+use gateway_model::{EngineTime, PointIx, Raw, StartCause, StopCause};
 use gateway_wire::{Enrolment, SigningKey, hex};
 use serde_json::Value;
 use tokio::sync::mpsc;

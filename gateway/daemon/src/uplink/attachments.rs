@@ -107,6 +107,8 @@ impl Attachments {
     }
 
     async fn send(&self) -> anyhow::Result<()> {
+        // Records have been tried first: their connection is there to be shared.
+        self.status.0.tried.cancelled().await;
         let mut said = false;
         loop {
             let names = if folder(&self.data).is_dir() { waiting(&self.data)? } else { Vec::new() };
