@@ -296,7 +296,10 @@ async fn a_metered_line_is_counted_shown_at_both_ends_and_spent_on_alerts_only()
     // The bundle is closed: readings wait, an alert does not.
     another_value(&liar, 1);
     let seq = |status: &serde_json::Value, field: &str| {
-        status[field].as_str().and_then(|text| text.split_once('/')?.1.parse::<u64>().ok()).unwrap_or_default()
+        status[field]
+            .as_str()
+            .and_then(|text| text.split_once('/')?.1.parse::<u64>().ok())
+            .unwrap_or_default()
     };
     eventually("records wait for the next bundle", WITHIN, async || {
         let status = gateway.status().await?;
