@@ -140,7 +140,8 @@ impl Gateway {
         let change = AlertChange {
             alert: AlertId { epoch: EPOCH, n: self.alert },
             event,
-            rule: RuleIx(0),
+            rule: Some(RuleIx(0)),
+            detail: None,
             change,
             regions: Regions { process, ack: AckRegion::Unacked, ..Regions::default() },
             value: Some(9.5),
@@ -168,6 +169,7 @@ impl Gateway {
 pub fn plan(points: u16, every_ms: i64) -> Plan {
     let text = |zh: &str, en: &str| Text { zh: zh.into(), en: en.into() };
     let point = |n: u16| PointPlan {
+        calibration: None,
         id: format!("fridge-1/temperature-{n}"),
         device: DeviceIx(0),
         name: text("温度", "temperature"),
@@ -184,6 +186,7 @@ pub fn plan(points: u16, every_ms: i64) -> Plan {
         truth: false,
     };
     let rule = RulePlan {
+        handling: None,
         id: "cold-chain/too-warm".into(),
         pack: 0,
         subject: DeviceIx(0),
@@ -212,6 +215,7 @@ pub fn plan(points: u16, every_ms: i64) -> Plan {
         verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900 },
     };
     Plan {
+        judging: None,
         site: SiteId("bench".into()),
         institution: InstitutionId("bench".into()),
         devices: vec![DevicePlan {
