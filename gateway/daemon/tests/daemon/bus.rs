@@ -204,6 +204,7 @@ async fn lived(
                 }
             }
             Event::Fact(_)
+            | Event::Entry { .. }
             | Event::Overrun { .. }
             | Event::ServerTime { .. }
             | Event::Receipted(_)
