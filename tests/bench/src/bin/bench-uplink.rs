@@ -119,7 +119,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     api.institution(&http).await?;
     let code = api.code(&http, "bench").await?;
-    let (enrolled, _) = client::enrol(&options.center, &code, &key).await?;
+    let client::Joined { enrolled, .. } = client::enrol(&options.center, &code, &key, None).await?;
 
     let (wall, metrics, civil) = (Wall::system(), Metrics::default(), Civil::default());
     let (doors, rooms) = recorder::doors(civil.clone());
@@ -131,6 +131,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         limits: Limits { ring_bytes: 2 << 30, keep_bytes: 256 << 20, segment_bytes: 8 << 20 },
         key: key.clone(),
         plan: plan(POINTS, 1_000),
+        heritage: recorder::start::Heritage::default(),
         epoch_floor: Epoch(0),
         from: Some(CivilTime(from)),
         checkpoint: data.position("checkpoint"),
