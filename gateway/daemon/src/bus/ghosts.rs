@@ -108,12 +108,11 @@ impl Ghosts {
             let same = (ghost.first, ghost.count) == (question.first, question.count);
             obstacle = match obstacle {
                 Obstacle::Wrong { until } if !same => Obstacle::Wrong { until: until.max(ghost.until) },
-                Obstacle::Wrong { .. } => obstacle,
                 Obstacle::None | Obstacle::Stale { .. } if !same => Obstacle::Wrong { until: ghost.until },
                 Obstacle::None | Obstacle::Stale { .. } if ghost.doubtful => {
                     Obstacle::Stale { sent: ghost.sent }
                 }
-                Obstacle::None | Obstacle::Stale { .. } => obstacle,
+                Obstacle::None | Obstacle::Stale { .. } | Obstacle::Wrong { .. } => obstacle,
             };
         }
         obstacle

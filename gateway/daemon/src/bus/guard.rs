@@ -54,6 +54,9 @@ pub struct Answer {
     pub answered: Instant,
 }
 
+/// The words of an answer and its frame, where there is one already.
+type Looked = Option<(Vec<u16>, Vec<u8>)>;
+
 impl Answer {
     /// The moment the reading is stamped with: half-way between question and answer.
     pub fn midpoint(&self) -> Instant {
@@ -567,7 +570,7 @@ impl Link {
         }
     }
 
-    fn look_tcp(&mut self, question: Question) -> Result<Option<(Vec<u16>, Vec<u8>)>, BusError> {
+    fn look_tcp(&mut self, question: Question) -> Result<Looked, BusError> {
         loop {
             let found = match frame::find(Framing::Tcp, &self.buffer) {
                 Found::More => return Ok(None),
@@ -592,7 +595,7 @@ impl Link {
         }
     }
 
-    fn look_rtu(&mut self, question: Question) -> Result<Option<(Vec<u16>, Vec<u8>)>, BusError> {
+    fn look_rtu(&mut self, question: Question) -> Result<Looked, BusError> {
         loop {
             for stray in 0..=STRAY_MAX.min(self.buffer.len()) {
                 let Found::Frame(found) = frame::find(Framing::Rtu, &self.buffer[stray..]) else { continue };

@@ -2,7 +2,7 @@
 //!
 //! Told once when it begins and once when it is over; in between it is a gauge (`nonsite_gateway_bus_trouble`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use gateway_model::Text;
 
@@ -121,18 +121,18 @@ impl Trouble {
 pub struct Board {
     bus: BusPlan,
     metrics: Metrics,
-    open: BTreeMap<(Option<UnitId>, Trouble), ()>,
+    open: BTreeSet<(Option<UnitId>, Trouble)>,
 }
 
 impl Board {
     /// Nothing is wrong yet.
     pub fn new(bus: BusPlan, metrics: Metrics) -> Self {
-        Self { bus, metrics, open: BTreeMap::new() }
+        Self { bus, metrics, open: BTreeSet::new() }
     }
 
     /// It is so now. Said the first time.
     pub fn begin(&mut self, unit: Option<UnitId>, trouble: Trouble) {
-        if self.open.insert((unit, trouble), ()).is_none() {
+        if self.open.insert((unit, trouble)) {
             self.metrics.bus_trouble(&self.bus.name, unit.map(|unit| unit.0), trouble.word(), true);
             tracing::warn!(bus = self.bus.name, "{}", trouble.words(&self.bus, unit).en);
         }
@@ -140,7 +140,7 @@ impl Board {
 
     /// All troubles of a unit, or of the bus as such, are over.
     pub fn end(&mut self, unit: Option<UnitId>) {
-        let over: Vec<_> = self.open.keys().filter(|(of, _)| *of == unit).copied().collect();
+        let over: Vec<_> = self.open.iter().filter(|(of, _)| *of == unit).copied().collect();
         for (of, trouble) in over {
             self.open.remove(&(of, trouble));
             self.metrics.bus_trouble(&self.bus.name, of.map(|unit| unit.0), trouble.word(), false);
@@ -151,6 +151,6 @@ impl Board {
 
     /// Is this going on?
     pub fn is_open(&self, unit: Option<UnitId>, trouble: Trouble) -> bool {
-        self.open.contains_key(&(unit, trouble))
+        self.open.contains(&(unit, trouble))
     }
 }

@@ -245,20 +245,18 @@ impl Scale {
             return;
         }
         let limit = (clock::instant() + CONNECT_TIMEOUT).max(end);
-        match tokio::time::timeout_at(limit.into(), self.dial.dial(&self.plan.address)).await {
-            Ok(Ok(line)) => {
-                self.board.end(None);
-                self.connect.reset();
-                self.frames = Frames::new(stream.format);
-                self.line = Some(line);
-                // A peer that hangs up at once is not dialled without a pause.
-                self.connect_at = Some(clock::instant() + CONNECT_FIRST);
-            }
-            Ok(Err(_)) | Err(_) => {
-                self.metrics.bus(&self.plan.name, "connect", 1);
-                self.board.begin(None, Trouble::NoConnection);
-                self.connect_at = Some(clock::instant() + self.connect.pause());
-            }
+        let dialled = tokio::time::timeout_at(limit.into(), self.dial.dial(&self.plan.address)).await;
+        if let Ok(Ok(line)) = dialled {
+            self.board.end(None);
+            self.connect.reset();
+            self.frames = Frames::new(stream.format);
+            self.line = Some(line);
+            // A peer that hangs up at once is not dialled without a pause.
+            self.connect_at = Some(clock::instant() + CONNECT_FIRST);
+        } else {
+            self.metrics.bus(&self.plan.name, "connect", 1);
+            self.board.begin(None, Trouble::NoConnection);
+            self.connect_at = Some(clock::instant() + self.connect.pause());
         }
     }
 }

@@ -82,8 +82,7 @@ impl Frames {
             };
             match found {
                 Found::More if self.buffer.len() < BUFFER_MAX => return None,
-                Found::More => self.skip(),
-                Found::Skip => self.skip(),
+                Found::More | Found::Skip => self.skip(),
                 Found::Weight(kind, raw, length) => {
                     let frame = self.buffer.drain(..length).collect();
                     return Some(Weight { kind, raw, frame });

@@ -1,6 +1,7 @@
 //! `gateway probe`: who is on a line, what it looks like, and the lines to paste.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -108,12 +109,8 @@ async fn find(asked: &Probe) -> anyhow::Result<Option<(Framing, Vec<u8>)>> {
         let mut live = Vec::new();
         let mut heard_of = false;
         for unit in asked.units.0..=asked.units.1 {
-            let heard = line.ask(unit, &[3, 0, 0, 0, 1]).await;
-            let heard = match heard {
-                Ok(heard) => heard,
-                // What is no frame to it, a server may end the connection over.
-                Err(_) => break,
-            };
+            // What is no frame to it, a server may end the connection over.
+            let Ok(heard) = line.ask(unit, &[3, 0, 0, 0, 1]).await else { break };
             match heard {
                 Heard::Answer(_) => live.push(unit),
                 Heard::Exception(code) => {
@@ -144,9 +141,8 @@ async fn fits(line: &mut Line, unit: u8) -> anyhow::Result<Vec<Fitting>> {
     let key = |field: &CardField| (field.function, field.address, words(&field.kind));
     let cards = cards();
     for (function, address, count) in cards.iter().flat_map(|card| card.fields.iter().map(key)) {
-        if !answers.contains_key(&(function, address, count)) {
-            let read = line.read(unit, function, address, count).await?;
-            answers.insert((function, address, count), read.ok());
+        if let Entry::Vacant(vacant) = answers.entry((function, address, count)) {
+            vacant.insert(line.read(unit, function, address, count).await?.ok());
         }
     }
     let mut fits = Vec::new();
@@ -170,32 +166,30 @@ async fn fits(line: &mut Line, unit: u8) -> anyhow::Result<Vec<Fitting>> {
 }
 
 fn recognised(unit: u8, fits: &[Fitting]) -> String {
-    let mut page = format!("# unit {unit}\n");
+    let mut lines = vec![format!("# unit {unit}")];
     for (id, card, fit) in fits.iter().take(FITS_MAX) {
         let values: Vec<String> =
             fit.values.iter().map(|(name, value, symbol)| format!("{name} {value} {symbol}")).collect();
-        page += &format!(
-            "#   {} ({}): {} of {} values plausible{}: {}\n",
-            card.profile,
-            card.title.en,
-            fit.plausible,
-            fit.of,
-            if *id { ", unit id where it belongs" } else { "" },
-            values.join(", ")
-        );
+        let belongs = if *id { ", unit id where it belongs" } else { "" };
+        let (name, title, values) = (&card.profile, &card.title.en, values.join(", "));
+        lines.push(format!(
+            "#   {name} ({title}): {} of {} values plausible{belongs}: {values}",
+            fit.plausible, fit.of
+        ));
     }
     match fits.first() {
-        None => page += "#   no profile fits: look at its registers with --at\n",
+        None => lines.push("#   no profile fits: look at its registers with --at".to_owned()),
         Some((_, card, _)) => {
             let options = if card.options.is_empty() { "" } else { ", options = { … }" };
-            page += &format!(
+            lines.push(format!(
                 "[[device]]\nid = \"{0}-{unit}\"\nkind = \"sensor\"\nname = {{ zh = \"{1}\", en = \"{2}\" }}\n\
-                 read = [{{ bus = \"bus-1\", unit = {unit}, profile = \"{0}\"{options} }}]\n",
+                 read = [{{ bus = \"bus-1\", unit = {unit}, profile = \"{0}\"{options} }}]",
                 card.profile, card.title.zh, card.title.en
-            );
+            ));
         }
     }
-    page
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// The same registers every second, from one before the stated one: manuals count from 0 or from 1.

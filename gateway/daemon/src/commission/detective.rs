@@ -219,7 +219,7 @@ pub struct Fit {
 pub fn plausible(field: &CardField, words: &[u16]) -> Option<f64> {
     let raw = decode(words, &field.kind, field.order)?;
     let value = raw * field.gain + field.offset;
-    let sentinel = field.sentinels.iter().any(|sentinel| *sentinel as f64 == raw);
+    let sentinel = field.sentinels.iter().any(|sentinel| (*sentinel as f64).to_bits() == raw.to_bits());
     let within = field.span.is_none_or(|(low, high)| (low..=high).contains(&value));
     // Nine digits: 0.1 × 3 is 0.3 for a person.
     (within && !sentinel).then(|| (value * 1e9).round() / 1e9)

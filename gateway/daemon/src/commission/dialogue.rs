@@ -135,7 +135,6 @@ impl Dialogue {
     pub fn next(&mut self, event: Event) -> Act {
         match (self.state, event) {
             (_, Event::Hush) => Act::Finish,
-            (State::Start, _) => self.alone(),
             (State::Alone, Event::Said(_)) => {
                 self.state = State::Finding;
                 Act::Find
@@ -170,7 +169,8 @@ impl Dialogue {
             }
             // Out of turn: begin with this device again, nothing is lost but the questions.
             (
-                State::Alone
+                State::Start
+                | State::Alone
                 | State::Finding
                 | State::NewId
                 | State::Writing
@@ -280,10 +280,8 @@ impl Dialogue {
     /// Asks for the reference of the n-th value, or goes on where there are no more.
     fn reference(&mut self, n: usize) -> Act {
         match self.device.values.get(n).filter(|_| n < REFERENCES_MAX) {
-            Some(((field, _, "bool"), _)) => {
-                let _truth = field;
-                self.reference(n + 1)
-            }
+            // A truth has no reference.
+            Some(((_, _, "bool"), _)) => self.reference(n + 1),
             Some(((field, value, unit), _)) => {
                 let question = format!(
                     "{field} {value} {unit}: 标准器读数 what does the reference show? (空 empty: none)"

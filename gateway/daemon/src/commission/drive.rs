@@ -109,7 +109,10 @@ impl Bench {
             let heard = match line.read(unit, FunctionCode::HoldingRegisters, self.settings.id, 1).await? {
                 Ok(words) => {
                     let same = first.get_or_insert_with(|| words.clone()) == &words;
-                    if same { continue } else { Heard::Garbled }
+                    if same {
+                        continue;
+                    }
+                    Heard::Garbled
                 }
                 Err(heard) => heard,
             };

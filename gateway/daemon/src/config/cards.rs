@@ -101,12 +101,12 @@ fn card(profile: profile::Profile) -> Option<Card> {
 /// `[commission]` of a profile.
 pub(super) fn settings(table: Table<'_>) -> Option<CardSettings> {
     let file = table.file();
-    let place = |at: At<String>| match profile::address(&at.value) {
-        Ok((FunctionCode::HoldingRegisters, address)) => Some(address),
-        Ok(_) | Err(_) => {
-            file.error(at.span, "settings are in holding registers", Some("id = \"holding 0x0101\"".into()));
-            None
+    let place = |at: At<String>| {
+        if let Ok((FunctionCode::HoldingRegisters, address)) = profile::address(&at.value) {
+            return Some(address);
         }
+        file.error(at.span, "settings are in holding registers", Some("id = \"holding 0x0101\"".into()));
+        None
     };
     let id = table.need::<String>("id").and_then(place);
     let baud = table.get::<String>("baud").and_then(place);
@@ -134,13 +134,13 @@ pub(super) fn settings(table: Table<'_>) -> Option<CardSettings> {
             place(at).zip(number)
         }
         Some(_) => {
-            file.error(table_span(&unlock), "expected [register, what is written]", None);
+            file.error(table_span(unlock.as_deref()), "expected [register, what is written]", None);
             None
         }
     };
     Some(CardSettings { id: id?, baud, bauds, unlock })
 }
 
-fn table_span(list: &Option<Vec<At<String>>>) -> std::ops::Range<usize> {
-    list.as_ref().and_then(|list| list.first()).map_or(0..0, |at| at.span.clone())
+fn table_span(list: Option<&[At<String>]>) -> std::ops::Range<usize> {
+    list.and_then(<[_]>::first).map_or(0..0, |at| at.span.clone())
 }

@@ -17,7 +17,7 @@ impl<'f> Reader<'f, '_> {
         }
         let place = table.key_span("profile");
         let wrong = |message: String| {
-            self.file.error(place.clone(), message, Some("map = { temperature = \"channel-1\" }".into()))
+            self.file.error(place.clone(), message, Some("map = { temperature = \"channel-1\" }".into()));
         };
         let profile = profile?;
         let Form::Modbus(fields) = &profile.form else {

@@ -377,9 +377,11 @@ address = "127.0.0.1:5020"
 
 #[test]
 fn a_table_of_a_hundred_devices_is_a_line_each() {
+    use std::fmt::Write as _;
+
     let mut rows = String::from("id,kind,name.zh,bus,unit,profile\n");
     for n in 1..=100 {
-        rows += &format!("fridge-{n},fridge,冰箱{n},line,{n},xy-md02\n");
+        writeln!(rows, "fridge-{n},fridge,冰箱{n},line,{n},xy-md02").unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("devices.csv"), &rows).unwrap();

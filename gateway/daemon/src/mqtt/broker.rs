@@ -38,7 +38,7 @@ const SUBSCRIPTIONS_MAX: usize = 16_384;
 
 /// A bound broker.
 pub struct Broker {
-    broker: MqttBroker,
+    server: MqttBroker,
     front: Option<Front>,
     /// Where devices call.
     pub address: SocketAddr,
@@ -69,11 +69,11 @@ impl Broker {
         };
         // Behind the front the broker itself is not to be seen from elsewhere.
         let inner = if front.is_some() { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { listen };
-        let broker = MqttBroker::with_config(config(plan, inner, data))
+        let server = MqttBroker::with_config(config(plan, inner, data))
             .await
             .map_err(|error| anyhow::anyhow!("start the embedded broker on {inner}: {error}"))?
             .with_auth_provider(Arc::new(gate));
-        let bound = broker.local_addr().context("the embedded broker did not say where it listens")?;
+        let bound = server.local_addr().context("the embedded broker did not say where it listens")?;
         let own = Address {
             host: reachable(bound.ip()).to_string(),
             port: bound.port(),
@@ -83,15 +83,15 @@ impl Broker {
             client_id: name.to_owned(),
         };
         let address = front.as_ref().map_or(bound, |front| front.address);
-        Ok(Self { broker, front, address, own })
+        Ok(Self { server, front, address, own })
     }
 
     /// Serves until stopped.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { mut broker, front, own, .. } = self;
-        let stopper = broker.shutdown_handle();
+        let Self { mut server, front, own, .. } = self;
+        let stopper = server.shutdown_handle();
         let serve =
-            async { broker.run().await.map_err(|error| anyhow::anyhow!("the embedded broker: {error}")) };
+            async { server.run().await.map_err(|error| anyhow::anyhow!("the embedded broker: {error}")) };
         tokio::pin!(serve);
         let front = async {
             match front {

@@ -73,8 +73,8 @@ pub(super) struct Ended {
 
 /// A connection in one of the two versions.
 pub(super) enum Link {
-    V3(v3::Session),
-    V5(v5::Session),
+    V3(Box<v3::Session>),
+    V5(Box<v5::Session>),
 }
 
 impl Message {
@@ -104,8 +104,8 @@ impl Link {
     /// Nothing is sent yet.
     pub(super) fn new(address: &Address) -> Self {
         match address.version {
-            MqttVersion::V3 => Self::V3(v3::Session::new(address)),
-            MqttVersion::V5 => Self::V5(v5::Session::new(address)),
+            MqttVersion::V3 => Self::V3(Box::new(v3::Session::new(address))),
+            MqttVersion::V5 => Self::V5(Box::new(v5::Session::new(address))),
         }
     }
 

@@ -210,9 +210,10 @@ impl Core {
                 Some(full) => full.refuse_entry(now),
                 None => self.eat(Input::Fact(fact)),
             },
-            Event::Entry { fact, taken } => match &mut self.full {
-                Some(full) => full.refuse_entry(now),
-                None => {
+            Event::Entry { fact, taken } => {
+                if let Some(full) = &mut self.full {
+                    full.refuse_entry(now);
+                } else {
                     self.eat(Input::Fact(fact));
                     self.seal(now)?;
                     if self.full.is_none() {
@@ -220,7 +221,7 @@ impl Core {
                         let _told = taken.send(());
                     }
                 }
-            },
+            }
             Event::Receipted(position) => self.receipted = Some(position),
             Event::Overrun { from, to, count } => {
                 let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };

@@ -147,8 +147,15 @@ fn count_fact(feed: Feed, count: u32) -> Option<FactBody> {
     match feed {
         Feed::Visits => Some(FactBody::Visits { count }),
         Feed::Packed => Some(FactBody::HandpiecesPacked { count }),
-        Feed::Rooms | Feed::Cups | Feed::Used | Feed::Released | Feed::Bag => None,
-        Feed::HandOver | Feed::Stored | Feed::Received | Feed::Duty => None,
+        Feed::Rooms
+        | Feed::Cups
+        | Feed::Used
+        | Feed::Released
+        | Feed::Bag
+        | Feed::HandOver
+        | Feed::Stored
+        | Feed::Received
+        | Feed::Duty => None,
     }
 }
 

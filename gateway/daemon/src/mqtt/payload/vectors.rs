@@ -99,7 +99,7 @@ fn shelly() {
 fn zigbee2mqtt() {
     let map = r#"t = "temperature", h = "humidity", open = "contact", leak = "water_leak""#;
     let check = |payload: &str, expected| {
-        check("zigbee2mqtt/ward/1", "zigbee2mqtt", map, payload.as_bytes(), expected)
+        check("zigbee2mqtt/ward/1", "zigbee2mqtt", map, payload.as_bytes(), expected);
     };
     check(
         r#"{"temperature":21.37,"humidity":48.2,"battery":100,"linkquality":120,"last_seen":"2026-01-01T00:00:00Z"}"#,
