@@ -105,15 +105,13 @@ fn site(transport: &str, address: &str) -> String {
     for (unit, profile, options, fields) in INSTRUMENTS {
         let map: Vec<String> =
             fields.iter().map(|(name, _)| format!("{} = \"{name}\"", name.replace('-', "_"))).collect();
-        text += &format!(
+        let device = format!(
             "[[device]]\nid = \"d-{unit}\"\nkind = \"sensor\"\nname = {{ zh = \"仪表\", en = \"Instrument\" }}\n\
              read = [{{ bus = \"all\", unit = {unit}, profile = \"{profile}\", map = {{ {} }}",
             map.join(", ")
         );
-        if !options.is_empty() {
-            text += &format!(", options = {{ {options} }}");
-        }
-        text += " }]\n";
+        let options = if options.is_empty() { String::new() } else { format!(", options = {{ {options} }}") };
+        text.extend([&device, options.as_str(), " }]\n"]);
     }
     text
 }
@@ -180,7 +178,7 @@ async fn what_a_gateway_recorded_is_read_again_at_the_bench() {
         ]);
         gateway.run().await;
         let port = gateway.mqtt_port.unwrap();
-        eventually("everything was read once", Duration::from_secs(60), async || {
+        eventually("everything was read once", Duration::from_mins(1), async || {
             publish(port, "zigbee2mqtt/x", br#"{"temperature":4.5}"#, false);
             let status = gateway.status().await?;
             let points = status["points"].as_array().cloned().unwrap_or_default();

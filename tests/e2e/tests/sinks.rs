@@ -349,7 +349,8 @@ fn the_clients_of_influxdb_write_the_same_lines() {
         .spawn()
         .unwrap();
     let mut stdin = encoder.stdin.take().unwrap();
-    let input: String = points.iter().map(|(told, _)| format!("{told}\n")).collect();
+    let lines: Vec<String> = points.iter().map(|(told, _)| told.to_string()).collect();
+    let input = lines.join("\n") + "\n";
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
     let output = encoder.wait_with_output().unwrap();
     writer.join().unwrap();

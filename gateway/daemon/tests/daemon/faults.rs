@@ -10,7 +10,7 @@
 //! `NONSITE_FAULTS` says how many (20,000), `NONSITE_SEED` which; `cargo xtask long faults` runs a million.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use gateway::bus::frame::{self, Body, Found};
@@ -89,7 +89,9 @@ fn tell(line: impl FnOnce() -> String) {
 }
 
 fn story() -> String {
-    STORY.with_borrow(|story| story.iter().map(|line| format!("\n  {line}")).collect())
+    let lines: Vec<String> =
+        STORY.with_borrow(|story| story.iter().map(|line| format!("  {line}")).collect());
+    format!("\n{}", lines.join("\n"))
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 2] {
@@ -319,7 +321,7 @@ struct Run {
     dice: Dice,
     connect: mpsc::UnboundedSender<DuplexStream>,
     faulted: mpsc::UnboundedReceiver<&'static str>,
-    faults: std::collections::BTreeMap<&'static str, u64>,
+    faults: BTreeMap<&'static str, u64>,
     good: u64,
 }
 
@@ -339,7 +341,7 @@ impl Run {
         };
         tokio::spawn(peer.run());
         let dice = Dice(!seed);
-        Self { transport, seed, dice, connect, faulted, faults: Default::default(), good: 0 }
+        Self { transport, seed, dice, connect, faulted, faults: BTreeMap::default(), good: 0 }
     }
 
     fn dial(&self) -> DuplexStream {
@@ -355,6 +357,7 @@ impl Run {
         self.faults.values().sum()
     }
 
+    #[expect(clippy::print_stdout, reason = "what a long run met is read with --nocapture")]
     async fn guarded(mut self, count: u64) {
         let mut link = Link::new(&plan(self.transport));
         let mut late = 0;

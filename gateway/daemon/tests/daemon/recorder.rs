@@ -276,7 +276,7 @@ fn a_clock_that_the_center_contradicts_is_not_believed_until_it_is_right() {
             .filter_map(|(.., body)| if let Body::Inputs(i) = body { Some(i.items) } else { None })
             .flatten()
             .filter_map(|input| if let Input::Clock(clock) = input { Some(clock.source) } else { None })
-            .last();
+            .next_back();
         assert_eq!(last, Some(ClockSource::System));
         rig.check_evidence();
     }

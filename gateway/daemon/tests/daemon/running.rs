@@ -48,7 +48,7 @@ impl Running {
         let mut up_in = Some(up_in);
         let options = Options { site, data, wall, history: None, record: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
-            up_in.take().unwrap().send(up.clone()).unwrap()
+            up_in.take().unwrap().send(up.clone()).unwrap();
         }));
         Self { up: up.await.unwrap(), stop, ended }
     }
