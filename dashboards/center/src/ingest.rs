@@ -148,7 +148,15 @@ pub async fn take(
             .await
             .map_err(|error| ApiError::Internal(error.into()))??
     };
-    let touched: BTreeSet<u64> = checked.iter().map(|record| record.header.epoch.0).collect();
+    // Also epochs in which records turn out to be gone: without a word of them the gateway would wait for their end.
+    let touched: BTreeSet<u64> = checked
+        .iter()
+        .flat_map(|record| {
+            let gap = if let Some(Body::Gap(gap)) = &record.body { gap.records } else { None };
+            [Some(record.header.epoch.0), gap.map(|(epoch, ..)| epoch.0)]
+        })
+        .flatten()
+        .collect();
     let (reply, answer) = oneshot::channel();
     let speaker = gateway.clone();
     let request = Request { gateway, records: checked, refused, manner, late: false, reply };
