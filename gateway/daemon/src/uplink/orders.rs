@@ -31,19 +31,22 @@ pub struct Orders {
 impl Orders {
     /// Takes orders until told to stop.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            _ = self.listen() => Ok(()),
-        }
+        // The recorder has gone: whoever ended it says why.
+        let _gone = self.listen(&stop).await;
+        Ok(())
     }
 
-    async fn listen(&mut self) -> Result<(), Refused> {
-        self.tried.cancelled().await;
+    async fn listen(&mut self, stop: &CancellationToken) -> Result<(), Refused> {
+        if stop.run_until_cancelled(self.tried.cancelled()).await.is_none() {
+            return Ok(());
+        }
         let mut pause = backoff();
         let mut said = false;
         loop {
             let asked = clock::instant();
-            match self.client.orders(self.time.now(), self.last).await {
+            let answer = stop.run_until_cancelled(self.client.orders(self.time.now(), self.last)).await;
+            let Some(answer) = answer else { return Ok(()) };
+            match answer {
                 Ok((orders, refused)) => {
                     pause.reset();
                     said = false;
@@ -57,12 +60,17 @@ impl Orders {
                     let none = orders.is_empty();
                     for order in orders {
                         // In order: what comes after one that could not be taken waits with it.
+                        if stop.is_cancelled() {
+                            return Ok(());
+                        }
                         if !self.take(order).await? {
+                            // The journal is full, or the recorder has ended; the next attempt tells which.
+                            stop.run_until_cancelled(tokio::time::sleep(RETRY_LAST)).await;
                             break;
                         }
                     }
                     if none && clock::since(asked) < POLL_MIN {
-                        tokio::time::sleep(POLL_MIN).await;
+                        stop.run_until_cancelled(tokio::time::sleep(POLL_MIN)).await;
                     }
                 }
                 Err(error) => {
@@ -83,13 +91,16 @@ impl Orders {
                         | CallError::Answer(_)
                         | CallError::TooLong => None,
                     };
-                    tokio::time::sleep(asked.unwrap_or_else(|| pause.pause())).await;
+                    let wait = asked.unwrap_or_else(|| pause.pause());
+                    stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
             }
         }
     }
 
-    /// False: it could not be taken now, and will come again.
+    /// False: it could not be taken now, and will come again. Once the recorder has it this is waited for to its end,
+    /// whoever tells us to stop: its number must be noted, or it would be carried out twice after an orderly end, whose
+    /// checkpoint stands behind it.
     async fn take(&mut self, order: gateway_wire::Order) -> Result<bool, Refused> {
         let id = (order.center_epoch, order.seq);
         if id <= self.last {
@@ -101,8 +112,6 @@ impl Orders {
         let event = Event::Order { order: id, author: order.author, body: order.body, expired, taken };
         self.doors.inputs.send(event).await?;
         if on_disk.await.is_err() {
-            // The journal is full, or the recorder has ended; the next attempt to send tells which.
-            tokio::time::sleep(RETRY_LAST).await;
             return Ok(false);
         }
         self.metrics.uplink("order");
