@@ -174,11 +174,10 @@ impl Core {
         Ok(true)
     }
 
-    /// One gap per run of numbers that goes; records of the other set between them stay. What a gap record that goes had
-    /// named is named again: a center set back to an older backup may never have seen it.
+    /// One gap per run of numbers that goes; records of the other set between them stay. Numbers in between that are
+    /// nowhere any more have been named before.
     fn evicted(&self, oldest: &Evictable) -> Vec<Gap> {
         let mut gaps: Vec<Gap> = Vec::new();
-        let mut named: Vec<Gap> = Vec::new();
         let mut runs_on = false;
         for stored in self.journal.scan(oldest.first).filter_map(Result::ok) {
             if stored.position > oldest.last {
@@ -193,11 +192,6 @@ impl Core {
             let readings = match opened.body {
                 Ok(Body::Inputs(inputs)) => {
                     inputs.items.iter().filter(|item| matches!(item, Input::Reading(_))).count()
-                }
-                // What it counted was told when it was written.
-                Ok(Body::Gap(gap)) if gap.records.is_some() => {
-                    named.push(Gap { count: 0, ..gap });
-                    0
                 }
                 Ok(_) | Err(_) => 0,
             } as u64;
@@ -217,8 +211,7 @@ impl Core {
             }
             runs_on = true;
         }
-        gaps.extend(named);
-        joined(gaps)
+        gaps
     }
 
     /// Now and then: the reserve, a segment that has not been read for long, and how full the ring is.
@@ -291,26 +284,6 @@ impl Core {
     }
 }
 
-/// Ranges of one epoch and cause that touch are one, so that what is named again and again stays as short as it can be.
-fn joined(mut gaps: Vec<Gap>) -> Vec<Gap> {
-    gaps.sort_by_key(|gap| gap.records);
-    let mut all: Vec<Gap> = Vec::new();
-    for gap in gaps {
-        if let (Some(before), Some((epoch, first, last))) = (all.last_mut(), gap.records)
-            && let Some((of, from, to)) = before.records
-            && (of, before.cause, before.point) == (epoch, gap.cause, gap.point)
-            && first.0 <= to.0.saturating_add(1)
-        {
-            before.records = Some((of, from, to.max(last)));
-            (before.from, before.to) = (before.from.min(gap.from), before.to.max(gap.to));
-            before.count = before.count.saturating_add(gap.count);
-            continue;
-        }
-        all.push(gap);
-    }
-    all
-}
-
 /// One gap per range of numbers that damage on disk took.
 pub(super) fn missing(quarantined: &[Quarantined], at: EngineTime) -> impl Iterator<Item = Gap> {
     quarantined.iter().flat_map(|place| &place.missing).map(move |(epoch, first, last)| Gap {
@@ -321,45 +294,4 @@ pub(super) fn missing(quarantined: &[Quarantined], at: EngineTime) -> impl Itera
         cause: GapCause::Corrupt,
         records: Some((Epoch(*epoch), Seq(*first), Seq(*last))),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gap(epoch: u64, first: u64, last: u64, cause: GapCause, count: u64) -> Gap {
-        let at = EngineTime(i64::try_from(first).unwrap());
-        Gap {
-            point: None,
-            from: at,
-            to: at,
-            count,
-            cause,
-            records: Some((Epoch(epoch), Seq(first), Seq(last))),
-        }
-    }
-
-    #[test]
-    fn ranges_that_touch_are_one_and_others_stay_apart() {
-        use GapCause::{Corrupt, Evicted};
-        let told = joined(vec![
-            gap(2, 10, 12, Evicted, 0),
-            gap(1, 5, 6, Evicted, 3),
-            gap(2, 3, 9, Evicted, 4),
-            gap(1, 7, 7, Corrupt, 0),
-            gap(1, 9, 9, Evicted, 0),
-            gap(2, 4, 5, Evicted, 0),
-        ]);
-        let short: Vec<_> = told.iter().map(|gap| (gap.records.unwrap(), gap.cause, gap.count)).collect();
-        let range = |epoch, first, last| (Epoch(epoch), Seq(first), Seq(last));
-        assert_eq!(
-            short,
-            [
-                (range(1, 5, 6), Evicted, 3),
-                (range(1, 7, 7), Corrupt, 0),
-                (range(1, 9, 9), Evicted, 0),
-                (range(2, 3, 12), Evicted, 4),
-            ]
-        );
-    }
 }
