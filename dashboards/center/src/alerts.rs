@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use gateway_model::{
-    AlertChange, Change, ClearCause, Cycle, EngineTime, First, Plan, PointIx, Priority, ProcessRegion,
-    QualityRegion, RuleKind, RulePlan, Shown, Text,
+    AlertChange, Change, ClearCause, Cycle, EngineTime, First, Plan, Priority, ProcessRegion, QualityRegion,
+    RulePlan, Shown, Text,
 };
 use sqlx::SqliteConnection;
 
@@ -91,19 +91,6 @@ fn cause_code(cause: ClearCause) -> &'static str {
         ClearCause::Lapsed => "lapsed",
         ClearCause::Superseded => "superseded",
         ClearCause::Disabled => "disabled",
-    }
-}
-
-/// The point whose value a rule shows.
-pub fn shown_point(kind: &RuleKind) -> Option<PointIx> {
-    match kind {
-        RuleKind::Condition { shown, .. } => *shown,
-        RuleKind::Absence { point, .. } => Some(*point),
-        RuleKind::CycleFailed { .. }
-        | RuleKind::DeviceUnevaluable { .. }
-        | RuleKind::BusUnevaluable { .. }
-        | RuleKind::ClockUnevaluable { .. }
-        | RuleKind::Event { .. } => None,
     }
 }
 
@@ -249,7 +236,7 @@ async fn fresh(
 /// The facts of the raising.
 fn raised(alert: &mut StoredAlert, with: &Raised<'_>, rule: &RulePlan, change: &AlertChange) {
     let civil = |at| with.clocks.civil(at, with.fallback).0;
-    let point = shown_point(&rule.kind).and_then(|point| with.plan.points.get(usize::from(point.0)));
+    let point = rule.shown_point().and_then(|point| with.plan.points.get(usize::from(point.0)));
     alert.record = (with.row.epoch, with.row.seq);
     alert.raised = with.at.0;
     alert.since = change.since.map(|at| at.0);
@@ -257,7 +244,7 @@ fn raised(alert: &mut StoredAlert, with: &Raised<'_>, rule: &RulePlan, change: &
     row.raised_at = civil(with.at);
     row.since = change.since.map(civil);
     row.point = point.map(|point| point.id.clone());
-    row.unit = point.map(|point| point.unit.symbol().to_owned());
+    row.unit = rule.shown_unit(&with.plan.points).map(|unit| unit.symbol().to_owned());
     row.value = change.value.filter(|value| value.is_finite());
     row.limit = change.limit.filter(|limit| limit.is_finite());
     let fill = Fill {
@@ -360,7 +347,7 @@ impl Fill<'_> {
         Some(match name {
             "value" => shown(self.value),
             "limit" => shown(self.limit),
-            "unit" => self.unit.to_owned(),
+            "unit" => unit_name(self.unit, english).to_owned(),
             "device" => self.device.pick(english).to_owned(),
             "point" => {
                 self.point.map_or_else(none, |name| if english { name.en.clone() } else { name.zh.clone() })
@@ -370,6 +357,17 @@ impl Fill<'_> {
             "duration" => self.held_ms.map_or_else(none, |ms| duration(ms, english)),
             _ => return None,
         })
+    }
+}
+
+/// As a sentence says it: hours, minutes and seconds are words in Chinese, a plain number has no unit.
+fn unit_name(unit: &str, english: bool) -> &str {
+    match unit {
+        "1" | "bool" => "",
+        "h" if !english => "小时",
+        "min" if !english => "分钟",
+        "s" if !english => "秒",
+        unit => unit,
     }
 }
 

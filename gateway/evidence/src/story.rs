@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{
-    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality, RulePlan,
+    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality,
     StorageState, Text,
 };
 use gateway_wire::{Body, Header};
@@ -204,7 +204,10 @@ impl Story {
                     Change::Aggravated => ("情况加重", "got worse"),
                     Change::Escalated(_) => ("转为监督事项", "a supervisor's item now"),
                 };
-                let unit = rule.map_or("", |rule| shown_unit(plan, rule));
+                let unit = rule.map_or("", |rule| {
+                    rule.shown_unit(plan.map_or(&[], |plan| &plan.points))
+                        .map_or("", gateway_model::Unit::symbol)
+                });
                 self.tell(at, text(zh, en), title, change.value.map(|value| (value, unit)), change.limit);
             }
             ConclusionBody::Cycle(cycle) => {
@@ -280,13 +283,4 @@ fn limits(plan: Option<&Plan>, slot: usize) -> Vec<f64> {
         }
     }
     limits
-}
-
-/// The unit of what a rule shows: that of a computed value, else its point's.
-fn shown_unit(plan: Option<&Plan>, rule: &RulePlan) -> &'static str {
-    if let Some(shown) = rule.handling.as_ref().and_then(|handling| handling.shown.as_ref()) {
-        return shown.unit.symbol();
-    }
-    let gateway_model::RuleKind::Condition { shown: Some(point), .. } = &rule.kind else { return "" };
-    plan.and_then(|plan| plan.points.get(usize::from(point.0))).map_or("", |point| point.unit.symbol())
 }

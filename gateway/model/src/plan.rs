@@ -201,6 +201,29 @@ pub struct RulePlan {
     pub handling: Option<Handling>,
 }
 
+impl RulePlan {
+    /// The point whose value is shown with its alerts.
+    pub fn shown_point(&self) -> Option<PointIx> {
+        match &self.kind {
+            RuleKind::Condition { shown, .. } => *shown,
+            RuleKind::Absence { point, .. } => Some(*point),
+            RuleKind::CycleFailed { .. }
+            | RuleKind::DeviceUnevaluable { .. }
+            | RuleKind::BusUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. }
+            | RuleKind::Event { .. } => None,
+        }
+    }
+
+    /// The unit of the value and the limit that are shown with its alerts: a computed value's own, else the point's.
+    /// `points` are those of its plan.
+    pub fn shown_unit(&self, points: &[PointPlan]) -> Option<Unit> {
+        let computed = self.handling.as_ref().and_then(|handling| handling.shown.as_ref());
+        let of_point = || points.get(usize::from(self.shown_point()?.0)).map(|point| point.unit);
+        computed.map(|shown| shown.unit).or_else(of_point)
+    }
+}
+
 /// What a rule watches for.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum RuleKind {

@@ -391,20 +391,26 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
     own[0].deadline = Some(NOW + 31 * HOUR);
     own[1].deadline = Some(NOW - 2 * HOUR);
     own[3].recipient = Some("x".to_owned());
-    let unit = |cases: &[CaseRow], gateways: &[GatewayRow]| {
+    let unit = |cases: &[CaseRow], alerts: &[AlertRow], gateways: &[GatewayRow]| {
         render(&UnitPage::new(
             shell(lang, "unit", true),
             name(),
             cases,
-            &[],
+            alerts,
             gateways,
             &[(String::new(), point())],
         ))
     };
-    out.push(("unit", unit(&own, &[gateway("live")])));
-    out.push(("unit-ok", unit(&own[3..], &[gateway("live")])));
-    out.push(("unit-silent", unit(&[], &[gateway("silent")])));
-    out.push(("unit-none", unit(&[], &[])));
+    out.push(("unit", unit(&own, &[], &[gateway("live")])));
+    out.push(("unit-ok", unit(&own[3..], &[], &[gateway("live")])));
+    out.push(("unit-silent", unit(&[], &[], &[gateway("silent")])));
+    out.push(("unit-none", unit(&[], &[], &[])));
+    // The same twice, one that is in a case, and one that is somebody else's first.
+    let mut first = [(40, None), (41, None), (42, Some(31)), (43, None)]
+        .map(|(n, case)| alert(n, "yellow", "unacknowledged", case, 3 * HOUR));
+    first[..3].iter_mut().for_each(|alert| "institution".clone_into(&mut alert.first));
+    "maintainer".clone_into(&mut first[3].first);
+    out.push(("unit-own", unit(&[], &first, &[gateway("live")])));
     for (name, state, next) in [
         ("unit-case-dispatched", "dispatched", &["accept", "note"][..]),
         ("unit-case-rectifying", "rectifying", &["submit", "note"]),
@@ -453,6 +459,17 @@ fn an_empty_list_says_why() {
     assert!(page(Lang::Zh, "tasks-quiet").contains("data-empty=\"quiet\""));
     assert!(page(Lang::Zh, "tasks-nobody").contains(&Lang::Zh.texts().empty_nobody));
     assert!(page(Lang::En, "tasks-down").contains(&Lang::En.texts().empty_down));
+}
+
+/// What it is to put right by itself is on its page before anybody opens a case of it (design §7), once per thing.
+#[test]
+fn the_unit_reads_what_it_puts_right_by_itself() {
+    let html = page(Lang::Zh, "unit-own");
+    assert!(html.contains("<h1>有1件事需要您处理</h1>"), "{html}");
+    let cards: Vec<&str> = html.split("data-alert-id=\"").skip(1).collect();
+    assert_eq!(cards.len(), 1, "{html}");
+    assert!(cards[0].split('"').next().is_some_and(|id| id.ends_with("-41")), "the newest: {}", cards[0]);
+    assert!(cards[0].contains("class=\"card-act\">"), "what to do");
 }
 
 #[test]

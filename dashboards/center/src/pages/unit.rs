@@ -1,6 +1,8 @@
 //! The institution's own pages, phone first: one sentence, its tasks, and for each what is wrong in its words, what
 //! to do, and by when.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use center_casebook::CaseState;
 
@@ -28,6 +30,7 @@ pub(crate) struct UnitPage {
     name: String,
     headline: Headline,
     todo: Vec<Card>,
+    own: Vec<OwnCard>,
     waiting: Vec<Card>,
     recent: Vec<Card>,
     devices: Vec<Device>,
@@ -50,6 +53,17 @@ struct Card {
     state_text: String,
     deadline: Option<String>,
     overdue: bool,
+}
+
+/// What the unit puts right by itself: an alert that nobody else has a case of.
+#[derive(Debug)]
+struct OwnCard {
+    alert: String,
+    mark: Mark,
+    title: String,
+    device: String,
+    action: String,
+    since: String,
 }
 
 #[derive(Debug)]
@@ -79,9 +93,10 @@ impl UnitPage {
         let first = |case: &CaseRow| {
             alerts.iter().any(|alert| alert.case == Some(case.id) && alert.first == "institution")
         };
-        let own =
+        let cases_first =
             cases.iter().filter(|case| matches!(state_of(case), CaseState::Open | CaseState::Acknowledged));
-        todo.extend(own.filter(|case| first(case)).map(|case| card(case, ctx)));
+        todo.extend(cases_first.filter(|case| first(case)).map(|case| card(case, ctx)));
+        let own = own(alerts, ctx);
         let waiting = of(&[CaseState::Verifying, CaseState::Verified]);
         let mut closed: Vec<&CaseRow> = cases
             .iter()
@@ -94,7 +109,8 @@ impl UnitPage {
             .filter(|(_, point)| !point.truth)
             .map(|(name, point)| device(name, point, ctx))
             .collect();
-        Self { headline: headline(todo.len(), gateways, ctx), name, todo, waiting, recent, devices, s, t }
+        let headline = headline(todo.len() + own.len(), gateways, ctx);
+        Self { headline, name, todo, own, waiting, recent, devices, s, t }
     }
 }
 
@@ -150,6 +166,28 @@ fn card(case: &CaseRow, ctx: Ctx) -> Card {
         deadline: due.map(|at| deadline(at, ctx.now, ctx.zone, ctx.lang)),
         overdue: due.is_some_and(|at| at < ctx.now),
     }
+}
+
+/// One per rule and device, the newest; the most urgent first.
+fn own(alerts: &[AlertRow], ctx: Ctx) -> Vec<OwnCard> {
+    let mut newest: BTreeMap<(&str, &str, &str), &AlertRow> = BTreeMap::new();
+    for alert in alerts.iter().filter(|alert| alert.case.is_none() && alert.first == "institution") {
+        let held = newest.entry((&alert.gateway, &alert.rule, &alert.device)).or_insert(alert);
+        if alert.n > held.n {
+            *held = alert;
+        }
+    }
+    let mut own: Vec<&AlertRow> = newest.into_values().collect();
+    own.sort_by_key(|alert| (Mark::new(&alert.priority, ctx.lang).n, std::cmp::Reverse(alert.n)));
+    let card = |alert: &AlertRow| OwnCard {
+        alert: alert.id.clone(),
+        mark: Mark::new(&alert.priority, ctx.lang),
+        title: ctx.words(&alert.title),
+        device: ctx.words(&alert.device_name),
+        action: ctx.words(&alert.action),
+        since: ago(alert.since.unwrap_or(alert.raised_at), ctx.now, ctx.lang),
+    };
+    own.into_iter().map(card).collect()
 }
 
 /// The unit's view of a step: its own next act.

@@ -141,6 +141,8 @@ struct PointRow {
     id: String,
     #[serde(skip)]
     name: Text,
+    #[serde(skip)]
+    device_name: Text,
     value: Option<f64>,
     unit: &'static str,
     quality: &'static str,
@@ -179,6 +181,7 @@ impl Facts {
             PointRow {
                 id: point.id.clone(),
                 name: point.name.clone(),
+                device_name: self.device_name(point.device),
                 value: last.and_then(|(_, quality)| quality.number()).and_then(number),
                 unit: if point.truth { Unit::Truth.symbol() } else { point.unit.symbol() },
                 quality: quality(last.map(|(_, quality)| quality)),
@@ -218,6 +221,13 @@ impl Facts {
             points: points.collect(),
             sinks: self.sinks.iter().map(sinks::status::Status::shown).collect(),
         }
+    }
+}
+
+impl Facts {
+    fn device_name(&self, device: gateway_model::DeviceIx) -> Text {
+        let device = self.plan.devices.get(usize::from(device.0));
+        device.map_or_else(|| Text { zh: String::new(), en: String::new() }, |device| device.name.clone())
     }
 }
 
@@ -264,6 +274,11 @@ impl StatusPage<'_> {
         self.lang.pick(text)
     }
 
+    /// Those that are not over (`true`), or those that are over and nobody has received.
+    fn alerts(&self, now: bool) -> Vec<&AlertRow> {
+        self.status.alerts.iter().filter(|alert| (alert.state == "returned") != now).collect()
+    }
+
     fn time(&self, civil: Option<i64>) -> String {
         civil.map_or_else(|| "—".to_owned(), |civil| words::time(CivilTime(civil), self.utc_offset_min))
     }
@@ -278,6 +293,7 @@ impl StatusPage<'_> {
         match value {
             None => "—".to_owned(),
             Some(value) if unit == Unit::Truth.symbol() => self.words.truth(value != 0.0).to_owned(),
+            Some(value) if unit == Unit::One.symbol() => format!("{}", (value * 100.0).round() / 100.0),
             Some(value) => format!("{} {unit}", (value * 100.0).round() / 100.0),
         }
     }

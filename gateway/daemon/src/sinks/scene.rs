@@ -3,7 +3,7 @@
 
 use gateway_model::{
     AlertChange, Change, ConclusionBody, Cycle, CycleOutcome, EngineTime, Gap, GatewayId, Input, ModulePlan,
-    Plan, Quality, Raw, Reading, RuleKind, RulePlan,
+    Plan, Quality, Raw, Reading, RulePlan, Unit,
 };
 use gateway_wire::Body;
 use serde_json::{Map, Value, json};
@@ -164,15 +164,8 @@ impl Scene {
             Some(rule) => Some(self.plan.devices.get(usize::from(rule.subject.0))?),
             None => None,
         };
-        let shown = rule.and_then(|rule| match &rule.kind {
-            RuleKind::Condition { shown, .. } => *shown,
-            RuleKind::Absence { point, .. } => Some(*point),
-            RuleKind::CycleFailed { .. }
-            | RuleKind::Event { .. }
-            | RuleKind::DeviceUnevaluable { .. }
-            | RuleKind::BusUnevaluable { .. }
-            | RuleKind::ClockUnevaluable { .. } => None,
-        });
+        let shown = rule.and_then(RulePlan::shown_point);
+        let unit = rule.and_then(|rule| rule.shown_unit(&self.plan.points));
         let point = shown.and_then(|point| self.plan.points.get(usize::from(point.0)));
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
         put("rule", rule.map(|rule| rule.id.clone()).into());
@@ -187,7 +180,7 @@ impl Scene {
         put("norm_zh", rule.map(|rule| rule.text.norm.zh.clone()).into());
         put("norm_en", rule.map(|rule| rule.text.norm.en.clone()).into());
         put("point", point.map(|point| point.id.clone()).into());
-        put("unit", point.map(|point| point.unit.symbol()).into());
+        put("unit", unit.map(Unit::symbol).into());
         Some(())
     }
 
