@@ -19,8 +19,9 @@ use crate::civil::ClockTable;
 use crate::live::Change;
 use crate::metrics::Metrics;
 use crate::store::alerts::{StoredAlert, StoredCycle};
+use crate::store::epochs;
 use crate::store::gateways::{self, Enrolled};
-use crate::store::keys;
+use crate::store::keys::{self, KeyRow};
 use crate::store::records::{self, ClockRow, RecordRow};
 use crate::store::{AlertRow, CycleRow, PointRow, Scope, Words, alerts as alert_rows, count_up};
 
@@ -40,6 +41,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Epochs of the gateway whose chain was looked at again.
+    pub fn epochs_of(&self, gateway: &str) -> impl Iterator<Item = i64> {
+        self.chains.iter().filter(move |(of, ..)| of == gateway).map(|(_, epoch, ..)| *epoch)
+    }
+
     /// Tells every open page. Rows are read afresh, so pages get what is committed.
     pub async fn publish(self, app: &App) {
         let told = async {
@@ -160,7 +166,7 @@ async fn started(
     if start.cause == StartCause::Replaced {
         return replaced(tx, app, gateway, row, start, changes).await;
     }
-    let held = records::epochs(tx, &gateway.id).await?;
+    let held = epochs::all(tx, &gateway.id).await?;
     let claimed = start.previous.map(|(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
     let newest = held.iter().rfind(|row| row.epoch < start.epoch.0 as i64);
     // The center holds more than the gateway found on its disk: its storage lost what it had signed.
@@ -182,9 +188,11 @@ async fn replaced(
     start: &StartInput,
     changes: &mut Changes,
 ) -> sqlx::Result<()> {
-    let Some(key) = gateway.keys.iter().rfind(|key| key.from_epoch <= row.epoch) else { return Ok(()) };
+    // As they stand now: records of the same group may have moved the end of one.
+    let known = keys::of(tx, &gateway.id).await?;
+    let Some(key) = known.into_iter().rfind(|key| key.from_epoch <= row.epoch) else { return Ok(()) };
     let took = start.previous.map_or((0, 0), |(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
-    keys::set_took(tx, &gateway.id, key.n, took).await?;
+    keys::set_bounds(tx, &gateway.id, &KeyRow { took: Some(took), ..key }).await?;
     for mut alert in alert_rows::open_of(tx, &gateway.id).await? {
         if alert.record > took && alert.record.0 < row.epoch {
             alerts::supersede(&mut alert, app.clock.civil().0);
@@ -334,7 +342,7 @@ async fn gone(
     changes: &mut Changes,
 ) -> sqlx::Result<()> {
     if let Some((epoch, first, last)) = gap.records {
-        records::add_gone(tx, &row.gateway, epoch.0 as i64, first.0 as i64, last.0 as i64).await?;
+        epochs::add_gone(tx, &row.gateway, epoch.0 as i64, first.0 as i64, last.0 as i64).await?;
         changes.gone.insert((row.gateway.clone(), epoch.0 as i64));
     }
     Ok(())

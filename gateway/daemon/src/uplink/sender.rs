@@ -83,6 +83,14 @@ pub struct Sender {
     pub(super) was_alone: bool,
     /// The epoch being written.
     pub(super) written: u64,
+    /// The first that this box can have written.
+    pub(super) first_epoch: u64,
+    /// The oldest epoch of the journal when it was asked last, and the record before it.
+    pub(super) before: Option<(u64, Option<Position>)>,
+    /// Nothing was learned since the comparison.
+    pub(super) compared: bool,
+    /// Numbers that are neither here nor at the center, which the recorder was told of.
+    pub(super) named: Vec<(u64, u64, u64)>,
     /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
     pub(super) rise_after: Duration,
 }
@@ -144,7 +152,7 @@ impl Sender {
         let mut from = None;
         loop {
             let epochs = self.doors.asks.epochs().await?;
-            let asked = ledger::question(&epochs, session, from);
+            let asked = ledger::question(&epochs, session, from.or(Some(self.first_epoch)));
             let sent = clock::instant();
             let survey = match self.client.survey(self.time.now(), &asked).await {
                 Ok(survey) => survey,
@@ -159,6 +167,7 @@ impl Sender {
             }
         }
         self.session = session.unwrap_or_default();
+        self.compared = true;
         self.metrics.uplink("session");
         self.answered();
         self.asked_at = Some(clock::instant());
@@ -166,10 +175,15 @@ impl Sender {
         Ok(Ok(()))
     }
 
-    /// Batch after batch, until the center says that the session has ended.
+    /// Batch after batch, until the center says that the session has ended, or another comparison is needed.
     async fn session(&mut self, pause: &mut Backoff) -> Result<(), End> {
         loop {
             let load = self.gather().await?;
+            if let Some(epochs) = &load.drained
+                && self.must_compare(epochs).await?
+            {
+                return Ok(());
+            }
             let (_, records) = self.pace.next();
             if records == 0 {
                 tokio::time::sleep(self.jitter.at_least(pace::WINDOW_PAUSE)).await;
@@ -201,12 +215,42 @@ impl Sender {
                     }
                 }
                 Err(CallError::Ended) => {
+                    // The center may have been set back.
+                    self.named.clear();
                     self.failed(&CallError::Ended, pause).await;
                     return Ok(());
                 }
                 Err(error) => self.failed(&error, pause).await,
             }
         }
+    }
+
+    /// Nothing is left to send. If the center lacks numbers all the same, either it has said less than it knows, and another
+    /// comparison tells, or nobody has them any more: where what named them was evicted too, and the center was set back to
+    /// before it had heard of it, they are named to it again.
+    async fn must_compare(&mut self, epochs: &[(u64, u64, u64)]) -> Result<bool, Refused> {
+        let Some(oldest) = epochs.first().map(|(epoch, ..)| *epoch) else { return Ok(false) };
+        let before = match self.before {
+            Some((of, before)) if of == oldest => before,
+            Some(_) | None => self.doors.asks.before().await?.filter(|at| at.epoch >= self.first_epoch),
+        };
+        self.before = Some((oldest, before));
+        let lacking = self.ledger.lacking(epochs, before);
+        if lacking.is_empty() || lacking == self.named {
+            return Ok(false);
+        }
+        if !self.compared {
+            return Ok(true);
+        }
+        tracing::warn!(
+            ranges = lacking.len(),
+            first = ?lacking[0],
+            "the center lacks records that are not in the journal any more, and has not heard what became of them: gap \
+             records name them again"
+        );
+        self.doors.inputs.send(Event::Gone(lacking.clone())).await?;
+        self.named = lacking;
+        Ok(false)
     }
 
     /// Sends a batch; what is concluded meanwhile is heard of, so that its waiting is counted.
@@ -397,6 +441,7 @@ impl Sender {
         sent: &BTreeMap<Position, &Vec<u8>>,
         aside: bool,
     ) -> Result<bool, Refused> {
+        self.compared = false;
         let epochs = self.doors.asks.epochs().await?;
         self.learn(&receipt.epochs, sent, &epochs).await?;
         let wants = receipt

@@ -325,7 +325,7 @@ impl Edge {
             orders: data.position("orders"),
         };
         let beginning =
-            Beginning { last_order: found.last_order, epoch: core.epoch().0, rise_after: Duration::ZERO };
+            Beginning { last_order: found.last_order, epoch: core.epoch().0, first_epoch: 0, rise_after: Duration::ZERO };
         let (sender, _orders, status) =
             uplink::new(self.client.clone(), &doors, &clock, urgent, cursors, &beginning, &metrics);
         let sender = sender.paced(Jitter::None, ASK_EVERY);
