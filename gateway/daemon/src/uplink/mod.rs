@@ -1,7 +1,8 @@
 //! Gateway to center: sends records until the center says it has them, and takes its orders.
 //!
 //! Promises: a session begins with a comparison of what both ends hold, by hash, and nothing is believed that was not said
-//! in it ([`ledger`]); conclusions go first, each with the inputs that led to it and the config they name; then, while a
+//! in it ([`ledger`]); conclusions go first, each with the inputs that led to it and the config they name, past a batch that is
+//! under way ([`sender`]); then, while a
 //! backlog drains oldest first, at most half of each batch is the newest readings ([`gather`]); a batch is what the line
 //! carries in a quarter of a second ([`pace`]); on a metered line readings go in bundles ([`meter`]). A record is done only when a receipt
 //! says so, and every failure has one cure: send again. Numbers that the center lacks and the journal has no more are named to it. A link that swallows everything is noticed within 15 s (on a

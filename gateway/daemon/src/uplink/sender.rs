@@ -3,9 +3,10 @@
 //! What goes and when is decided in [`super::gather`], [`super::ledger`], [`super::pace`] and [`super::meter`]; this is
 //! the shell around them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use gateway_journal::Position;
 use gateway_model::{Epoch, Gap, GapCause, Seq};
 use gateway_wire::{EpochReceipt, Kind, Receipt, hash, peek};
@@ -93,6 +94,15 @@ pub struct Sender {
     pub(super) named: Vec<(u64, u64, u64)>,
     /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
     pub(super) rise_after: Duration,
+}
+
+/// A batch that was sent, and what came of it.
+struct Sent {
+    positions: Vec<Position>,
+    records: Vec<Vec<u8>>,
+    aside: bool,
+    took: Duration,
+    answer: Result<Receipt, CallError>,
 }
 
 /// How often the center is asked on such a line.
@@ -193,20 +203,14 @@ impl Sender {
                 self.wait().await?;
                 continue;
             }
-            let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
-            let size: usize = records.iter().map(Vec::len).sum();
-            let asked = clock::instant();
-            match self.post(load.aside, &records).await {
+            let sent = self.post(load).await?;
+            match &sent.answer {
                 Ok(receipt) => {
-                    self.metrics.uplink("ok");
                     pause.reset();
-                    self.pace.answered(receipt.window, size, clock::since(asked));
+                    let size: usize = sent.records.iter().map(Vec::len).sum();
+                    self.pace.answered(receipt.window, size, sent.took);
                     self.bundles.sent(size as u64);
-                    self.answered();
-                    self.asked_at = Some(clock::instant());
-                    self.tell_time(receipt.server_time, clock::since(asked))?;
-                    let sent: BTreeMap<_, _> = positions.iter().copied().zip(&records).collect();
-                    let stuck = self.receipted(&receipt, &positions, &sent, load.aside).await?;
+                    let stuck = self.receipted(receipt, &sent).await?;
                     if let Some(floor) = self.ledger.must_rise(self.written) {
                         return Err(End::Rise(floor));
                     }
@@ -220,7 +224,7 @@ impl Sender {
                     self.failed(&CallError::Ended, pause).await;
                     return Ok(());
                 }
-                Err(error) => self.failed(&error, pause).await,
+                Err(error) => self.failed(error, pause).await,
             }
         }
     }
@@ -253,18 +257,65 @@ impl Sender {
         Ok(false)
     }
 
-    /// Sends a batch; what is concluded meanwhile is heard of, so that its waiting is counted.
-    async fn post(&mut self, aside: bool, records: &[Vec<u8>]) -> Result<Receipt, CallError> {
-        let client = self.client.clone();
-        let call = client.records(self.time.now(), self.session, aside, records);
-        tokio::pin!(call);
+    /// Sends a batch. What is concluded meanwhile does not wait for its receipt: it overtakes, on a stream of its own, one
+    /// request at a time. Should the receipts come in another order than they were written, something is sent twice.
+    async fn post(&mut self, load: Load) -> Result<Sent, Refused> {
+        let aside = load.aside;
+        let underway: BTreeSet<_> = load.records.iter().map(|(position, _)| *position).collect();
+        let mut main = self.send_off(load);
+        let mut ahead: Option<BoxFuture<'static, Sent>> = None;
+        let (mut done, mut heard) = (None, false);
         loop {
+            let overtaking = async {
+                match &mut ahead {
+                    Some(ahead) => ahead.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                answer = &mut call => return answer,
-                Some(urgent) = self.urgent.recv() => self.remember(urgent),
+                sent = &mut main, if done.is_none() => done = Some(sent),
+                sent = overtaking => {
+                    ahead = None;
+                    // One that failed goes again with the next batch, which tells why.
+                    if let Ok(receipt) = &sent.answer {
+                        self.receipted(receipt, &sent).await?;
+                    }
+                }
+                Some(urgent) = self.urgent.recv() => {
+                    self.remember(urgent);
+                    heard = true;
+                }
+            }
+            if ahead.is_none() && done.is_none() && !aside && std::mem::take(&mut heard) {
+                ahead = self.overtake(&underway).await?.map(|load| self.send_off(load));
+            }
+            if let Some(sent) = done.take_if(|_| ahead.is_none()) {
+                return Ok(sent);
             }
         }
+    }
+
+    /// The call, with what is needed when it is over.
+    fn send_off(&self, load: Load) -> BoxFuture<'static, Sent> {
+        let (client, now, session) = (self.client.clone(), self.time.now(), self.session);
+        let asked = clock::instant();
+        Box::pin(async move {
+            let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
+            let answer = client.records(now, session, load.aside, &records).await;
+            Sent { positions, records, aside: load.aside, took: clock::since(asked), answer }
+        })
+    }
+
+    /// Conclusions that nobody has sent yet, with what leads to them.
+    async fn overtake(&self, underway: &BTreeSet<Position>) -> Result<Option<Load>, Refused> {
+        let waiting = self.waiting.iter().filter(|urgent| !underway.contains(&urgent.conclusions));
+        let waiting: VecDeque<_> = waiting.copied().collect();
+        let (bytes, records) = self.pace.next();
+        let credit = Credit { bytes, records, readings: false, alone: true };
+        let mut load = gather(&self.doors.asks, &self.ledger, &waiting, &[], credit).await?;
+        load.records.retain(|(position, _)| !underway.contains(position));
+        Ok(Some(load).filter(|load| !load.records.is_empty()))
     }
 
     fn answered(&mut self) {
@@ -363,15 +414,7 @@ impl Sender {
         while let Ok(urgent) = self.urgent.try_recv() {
             self.remember(urgent);
         }
-        let (ledger, heard, metrics) = (&self.ledger, &mut self.heard, &self.metrics);
-        self.waiting.retain(|urgent| {
-            let place = urgent.conclusions;
-            let done = ledger.has(place) || ledger.is_branch(place.epoch);
-            if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
-                metrics.receipt_after(clock::since(since));
-            }
-            !done
-        });
+        self.forget_receipted();
         let meter = self.client.meter();
         let allowed = self.bundles.allowance(clock::since(self.began), meter.used(), meter.budget);
         let (bytes, records) = self.pace.next();
@@ -387,6 +430,19 @@ impl Sender {
             self.bundles.sent(0);
         }
         Ok(load)
+    }
+
+    /// Conclusions that the center has wait no longer.
+    fn forget_receipted(&mut self) {
+        let (ledger, heard, metrics) = (&self.ledger, &mut self.heard, &self.metrics);
+        self.waiting.retain(|urgent| {
+            let place = urgent.conclusions;
+            let done = ledger.has(place) || ledger.is_branch(place.epoch);
+            if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
+                metrics.receipt_after(clock::since(since));
+            }
+            !done
+        });
     }
 
     /// A full recorder can do without it: the next answer tells the time again.
@@ -434,16 +490,17 @@ impl Sender {
     }
 
     /// Takes a receipt to heart. True: the center took nothing of what was sent; sending more of it is no use now.
-    async fn receipted(
-        &mut self,
-        receipt: &Receipt,
-        positions: &[Position],
-        sent: &BTreeMap<Position, &Vec<u8>>,
-        aside: bool,
-    ) -> Result<bool, Refused> {
+    async fn receipted(&mut self, receipt: &Receipt, sent: &Sent) -> Result<bool, Refused> {
+        self.metrics.uplink("ok");
+        self.answered();
+        self.asked_at = Some(clock::instant());
+        self.tell_time(receipt.server_time, sent.took)?;
         self.compared = false;
+        let positions = &sent.positions;
         let epochs = self.doors.asks.epochs().await?;
-        self.learn(&receipt.epochs, sent, &epochs).await?;
+        let bytes = positions.iter().copied().zip(&sent.records).collect();
+        self.learn(&receipt.epochs, &bytes, &epochs).await?;
+        self.forget_receipted();
         let wants = receipt
             .wants
             .iter()
@@ -462,7 +519,7 @@ impl Sender {
             let Some(position) = position else { continue };
             self.refuse(position, &refused.code).await?;
         }
-        if let Some(last) = positions.last().filter(|_| aside) {
+        if let Some(last) = positions.last().filter(|_| sent.aside) {
             self.kept(*last, full);
         }
         self.tell_through().await?;

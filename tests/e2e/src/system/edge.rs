@@ -48,6 +48,8 @@ const RESTART: Duration = Duration::from_secs(5);
 const DRAINED_WITHIN: Duration = Duration::from_hours(12);
 const JOURNAL: &str = "/journal";
 const KEEP_BYTES: u64 = 32 << 20;
+/// Where the center is set back, a gateway may also have given up what only its backup lacks.
+const KEEP_SMALL: u64 = 64 << 10;
 /// The disk may hold this much beside both sets: reserve, epoch, segments being begun.
 const BESIDE_BYTES: usize = 4 << 20;
 /// Any number above every file's.
@@ -129,7 +131,7 @@ impl Edge {
         folder: &Path,
         house: &Arc<House>,
         begin: Instant,
-        plant: Option<Plant>,
+        (plant, restores): (Option<Plant>, bool),
     ) -> anyhow::Result<Self> {
         let name = format!("site-{n}");
         let mut dice = Dice::new(seed, n);
@@ -147,12 +149,13 @@ impl Edge {
         let client = Client::new(enrolled, key.clone(), meter)?.over(Arc::new(wire.clone()));
         let site = signals::site(&name, POLL_S);
         let ring_bytes = [32 << 10, 64 << 10, 2 << 20][dice.below(3) as usize];
+        let keep_bytes = if restores && dice.percent(70) { KEEP_SMALL } else { KEEP_BYTES };
         let step_ms = Arc::new(AtomicI64::new(0));
         let disk = Faulty::new();
         disk.forget_syncs(plant == Some(Plant::LyingDisk));
         Ok(Self {
             signals: Signals::new(&site, dice.next()),
-            limits: Limits { ring_bytes, keep_bytes: KEEP_BYTES, segment_bytes: 8 << 10 },
+            limits: Limits { ring_bytes, keep_bytes, segment_bytes: 8 << 10 },
             wall: Wall::stepped(BEGIN, step_ms.clone()),
             looked: Position::default(),
             told: BTreeMap::new(),

@@ -133,7 +133,7 @@ impl Run {
         house.start()?;
         let mut edges = JoinSet::new();
         for n in 0..self.sites {
-            let edge = Edge::new(n, self.seed, folder, &house, begin, self.plant)?;
+            let edge = Edge::new(n, self.seed, folder, &house, begin, (self.plant, self.restores))?;
             edges.spawn(async move { (n, edge.live(begin, end, gap_s).await) });
         }
         let backups = self.restores.then(|| folder.to_owned());
