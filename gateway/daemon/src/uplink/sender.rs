@@ -252,6 +252,7 @@ impl Sender {
             "the center lacks records that are not in the journal any more, and has not heard what became of them: gap \
              records name them again"
         );
+        self.metrics.uplink("gone");
         self.doors.inputs.send(Event::Gone(lacking.clone())).await?;
         self.named = lacking;
         Ok(false)

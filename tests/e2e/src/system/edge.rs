@@ -49,7 +49,7 @@ const DRAINED_WITHIN: Duration = Duration::from_hours(12);
 const JOURNAL: &str = "/journal";
 const KEEP_BYTES: u64 = 32 << 20;
 /// Where the center is set back, a gateway may also have given up what only its backup lacks.
-const KEEP_SMALL: u64 = 64 << 10;
+pub(super) const KEEP_SMALL: u64 = 64 << 10;
 /// The disk may hold this much beside both sets: reserve, epoch, segments being begun.
 const BESIDE_BYTES: usize = 4 << 20;
 /// Any number above every file's.
@@ -63,6 +63,8 @@ pub(super) struct Happened {
     pub(super) failures: u64,
     pub(super) full: u64,
     pub(super) steps: u64,
+    /// Times that the center was told again of numbers that are nowhere any more.
+    pub(super) named_again: u64,
     pub(super) fates: Fates,
 }
 
@@ -106,7 +108,7 @@ pub(super) struct Edge {
 }
 
 /// From one start of the process to its end.
-struct Life {
+pub(super) struct Life {
     recording: JoinSet<anyhow::Result<()>>,
     sending: JoinSet<anyhow::Result<()>>,
     seal: CancellationToken,
@@ -114,6 +116,7 @@ struct Life {
     newest: watch::Receiver<Option<Position>>,
     status: Status,
     clock: Clock,
+    metrics: Metrics,
 }
 
 /// What is done next, and when.
@@ -208,6 +211,26 @@ impl Edge {
             }
         }
         self.drain(life).await
+    }
+
+    /// So many lives in peace, from this minute of the signals on, each with an orderly end and all of it at the center.
+    pub(super) async fn lives(&mut self, lives: i64, minutes: std::ops::Range<i64>) -> anyhow::Result<()> {
+        for _ in 0..lives {
+            let life = self.start()?;
+            for minute in minutes.clone() {
+                sleep(Duration::from_secs(POLL_S as u64)).await;
+                self.poll(Some(&life), minute).await;
+            }
+            self.drained(&life, Instant::now() + DRAINED_WITHIN).await?;
+            self.stop(life).await?;
+        }
+        Ok(())
+    }
+
+    /// With so little room in its keep set.
+    pub(super) fn small(mut self, keep_bytes: u64) -> Self {
+        self.limits.keep_bytes = keep_bytes;
+        self
     }
 
     fn gap(&mut self, mean_s: i64) -> Duration {
@@ -344,7 +367,7 @@ impl Edge {
         }
         let mut sending = JoinSet::new();
         sending.spawn(sender.run(seal.clone()));
-        Ok(Life { recording, sending, seal, inputs: doors.inputs, newest: doors.newest, status, clock })
+        Ok(Life { recording, sending, seal, inputs: doors.inputs, newest: doors.newest, status, clock, metrics })
     }
 
     /// Nothing more is said or written; what was said to be durable is noted.
@@ -352,6 +375,7 @@ impl Edge {
         let Some(mut life) = life else { return Ok(()) };
         life.sending.shutdown().await;
         life.recording.shutdown().await;
+        self.happened.named_again += life.metrics.uplink_count("gone");
         let newest = *life.newest.borrow();
         self.look(newest)
     }
@@ -359,6 +383,7 @@ impl Edge {
     /// An orderly end. A disk that fails just then makes it a crash.
     async fn stop(&mut self, mut life: Life) -> anyhow::Result<()> {
         life.sending.shutdown().await;
+        self.happened.named_again += life.metrics.uplink_count("gone");
         life.seal.cancel();
         let ended = life.recording.join_next().await.context("a recorder ends once")?;
         let clean = ended.context("a recorder does not panic")?;
@@ -416,7 +441,7 @@ impl Edge {
     }
 
     /// Everything works again: everything arrives.
-    async fn drain(mut self, life: Option<Life>) -> anyhow::Result<Outcome> {
+    pub(super) async fn drain(mut self, life: Option<Life>) -> anyhow::Result<Outcome> {
         self.wire.weather(Weather::Fair);
         self.disk.unlimited();
         self.disk.mend();
