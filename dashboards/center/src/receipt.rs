@@ -12,8 +12,8 @@ use gateway_wire::{
 };
 
 use crate::app::App;
-use crate::store::gateways::Enrolled;
 use crate::store::epochs::EpochRow;
+use crate::store::gateways::Enrolled;
 
 /// The answer to a batch: the epochs it touched, oldest first, and the newest there is. Where that is more than a receipt
 /// holds, or where it gets lost, the gateway sends again what was not named, or compares again.

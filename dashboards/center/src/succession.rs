@@ -13,10 +13,10 @@ use crate::app::App;
 use crate::auth::Viewer;
 use crate::civil::ClockTable;
 use crate::error::{ApiError, words};
+use crate::store::epochs::{self, EpochRow};
 use crate::store::gateways::{self, Enrolled, StoredOrder};
 use crate::store::keys::{self, KeyRow};
 use crate::store::records::{self, RecordRow};
-use crate::store::epochs::{self, EpochRow};
 use crate::store::{audit, count_up};
 
 /// The box that replaces another begins so many epochs above all that is known of it: the other one may have started that
@@ -174,7 +174,11 @@ pub async fn rotated(app: &App, history: &KeyHistory) -> Result<(), ApiError> {
                 statement: Vec::new(),
                 ..row
             };
-            tracing::warn!(gateway = id, from = row.from_epoch, "a gateway's key changed on a disk that was set back");
+            tracing::warn!(
+                gateway = id,
+                from = row.from_epoch,
+                "a gateway's key changed on a disk that was set back"
+            );
         }
         keys::add(&mut tx, &id, &row).await?;
         audit::note(&mut tx, now, &id, "rotate_key", &gateway_wire::hex(&row.public_key)).await?;

@@ -46,11 +46,9 @@ impl Core {
         let bytes = self.journal.read(Position { epoch, seq: 0 }).ok().flatten()?;
         match self.ring.open(&bytes).ok()?.body.ok()? {
             Body::Start(start) => start.previous.map(|(epoch, seq)| Position { epoch: epoch.0, seq: seq.0 }),
-            Body::Config(_)
-            | Body::Inputs(_)
-            | Body::Conclusions(_)
-            | Body::Checkpoint(_)
-            | Body::Gap(_) => None,
+            Body::Config(_) | Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => {
+                None
+            }
         }
     }
 

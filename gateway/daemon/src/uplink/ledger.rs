@@ -342,13 +342,18 @@ mod tests {
         let epochs = [(4, 7, 9), (6, 0, 5)];
         let mut ledger = Ledger::default();
         let own = Own { epochs: &epochs, hashes: &BTreeMap::new(), writing: true };
-        let told = [receipt(2, Some(3), &[(6, 9)]), receipt(4, None, &[(2, 3), (5, 9)]), receipt(6, Some(5), &[])];
+        let told =
+            [receipt(2, Some(3), &[(6, 9)]), receipt(4, None, &[(2, 3), (5, 9)]), receipt(6, Some(5), &[])];
         for receipt in told {
             ledger.learn(&receipt, own);
         }
         assert_eq!(ledger.oldest_missing(&epochs), None, "nothing is left to send");
         assert_eq!(ledger.lacking(&epochs, None), [(2, 4, 5), (4, 0, 1), (4, 4, 4)]);
-        assert_eq!(ledger.lacking(&epochs, Some(at(3, 8)))[1], (3, 0, 8), "a start names the epoch before it");
+        assert_eq!(
+            ledger.lacking(&epochs, Some(at(3, 8)))[1],
+            (3, 0, 8),
+            "a start names the epoch before it"
+        );
         assert_eq!(ledger.lacking(&epochs, Some(at(2, 12)))[..2], [(2, 4, 5), (2, 10, 12)]);
         // What is refused for good is named by itself.
         ledger.set_aside(at(4, 4));

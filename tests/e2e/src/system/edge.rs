@@ -113,6 +113,7 @@ pub(super) struct Life {
     sending: JoinSet<anyhow::Result<()>>,
     seal: CancellationToken,
     inputs: recorder::Inputs,
+    asks: recorder::Asks,
     newest: watch::Receiver<Option<Position>>,
     status: Status,
     clock: Clock,
@@ -350,8 +351,12 @@ impl Edge {
             aside: data.position("aside"),
             orders: data.position("orders"),
         };
-        let beginning =
-            Beginning { last_order: found.last_order, epoch: core.epoch().0, first_epoch: 0, rise_after: Duration::ZERO };
+        let beginning = Beginning {
+            last_order: found.last_order,
+            epoch: core.epoch().0,
+            first_epoch: 0,
+            rise_after: Duration::ZERO,
+        };
         let (sender, _orders, status) =
             uplink::new(self.client.clone(), &doors, &clock, urgent, cursors, &beginning, &metrics);
         let sender = sender.paced(Jitter::None, ASK_EVERY);
@@ -367,7 +372,17 @@ impl Edge {
         }
         let mut sending = JoinSet::new();
         sending.spawn(sender.run(seal.clone()));
-        Ok(Life { recording, sending, seal, inputs: doors.inputs, newest: doors.newest, status, clock, metrics })
+        Ok(Life {
+            recording,
+            sending,
+            seal,
+            inputs: doors.inputs,
+            asks: doors.asks,
+            newest: doors.newest,
+            status,
+            clock,
+            metrics,
+        })
     }
 
     /// Nothing more is said or written; what was said to be durable is noted.
@@ -482,10 +497,12 @@ impl Edge {
     async fn drained(&self, life: &Life, deadline: Instant) -> anyhow::Result<()> {
         loop {
             let (newest, through) = (*life.newest.borrow(), life.status.receipted());
-            if newest.is_some() && through == newest && self.wire.underway() == 0 {
+            ensure!(!life.has_failed(), "{}: the recorder ended on a good disk", self.name);
+            // What is owed while there is no room is not in the journal yet.
+            let refusing = life.asks.snapshot().await.is_ok_and(|state| state.refusing);
+            if newest.is_some() && through == newest && !refusing && self.wire.underway() == 0 {
                 return Ok(());
             }
-            ensure!(!life.has_failed(), "{}: the recorder ended on a good disk", self.name);
             ensure!(
                 Instant::now() < deadline,
                 "{}: not at the center {} h after everything works again: {newest:?}, receipted {through:?}",
