@@ -494,6 +494,7 @@ async fn index(
             None => Metrics::count(&app.metrics.records_quarantined),
         }
     }
+    project::keep_values(&mut tx, &mut changes).await?;
     for ((request, record), place) in aside.iter().zip(beside) {
         let (gateway, record) = (&group[*request].gateway.id, &group[*request].records[*record]);
         let (epoch, seq) = (record.header.epoch.0 as i64, record.header.seq.0 as i64);

@@ -38,6 +38,8 @@ pub struct Changes {
     pub chains: BTreeSet<(String, i64, i64, i64)>,
     /// Gateways whose civil times change from an engine time on.
     pub redated: BTreeMap<String, i64>,
+    /// The newest reading that came, per gateway and point: written once for all records of the transaction.
+    values: BTreeMap<(String, String), PointRow>,
 }
 
 impl Changes {
@@ -95,7 +97,7 @@ pub async fn record(
                 records::add_device_record(tx, &row.gateway, row.epoch, row.seq).await?;
             }
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
-            last_values(tx, row, inputs, &plan).await?;
+            last_values(row, inputs, &plan, changes);
         }
         Body::Conclusions(conclusions) => {
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
@@ -299,12 +301,7 @@ pub fn code(value: &impl std::fmt::Debug) -> String {
     text
 }
 
-async fn last_values(
-    tx: &mut SqliteConnection,
-    row: &RecordRow,
-    inputs: &InputsBody,
-    plan: &Plan,
-) -> sqlx::Result<()> {
+fn last_values(row: &RecordRow, inputs: &InputsBody, plan: &Plan, changes: &mut Changes) {
     let mut newest = BTreeMap::new();
     for input in &inputs.items {
         if let Input::Reading(reading) = input {
@@ -330,7 +327,17 @@ async fn last_values(
             cause,
             value,
         };
-        gateways::put_value(tx, &last).await?;
+        let key = (row.gateway.clone(), point.id.clone());
+        if changes.values.get(&key).is_none_or(|held| held.at <= last.at) {
+            changes.values.insert(key, last);
+        }
+    }
+}
+
+/// Writes the last values that a transaction's records brought.
+pub async fn keep_values(tx: &mut SqliteConnection, changes: &mut Changes) -> sqlx::Result<()> {
+    for last in std::mem::take(&mut changes.values).values() {
+        gateways::put_value(tx, last).await?;
     }
     Ok(())
 }

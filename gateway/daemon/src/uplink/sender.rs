@@ -208,7 +208,7 @@ impl Sender {
                 Ok(receipt) => {
                     pause.reset();
                     let size: usize = sent.records.iter().map(Vec::len).sum();
-                    self.pace.answered(receipt.window, size, sent.took);
+                    self.pace.answered(receipt.window, (size, sent.records.len()), sent.took);
                     self.bundles.sent(size as u64);
                     let stuck = self.receipted(receipt, &sent).await?;
                     if let Some(floor) = self.ledger.must_rise(self.written) {
