@@ -22,6 +22,7 @@ use crate::receipt::receipt;
 use crate::segments::{Append, Writer};
 use crate::store::aside::{self, AsideRow};
 use crate::store::audit;
+use crate::store::epochs;
 use crate::store::gateways::{self, Enrolled};
 use crate::store::records::{self, RecordRow};
 use crate::succession;
@@ -108,7 +109,15 @@ pub struct Request {
     manner: Manner,
     /// Its session had ended when its turn came: nothing of it counts.
     late: bool,
-    reply: oneshot::Sender<anyhow::Result<Option<Vec<Refused>>>>,
+    reply: oneshot::Sender<anyhow::Result<Option<Taken>>>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+struct Taken {
+    refused: Vec<Refused>,
+    /// Epochs of the gateway of which more is here, or known to be gone, than before.
+    changed: Vec<i64>,
 }
 
 impl Ingest {
@@ -148,15 +157,8 @@ pub async fn take(
             .await
             .map_err(|error| ApiError::Internal(error.into()))??
     };
-    // Also epochs in which records turn out to be gone: without a word of them the gateway would wait for their end.
-    let touched: BTreeSet<u64> = checked
-        .iter()
-        .flat_map(|record| {
-            let gap = if let Some(Body::Gap(gap)) = &record.body { gap.records } else { None };
-            [Some(record.header.epoch.0), gap.map(|(epoch, ..)| epoch.0)]
-        })
-        .flatten()
-        .collect();
+    // Also those of which everything was here already: the receipt before may have been lost.
+    let mut touched: BTreeSet<i64> = checked.iter().map(|record| record.header.epoch.0 as i64).collect();
     let (reply, answer) = oneshot::channel();
     let speaker = gateway.clone();
     let request = Request { gateway, records: checked, refused, manner, late: false, reply };
@@ -164,7 +166,9 @@ pub async fn take(
         .await
         .map_err(|_| ApiError::Busy { seconds: seconds_within(RETRY_SECONDS) })?
         .map_err(|_| ApiError::Internal(anyhow::anyhow!("ingest has ended")))?;
-    let Some(refused) = answer.await.context("ingest has ended")?? else { return Err(ended(app)) };
+    let Some(taken) = answer.await.context("ingest has ended")?? else { return Err(ended(app)) };
+    touched.extend(taken.changed);
+    let refused = taken.refused;
     Ok(receipt(app, &speaker, &touched, refused, app.ingest.window()).await?)
 }
 
@@ -296,8 +300,10 @@ async fn run(app: Weak<App>, writers: Writers, mut requests: mpsc::Receiver<Requ
         match outcome {
             Ok(changes) => {
                 for request in group {
+                    let changed = changes.epochs_of(&request.gateway.id).collect();
+                    let taken = Taken { refused: request.refused, changed };
                     // A caller that has gone away will ask again.
-                    request.reply.send(Ok((!request.late).then_some(request.refused))).ok();
+                    request.reply.send(Ok((!request.late).then_some(taken))).ok();
                 }
                 changes.publish(&app).await;
                 app.arrived.notify_waiters();
@@ -388,7 +394,7 @@ async fn sort(app: &App, group: &mut [Request]) -> sqlx::Result<Sorted> {
             for record in &group[r].records {
                 let epoch = record.header.epoch.0;
                 let says = matches!(&record.body, Some(Body::Start(start)) if start.simulated);
-                if says || records::is_simulated(&mut connection, &id, epoch as i64).await? {
+                if says || epochs::is_simulated(&mut connection, &id, epoch as i64).await? {
                     simulated.insert(epoch);
                 }
             }
@@ -464,7 +470,7 @@ async fn index(
     let mut changes = Changes::default();
     let now = app.clock.civil().0;
     let mut tx = app.store.write().await?;
-    let mut epochs: BTreeSet<(usize, i64)> = BTreeSet::new();
+    let mut touched: BTreeSet<(usize, i64)> = BTreeSet::new();
     for ((request, record), place) in new.values().zip(places) {
         let (gateway, record) = (&group[*request].gateway, &group[*request].records[*record]);
         let mut row = row(gateway, record, place, now);
@@ -474,7 +480,7 @@ async fn index(
             row.projected = true;
         }
         records::add(&mut tx, &row).await?;
-        epochs.insert((*request, row.epoch));
+        touched.insert((*request, row.epoch));
         match record.body.as_ref().filter(|_| counts) {
             None if !counts => {
                 Metrics::count(&app.metrics.records_quarantined);
@@ -488,6 +494,7 @@ async fn index(
             None => Metrics::count(&app.metrics.records_quarantined),
         }
     }
+    project::keep_values(&mut tx, &mut changes).await?;
     for ((request, record), place) in aside.iter().zip(beside) {
         let (gateway, record) = (&group[*request].gateway.id, &group[*request].records[*record]);
         let (epoch, seq) = (record.header.epoch.0 as i64, record.header.seq.0 as i64);
@@ -497,12 +504,12 @@ async fn index(
     }
     for (gateway, epoch) in changes.gone.clone() {
         if let Some(request) = group.iter().position(|request| request.gateway.id == gateway) {
-            epochs.insert((request, epoch));
+            touched.insert((request, epoch));
         }
     }
-    for (request, epoch) in epochs {
+    for (request, epoch) in touched {
         let gateway = &group[request].gateway;
-        let (before, after) = records::advance(&mut tx, &gateway.id, epoch).await?;
+        let (before, after) = epochs::advance(&mut tx, &gateway.id, epoch).await?;
         changes.chains.insert((gateway.id.clone(), epoch, before.through, after.through));
         if before.broken.is_none() && after.broken.is_some() {
             let about = format!("{epoch}/{}", after.broken.unwrap_or_default());
@@ -539,7 +546,7 @@ async fn index(
                 if let Some(Body::Start(start)) = &record.body
                     && start.simulated
                 {
-                    records::add_simulated(&mut tx, id, start.epoch.0 as i64).await?;
+                    epochs::add_simulated(&mut tx, id, start.epoch.0 as i64).await?;
                 }
             }
         }

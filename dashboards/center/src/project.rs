@@ -19,8 +19,9 @@ use crate::civil::ClockTable;
 use crate::live::Change;
 use crate::metrics::Metrics;
 use crate::store::alerts::{StoredAlert, StoredCycle};
+use crate::store::epochs;
 use crate::store::gateways::{self, Enrolled};
-use crate::store::keys;
+use crate::store::keys::{self, KeyRow};
 use crate::store::records::{self, ClockRow, RecordRow};
 use crate::store::{AlertRow, CycleRow, PointRow, Scope, Words, alerts as alert_rows, count_up};
 
@@ -37,9 +38,16 @@ pub struct Changes {
     pub chains: BTreeSet<(String, i64, i64, i64)>,
     /// Gateways whose civil times change from an engine time on.
     pub redated: BTreeMap<String, i64>,
+    /// The newest reading that came, per gateway and point: written once for all records of the transaction.
+    values: BTreeMap<(String, String), PointRow>,
 }
 
 impl Changes {
+    /// Epochs of the gateway whose chain was looked at again.
+    pub fn epochs_of(&self, gateway: &str) -> impl Iterator<Item = i64> {
+        self.chains.iter().filter(move |(of, ..)| of == gateway).map(|(_, epoch, ..)| *epoch)
+    }
+
     /// Tells every open page. Rows are read afresh, so pages get what is committed.
     pub async fn publish(self, app: &App) {
         let told = async {
@@ -89,7 +97,7 @@ pub async fn record(
                 records::add_device_record(tx, &row.gateway, row.epoch, row.seq).await?;
             }
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
-            last_values(tx, row, inputs, &plan).await?;
+            last_values(row, inputs, &plan, changes);
         }
         Body::Conclusions(conclusions) => {
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
@@ -160,7 +168,7 @@ async fn started(
     if start.cause == StartCause::Replaced {
         return replaced(tx, app, gateway, row, start, changes).await;
     }
-    let held = records::epochs(tx, &gateway.id).await?;
+    let held = epochs::all(tx, &gateway.id).await?;
     let claimed = start.previous.map(|(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
     let newest = held.iter().rfind(|row| row.epoch < start.epoch.0 as i64);
     // The center holds more than the gateway found on its disk: its storage lost what it had signed.
@@ -182,9 +190,11 @@ async fn replaced(
     start: &StartInput,
     changes: &mut Changes,
 ) -> sqlx::Result<()> {
-    let Some(key) = gateway.keys.iter().rfind(|key| key.from_epoch <= row.epoch) else { return Ok(()) };
+    // As they stand now: records of the same group may have moved the end of one.
+    let known = keys::of(tx, &gateway.id).await?;
+    let Some(key) = known.into_iter().rfind(|key| key.from_epoch <= row.epoch) else { return Ok(()) };
     let took = start.previous.map_or((0, 0), |(epoch, seq)| (epoch.0 as i64, seq.0 as i64));
-    keys::set_took(tx, &gateway.id, key.n, took).await?;
+    keys::set_bounds(tx, &gateway.id, &KeyRow { took: Some(took), ..key }).await?;
     for mut alert in alert_rows::open_of(tx, &gateway.id).await? {
         if alert.record > took && alert.record.0 < row.epoch {
             alerts::supersede(&mut alert, app.clock.civil().0);
@@ -291,12 +301,7 @@ pub fn code(value: &impl std::fmt::Debug) -> String {
     text
 }
 
-async fn last_values(
-    tx: &mut SqliteConnection,
-    row: &RecordRow,
-    inputs: &InputsBody,
-    plan: &Plan,
-) -> sqlx::Result<()> {
+fn last_values(row: &RecordRow, inputs: &InputsBody, plan: &Plan, changes: &mut Changes) {
     let mut newest = BTreeMap::new();
     for input in &inputs.items {
         if let Input::Reading(reading) = input {
@@ -322,7 +327,17 @@ async fn last_values(
             cause,
             value,
         };
-        gateways::put_value(tx, &last).await?;
+        let key = (row.gateway.clone(), point.id.clone());
+        if changes.values.get(&key).is_none_or(|held| held.at <= last.at) {
+            changes.values.insert(key, last);
+        }
+    }
+}
+
+/// Writes the last values that a transaction's records brought.
+pub async fn keep_values(tx: &mut SqliteConnection, changes: &mut Changes) -> sqlx::Result<()> {
+    for last in std::mem::take(&mut changes.values).values() {
+        gateways::put_value(tx, last).await?;
     }
     Ok(())
 }
@@ -334,7 +349,7 @@ async fn gone(
     changes: &mut Changes,
 ) -> sqlx::Result<()> {
     if let Some((epoch, first, last)) = gap.records {
-        records::add_gone(tx, &row.gateway, epoch.0 as i64, first.0 as i64, last.0 as i64).await?;
+        epochs::add_gone(tx, &row.gateway, epoch.0 as i64, first.0 as i64, last.0 as i64).await?;
         changes.gone.insert((row.gateway.clone(), epoch.0 as i64));
     }
     Ok(())

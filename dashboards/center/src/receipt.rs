@@ -12,32 +12,26 @@ use gateway_wire::{
 };
 
 use crate::app::App;
+use crate::store::epochs::EpochRow;
 use crate::store::gateways::Enrolled;
-use crate::store::records::EpochRow;
 
-/// The answer to a batch that touched these epochs.
+/// The answer to a batch: the epochs it touched, oldest first, and the newest there is. Where that is more than a receipt
+/// holds, or where it gets lost, the gateway sends again what was not named, or compares again.
 pub async fn receipt(
     app: &App,
     gateway: &Enrolled,
-    touched: &BTreeSet<u64>,
+    touched: &BTreeSet<i64>,
     refused: Vec<Refused>,
     window: u32,
 ) -> sqlx::Result<Receipt> {
-    let mut rows = app.store.epochs(&gateway.id).await?;
-    rows.retain(|row| row.epoch < end(gateway));
-    let newest = rows.last().map(|row| row.epoch);
-    let mut told: Vec<_> = rows
-        .into_iter()
-        .filter(|row| {
-            row.through < row.last || Some(row.epoch) == newest || touched.contains(&(row.epoch as u64))
-        })
-        .collect();
-    // Oldest unfinished first; a finished one that was just touched gives way when there are too many.
-    told.sort_by_key(|row| (row.through >= row.last && Some(row.epoch) != newest, row.epoch));
-    told.truncate(EPOCHS_MAX);
-    let mut epochs = Vec::with_capacity(told.len());
-    for row in told {
-        epochs.push(epoch(app, &gateway.id, row, None).await?);
+    let end = end(gateway);
+    let newest = app.store.newest_epoch(&gateway.id, end).await?;
+    let named = touched.iter().copied().filter(|epoch| *epoch < end && Some(*epoch) != newest);
+    let mut epochs = Vec::new();
+    for named in named.take(EPOCHS_MAX - 1).chain(newest) {
+        if let Some(row) = app.store.epoch(&gateway.id, named).await? {
+            epochs.push(epoch(app, &gateway.id, row, None).await?);
+        }
     }
     let wants = app
         .store

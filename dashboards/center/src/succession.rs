@@ -5,7 +5,7 @@
 //! still taken, by its own civil time; whatever it seals afterwards is kept, counted for nothing, and an alert. Promises:
 //! a record is checked against the key that may have signed it, however late it comes.
 
-use gateway_model::{CivilTime, CommandBody, EngineTime, Epoch};
+use gateway_model::{CivilTime, CommandBody, EngineTime};
 use gateway_wire::{EnrolRequest, KeyHistory, Order, Standing, SuccessionCause, VerifyingKey};
 use sqlx::SqliteConnection;
 
@@ -13,10 +13,11 @@ use crate::app::App;
 use crate::auth::Viewer;
 use crate::civil::ClockTable;
 use crate::error::{ApiError, words};
+use crate::store::epochs::{self, EpochRow};
 use crate::store::gateways::{self, Enrolled, StoredOrder};
 use crate::store::keys::{self, KeyRow};
 use crate::store::records::{self, RecordRow};
-use crate::store::{audit, count_up, records::EpochRow};
+use crate::store::{audit, count_up};
 
 /// The box that replaces another begins so many epochs above all that is known of it: the other one may have started that
 /// often since the center heard of it last.
@@ -36,7 +37,7 @@ pub async fn counts(
     }
     // As it stands now: records of the same group may have moved it.
     let keys = keys::of(tx, &gateway.id).await?;
-    let Some(next) = keys.iter().find(|key| key.from_epoch > row.epoch) else { return Ok(false) };
+    let Some(next) = keys.into_iter().find(|key| key.from_epoch > row.epoch) else { return Ok(false) };
     let at = (row.epoch, row.seq);
     if next.before.is_some_and(|before| at <= before) {
         return Ok(true);
@@ -47,7 +48,7 @@ pub async fn counts(
     if sealed.is_none_or(|sealed| sealed > next.at) {
         return Ok(false);
     }
-    keys::set_before(tx, &gateway.id, next.n, at).await?;
+    keys::set_bounds(tx, &gateway.id, &KeyRow { before: Some(at), ..next }).await?;
     Ok(true)
 }
 
@@ -71,14 +72,14 @@ pub async fn replace(
             "This is the key of the gateway itself.",
         ));
     }
-    let epochs = records::epochs(tx, &old.id).await?;
-    let newest = epochs.iter().map(|row| row.epoch).max().unwrap_or(0);
+    let held = epochs::all(tx, &old.id).await?;
+    let newest = held.iter().map(|row| row.epoch).max().unwrap_or(0);
     let newest = old.keys.iter().map(|row| row.from_epoch).fold(newest, i64::max);
     let row = KeyRow {
         n: old.keys.len() as i64 + 1,
         public_key: request.gateway_key,
         from_epoch: newest + EPOCHS_APART,
-        before: epochs.iter().rfind(|row| row.last >= 0).map(last),
+        before: held.iter().rfind(|row| row.last >= 0).map(last),
         took: None,
         cause: SuccessionCause::Replaced,
         at: now,
@@ -152,7 +153,7 @@ pub async fn rotated(app: &App, history: &KeyHistory) -> Result<(), ApiError> {
         if period.cause != Some(SuccessionCause::Rotated) {
             return Err(refuse(&"this center did not say that the box was replaced"));
         }
-        let row = KeyRow {
+        let mut row = KeyRow {
             n: place as i64,
             public_key: period.key.to_bytes(),
             from_epoch: period.from.0 as i64,
@@ -162,8 +163,22 @@ pub async fn rotated(app: &App, history: &KeyHistory) -> Result<(), ApiError> {
             at: now,
             statement: statement.to_vec(),
         };
-        if epoch_of_key(&mut tx, &id, period.from).await? {
-            return Err(refuse(&"records of its first epoch are here, signed with the key before"));
+        let taken = epochs::all(&mut tx, &id).await?.into_iter().rfind(|held| held.last >= 0);
+        if let Some(taken) = taken.filter(|held| held.epoch >= row.from_epoch) {
+            // The key changed on a disk that had been set back: what the key before signed meanwhile stays its own, and
+            // the new one begins above it. The gateway finds its numbers taken and goes on there.
+            row = KeyRow {
+                from_epoch: taken.epoch + 1,
+                before: Some(last(&taken)),
+                cause: SuccessionCause::Replaced,
+                statement: Vec::new(),
+                ..row
+            };
+            tracing::warn!(
+                gateway = id,
+                from = row.from_epoch,
+                "a gateway's key changed on a disk that was set back"
+            );
         }
         keys::add(&mut tx, &id, &row).await?;
         audit::note(&mut tx, now, &id, "rotate_key", &gateway_wire::hex(&row.public_key)).await?;
@@ -171,11 +186,6 @@ pub async fn rotated(app: &App, history: &KeyHistory) -> Result<(), ApiError> {
     }
     tx.commit().await?;
     Ok(())
-}
-
-/// Are there records of this epoch or a later one, which the key before has signed?
-async fn epoch_of_key(tx: &mut SqliteConnection, id: &str, from: Epoch) -> sqlx::Result<bool> {
-    Ok(records::epochs(tx, id).await?.iter().any(|row| row.epoch >= from.0 as i64 && row.last >= 0))
 }
 
 /// What a box needs to go on in the place of another: the first records of the epoch of the newest checkpoint that is

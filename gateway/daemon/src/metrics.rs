@@ -170,6 +170,12 @@ impl Metrics {
         self.0.mqtt.get_or_create(&labels.to_vec()).get()
     }
 
+    /// How often the uplink met this: for tests.
+    pub fn uplink_count(&self, outcome: &str) -> u64 {
+        let labels: Labels<1> = [("outcome", outcome.to_owned())];
+        self.0.uplink.get_or_create(&labels.to_vec()).get()
+    }
+
     /// Everything, as Prometheus reads it.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use gateway_journal::{Limits, Position};
 use gateway_model::{ClockSource, EngineTime, Epoch, StartCause};
-use gateway_wire::Enrolment;
+use gateway_wire::{Enrolment, KeyRing, SuccessionCause};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -207,13 +207,15 @@ async fn life(
         let meter = uplink::meter::Meter::new(budget, data.position("line"));
         let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone(), meter)?;
         let (announced, attaching) = (client.clone(), client.clone());
-        let keys = keys_at(data.root())?.map(|(_, history)| history);
-        let beginning = uplink::Beginning { last_order: found.last_order, epoch: this.epoch, rise_after };
+        let keys = keys_at(data.root())?;
+        let first_epoch = keys.as_ref().map_or(0, |(ring, _)| first_of_box(ring).0);
+        let beginning =
+            uplink::Beginning { last_order: found.last_order, epoch: this.epoch, first_epoch, rise_after };
         let (sender, orders, shown) =
             uplink::new(client, &doors, &clock, urgent, cursors, &beginning, &metrics);
         let stop = parts.stop.clone();
         parts.spawn("the uplink", async move {
-            if let Some(keys) = keys {
+            if let Some((_, keys)) = keys {
                 uplink::identity::announce(&announced, &keys, &stop).await;
             }
             sender.run(stop).await
@@ -325,6 +327,12 @@ async fn life(
     let now = wall.civil().or_else(|| civil.civil(clock.now())).unwrap_or_default();
     data.rotate(Epoch(this.epoch), now)?;
     Ok(Ended::Rotated)
+}
+
+/// The first epoch that this box can have written: below it, another one did.
+fn first_of_box(ring: &KeyRing) -> Epoch {
+    let replaced = ring.periods().iter().rfind(|period| period.cause == Some(SuccessionCause::Replaced));
+    replaced.map_or(Epoch(0), |period| period.from)
 }
 
 /// Cancelled at SIGTERM or SIGINT.

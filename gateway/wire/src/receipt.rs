@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{Fingerprint, RecordError, envelope};
 
-/// Epochs in one receipt, at most: the oldest unfinished ones first.
+/// Epochs in one receipt, at most: the oldest that the batch touched, and the newest there is.
 pub const EPOCHS_MAX: usize = 16;
 /// Ranges that an epoch has beyond `through`, and ranges wanted, at most.
 pub const RANGES_MAX: usize = 64;

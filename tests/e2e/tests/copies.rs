@@ -5,9 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use ::gateway::state::DataDir;
+use e2e::clock::real_now;
 use e2e::modbus::Peer;
 use e2e::records::{Found, aside_at_center, at_center, at_gateway, same};
 use e2e::{Center, Gateway, Place, eventually};
+use gateway_model::{CivilTime, Epoch};
 
 use crate::sites::{bus, fridge, head};
 
@@ -166,6 +169,39 @@ async fn a_gateway_restored_from_an_old_image_is_flagged_goes_on_above_and_loses
     eventually("everything is there", WITHIN, async || all_there(&gateway, &center)).await;
     let after = identities(&at_center(center.data()));
     assert_eq!(after[..before.len()], before, "what was receipted stays where it was");
+}
+
+#[tokio::test]
+async fn a_key_that_changed_on_a_disk_that_was_set_back_is_taken_in_above_what_is_there() {
+    let place = Place::new("image-key");
+    let center = Center::start(&place, None).await;
+    let (mut gateway, mut peer) = fridge_gateway(&place, &center, "image-key-1").await;
+    live(&mut gateway, &mut peer, 51).await;
+    let image = place.path().join("image");
+    copy(gateway.data(), &image);
+    live(&mut gateway, &mut peer, 52).await;
+    live(&mut gateway, &mut peer, 53).await;
+    let before = identities(&at_center(center.data()));
+
+    // The image, and a new key that says it signs from epoch 2 on, which the center has of the old one.
+    std::fs::remove_dir_all(gateway.data()).unwrap();
+    std::fs::rename(&image, gateway.data()).unwrap();
+    DataDir::open(gateway.data()).unwrap().rotate(Epoch(1), CivilTime(real_now())).unwrap();
+    gateway.run().await;
+    assert_eq!(gateway.epoch, 2);
+    let epoch = eventually("it goes on with the new key above what is there", WITHIN, async || {
+        receipted_epoch(&gateway).await.and_then(|epoch| if epoch > 3 { Ok(epoch) } else { Err("2".into()) })
+    })
+    .await;
+    assert_eq!(epoch, 4);
+    eventually("also what it wrote under taken numbers is at the center", WITHIN, async || {
+        all_there(&gateway, &center)
+    })
+    .await;
+    assert!(aside_at_center(center.data()).iter().all(|found| found.epoch == 2));
+    let after = identities(&at_center(center.data()));
+    assert_eq!(after[..before.len()], before, "what the old key had signed stays where it was");
+    gateway.stop();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The simulation of the whole system (`cargo xtask sim` runs many seeds): is it the same each time, and does it find bugs?
 
-use e2e::system::{Plant, Run};
+use e2e::system::{Plant, Run, given_up_and_set_back};
 
 const DAY: Run = Run { seed: 11, days: 1, sites: 2, restores: false, plant: None };
 
@@ -33,4 +33,10 @@ fn a_disk_that_lies_about_syncs_is_found() {
 #[test]
 fn a_receipt_given_before_storing_is_found() {
     found_within(Plant::EarlyReceipt, 12);
+}
+
+#[test]
+fn a_center_set_back_to_before_what_gave_way_is_told_again_what_is_gone() {
+    let (named_again, report) = given_up_and_set_back().unwrap();
+    assert!(named_again > 0 && report.gone > 0, "{report}");
 }

@@ -96,37 +96,20 @@ pub async fn add(connection: &mut SqliteConnection, gateway: &str, row: &KeyRow)
     Ok(())
 }
 
-/// The record from which the box with key `n` says it goes on.
-pub async fn set_took(
-    connection: &mut SqliteConnection,
-    gateway: &str,
-    n: i64,
-    at: (i64, i64),
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE gateway_keys SET took_epoch = $3, took_seq = $4 WHERE gateway = $1 AND n = $2")
-        .bind(gateway)
-        .bind(n)
-        .bind(at.0)
-        .bind(at.1)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// The key before number `n` counts up to this record.
-pub async fn set_before(
-    connection: &mut SqliteConnection,
-    gateway: &str,
-    n: i64,
-    at: (i64, i64),
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE gateway_keys SET before_epoch = $3, before_seq = $4 WHERE gateway = $1 AND n = $2")
-        .bind(gateway)
-        .bind(n)
-        .bind(at.0)
-        .bind(at.1)
-        .execute(connection)
-        .await?;
+/// How far the key before number `n` counts, and from where the box with key `n` says it goes on: learned later.
+pub async fn set_bounds(connection: &mut SqliteConnection, gateway: &str, row: &KeyRow) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE gateway_keys SET before_epoch = $3, before_seq = $4, took_epoch = $5, took_seq = $6
+         WHERE gateway = $1 AND n = $2",
+    )
+    .bind(gateway)
+    .bind(row.n)
+    .bind(row.before.map(|at| at.0))
+    .bind(row.before.map(|at| at.1))
+    .bind(row.took.map(|at| at.0))
+    .bind(row.took.map(|at| at.1))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub mod alerts;
 pub mod aside;
 pub mod audit;
 pub mod cases;
+pub mod epochs;
 pub mod gateways;
 pub mod keys;
 pub mod records;

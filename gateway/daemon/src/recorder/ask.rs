@@ -1,6 +1,8 @@
 //! What others may ask of the recorder: records from the journal, and the state.
 
+use gateway_journal::Position;
 use gateway_model::{ModuleIx, PointIx};
+use gateway_wire::Body;
 
 use super::core::Core;
 use super::{Ask, Snapshot};
@@ -30,8 +32,22 @@ impl Core {
             Ask::Epochs(reply) => {
                 let _sent = reply.send(self.journal.epochs());
             }
+            Ask::Before(reply) => {
+                let _sent = reply.send(self.before_oldest());
+            }
             Ask::Snapshot(reply) => {
                 let _sent = reply.send(self.snapshot());
+            }
+        }
+    }
+
+    fn before_oldest(&self) -> Option<Position> {
+        let (epoch, ..) = *self.journal.epochs().first()?;
+        let bytes = self.journal.read(Position { epoch, seq: 0 }).ok().flatten()?;
+        match self.ring.open(&bytes).ok()?.body.ok()? {
+            Body::Start(start) => start.previous.map(|(epoch, seq)| Position { epoch: epoch.0, seq: seq.0 }),
+            Body::Config(_) | Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => {
+                None
             }
         }
     }

@@ -225,9 +225,13 @@ impl Core {
             Event::Receipted(position) => self.receipted = Some(position),
             Event::Overrun { from, to, count } => {
                 let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };
-                self.gap(gap, now)?;
+                self.gaps(vec![gap], now)?;
             }
-            Event::Lost(gap) => self.gap(gap, now)?,
+            Event::Lost(gap) => self.gaps(vec![gap], now)?,
+            Event::Gone(ranges) => {
+                let gaps = self.gone(&ranges, now);
+                self.gaps(gaps, now)?;
+            }
             Event::ServerTime { civil, error_ms } => self.server_time(civil.0, error_ms, now),
             Event::Order { order, author, body, expired, taken } => {
                 if self.last_order.is_none_or(|last| order > last) {
@@ -461,12 +465,12 @@ impl Core {
         }
     }
 
-    /// A gap record, after everything eaten before it.
-    fn gap(&mut self, gap: Gap, now: EngineTime) -> anyhow::Result<()> {
+    /// Gap records, after everything eaten before them.
+    fn gaps(&mut self, gaps: Vec<Gap>, now: EngineTime) -> anyhow::Result<()> {
         self.seal(now)?;
         match &mut self.full {
-            Some(full) => full.add(Body::Gap(gap)),
-            None => self.write(vec![(Class::Keep, Body::Gap(gap))], now)?,
+            Some(full) => gaps.into_iter().for_each(|gap| full.add(Body::Gap(gap))),
+            None => self.write(gaps.into_iter().map(|gap| (Class::Keep, Body::Gap(gap))).collect(), now)?,
         }
         Ok(())
     }

@@ -108,6 +108,9 @@ pub enum Event {
     Receipted(Position),
     /// Records that the center cannot take and that cannot be read any better: a gap record names them.
     Lost(Gap),
+    /// Numbers that the center lacks and has heard nothing of, (epoch, first, last): gap records name those that the
+    /// journal does not have.
+    Gone(Vec<(u64, u64, u64)>),
 }
 
 impl Event {
@@ -122,7 +125,8 @@ impl Event {
             | Self::ServerTime { .. }
             | Self::Receipted(_)
             | Self::Order { .. }
-            | Self::Lost(_) => 1,
+            | Self::Lost(_)
+            | Self::Gone(_) => 1,
         }
     }
 }
@@ -147,6 +151,8 @@ pub enum Ask {
     },
     /// Which epochs there are: (epoch, first seq, last seq).
     Epochs(oneshot::Sender<Vec<(u64, u64, u64)>>),
+    /// The last record before the oldest there is, as far as its start names one.
+    Before(oneshot::Sender<Option<Position>>),
     /// The state, for pages and metrics.
     Snapshot(oneshot::Sender<Snapshot>),
 }
@@ -238,6 +244,11 @@ impl Asks {
     /// See [`Ask::Epochs`].
     pub async fn epochs(&self) -> Result<Vec<(u64, u64, u64)>, Refused> {
         self.ask(Ask::Epochs).await
+    }
+
+    /// See [`Ask::Before`].
+    pub async fn before(&self) -> Result<Option<Position>, Refused> {
+        self.ask(Ask::Before).await
     }
 
     /// See [`Ask::Snapshot`].

@@ -7,11 +7,11 @@
 //! While four fifths of the ring hold what the center does not have, intake records steady points more sparsely, as far
 //! as no judgement depends on them.
 
-use gateway_journal::{Class, Evictable, JournalError, Quarantined};
+use gateway_journal::{Class, Evictable, JournalError, Position, Quarantined};
 use gateway_model::{
     EngineTime, Epoch, Gap, GapCause, Input, ModuleIx, PointCounts, PointIx, Seq, StorageState,
 };
-use gateway_wire::Body;
+use gateway_wire::{Body, peek};
 
 use super::core::Core;
 
@@ -212,6 +212,28 @@ impl Core {
             runs_on = true;
         }
         gaps
+    }
+
+    /// What is to be said of numbers that the center lacks and has heard nothing of: they were evicted, and so was the record
+    /// that said so. How many readings they held is not known any more, and of their time only that it was over when the
+    /// next record that is left began.
+    pub(super) fn gone(&self, ranges: &[(u64, u64, u64)], now: EngineTime) -> Vec<Gap> {
+        let gap = |(epoch, first, last): &(u64, u64, u64)| {
+            let (last, at) = match self.journal.scan(Position { epoch: *epoch, seq: *first }).next() {
+                // Damage is named by whoever finds it.
+                Some(Err(_)) => return None,
+                Some(Ok(next)) => {
+                    let here = next.position.epoch == *epoch && next.position.seq <= *last;
+                    let last = if here { next.position.seq.checked_sub(1)? } else { *last };
+                    (last, peek(&next.bytes).map_or(now, |(header, _)| header.t0))
+                }
+                None => (*last, now),
+            };
+            let records = Some((Epoch(*epoch), Seq(*first), Seq(last)));
+            let gap = Gap { point: None, from: at, to: at, count: 0, cause: GapCause::Evicted, records };
+            (*first <= last).then_some(gap)
+        };
+        ranges.iter().filter_map(gap).collect()
     }
 
     /// Now and then: the reserve, a segment that has not been read for long, and how full the ring is.

@@ -64,6 +64,8 @@ pub struct Load {
     pub records: Vec<(Position, Vec<u8>)>,
     /// They belong to a branch: kept beside the chain.
     pub aside: bool,
+    /// There is nothing to send, of all that the journal has: its epochs.
+    pub drained: Option<Vec<(u64, u64, u64)>>,
 }
 
 /// The next batch.
@@ -87,7 +89,7 @@ pub async fn gather(
     for position in wants {
         batch.again(source, *position).await?;
     }
-    if !credit.readings || (credit.alone && !batch.records.is_empty()) {
+    if !credit.readings || credit.records == 0 || (credit.alone && !batch.records.is_empty()) {
         return Ok(batch.load());
     }
     let epochs = source.epochs().await?;
@@ -100,7 +102,8 @@ pub async fn gather(
         batch.fill(source, from, |position| position.epoch == from.epoch).await?;
         return Ok(Load { aside: true, ..batch.load() });
     }
-    Ok(batch.load())
+    let drained = batch.records.is_empty().then_some(epochs);
+    Ok(Load { drained, ..batch.load() })
 }
 
 async fn backlog(
@@ -143,7 +146,7 @@ impl Batch {
     }
 
     fn load(self) -> Load {
-        Load { records: self.records, aside: false }
+        Load { records: self.records, aside: false, drained: None }
     }
 
     async fn add(

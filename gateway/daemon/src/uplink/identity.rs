@@ -32,7 +32,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Records of one batch of a delivery.
 const BATCH_RECORDS: usize = 256;
 
-/// Tells the center how the keys followed each other, until it has heard it or `stop`.
+/// Tells the center how the keys followed each other, until it has heard it, does not believe it, or `stop`. What it does not
+/// believe now it will not believe in a minute either: then records are tried all the same, and whoever looks sees why they
+/// stay here.
 pub async fn announce(client: &Client, history: &KeyHistory, stop: &CancellationToken) {
     let mut pause = Backoff::new(RETRY_FIRST, RETRY_LAST);
     let mut said = false;
@@ -43,6 +45,14 @@ pub async fn announce(client: &Client, history: &KeyHistory, stop: &Cancellation
             told = client.keys(history) => told,
         };
         let Err(error) = told else { return };
+        if matches!(&error, CallError::Refused { status, .. } if status.is_client_error()) {
+            tracing::error!(
+                error = crate::chain(&error),
+                "the center does not take this gateway's keys: its records stay here. Give the box a data directory of its \
+                 own and enrol it with `gateway enrol --replaces`, then deliver this one with `gateway journal deliver`"
+            );
+            return;
+        }
         if !std::mem::replace(&mut said, true) {
             tracing::warn!(
                 error = crate::chain(&error),

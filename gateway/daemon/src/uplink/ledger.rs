@@ -15,6 +15,8 @@ use gateway_wire::{EpochReceipt, Fingerprint, SURVEY_MAX, Survey, SurveyRequest}
 
 /// Records set aside because the center refuses them for good.
 const ASIDE_MAX: usize = 1_024;
+/// Runs of numbers that are looked for at a time, where the center lacks more than there is to send.
+const LACKING_MAX: usize = 64;
 
 /// What the center has, per epoch.
 #[derive(Debug, Default)]
@@ -47,6 +49,11 @@ impl Coverage {
                     || self.have.iter().any(|(from, to)| (*from..=*to).contains(&seq))
             }
         }
+    }
+
+    /// The highest seq that the center has or takes for gone.
+    fn last(&self) -> Option<u64> {
+        self.have.last().map(|(_, last)| *last).max(self.through)
     }
 
     /// The first seq from `seq` on that the center does not have.
@@ -95,7 +102,7 @@ impl Own<'_> {
     }
 }
 
-/// One page of the comparison with which a session begins: `from` a certain epoch on, or the first.
+/// One page of the comparison with which a session begins: `from` a certain epoch on, or the first of the journal.
 pub fn question(epochs: &[(u64, u64, u64)], session: Option<u64>, from: Option<u64>) -> SurveyRequest {
     let from = from.or(epochs.first().map(|(epoch, ..)| *epoch)).unwrap_or(0);
     let mut held = epochs.iter().filter(|(epoch, ..)| *epoch >= from);
@@ -178,6 +185,42 @@ impl Ledger {
     /// The oldest record of a branch that the center does not have.
     pub fn branch_missing(&self, epochs: &[(u64, u64, u64)]) -> Option<Position> {
         self.first_missing(epochs, |epoch| self.is_branch(epoch))
+    }
+
+    /// Numbers of the chain that the center lacks, whether the journal has them or not: (epoch, first, last), oldest first.
+    /// Of the epochs of the journal all up to their ends; of those before them what `before`, the last record before the
+    /// oldest in the journal, leads up to, and what the center has records behind.
+    pub fn lacking(&self, epochs: &[(u64, u64, u64)], before: Option<Position>) -> Vec<(u64, u64, u64)> {
+        let oldest = epochs.first().map_or(u64::MAX, |(epoch, ..)| *epoch);
+        let known = self.epochs.range(..oldest).filter_map(|(epoch, held)| Some((*epoch, held.last()?)));
+        let mut ends: BTreeMap<u64, u64> = known.collect();
+        if let Some(before) = before {
+            let end = ends.entry(before.epoch).or_insert(before.seq);
+            *end = before.seq.max(*end);
+        }
+        ends.extend(epochs.iter().map(|(epoch, _, last)| (*epoch, *last)));
+        ends.retain(|epoch, _| !self.is_branch(*epoch));
+        let mut runs = Vec::new();
+        for (epoch, end) in ends {
+            let mut seq = 0;
+            while runs.len() < LACKING_MAX
+                && let Some(missing) = self.first_missing(&[(epoch, seq, end)], |_| true)
+            {
+                let last = self.run_to(missing).min(end);
+                runs.push((epoch, missing.seq, last));
+                seq = last.saturating_add(1);
+            }
+        }
+        runs
+    }
+
+    /// The last number from this one on before the next that the center has or refuses.
+    fn run_to(&self, from: Position) -> u64 {
+        let have = self.epochs.get(&from.epoch).into_iter().flat_map(|held| &held.have);
+        let have = have.map(|(first, _)| *first).find(|first| *first > from.seq);
+        let aside = self.aside.range((from.epoch, from.seq + 1)..).next();
+        let aside = aside.filter(|(epoch, _)| *epoch == from.epoch).map(|(_, seq)| *seq);
+        have.into_iter().chain(aside).min().map_or(u64::MAX, |next| next - 1)
     }
 
     fn first_missing(&self, epochs: &[(u64, u64, u64)], of: impl Fn(u64) -> bool) -> Option<Position> {
@@ -292,6 +335,32 @@ mod tests {
         learn(&mut ledger, &[receipt(2, Some(5), &[])]);
         assert_eq!(ledger.oldest_missing(&EPOCHS), Some(at(1, 0)));
         assert_eq!(ledger.through(&EPOCHS), None);
+    }
+
+    #[test]
+    fn what_the_center_lacks_is_found_also_where_the_journal_has_nothing_to_send() {
+        let epochs = [(4, 7, 9), (6, 0, 5)];
+        let mut ledger = Ledger::default();
+        let own = Own { epochs: &epochs, hashes: &BTreeMap::new(), writing: true };
+        let told =
+            [receipt(2, Some(3), &[(6, 9)]), receipt(4, None, &[(2, 3), (5, 9)]), receipt(6, Some(5), &[])];
+        for receipt in told {
+            ledger.learn(&receipt, own);
+        }
+        assert_eq!(ledger.oldest_missing(&epochs), None, "nothing is left to send");
+        assert_eq!(ledger.lacking(&epochs, None), [(2, 4, 5), (4, 0, 1), (4, 4, 4)]);
+        assert_eq!(
+            ledger.lacking(&epochs, Some(at(3, 8)))[1],
+            (3, 0, 8),
+            "a start names the epoch before it"
+        );
+        assert_eq!(ledger.lacking(&epochs, Some(at(2, 12)))[..2], [(2, 4, 5), (2, 10, 12)]);
+        // What is refused for good is named by itself.
+        ledger.set_aside(at(4, 4));
+        assert_eq!(ledger.lacking(&epochs, None), [(2, 4, 5), (4, 0, 1)]);
+        ledger.learn(&receipt(4, Some(9), &[]), own);
+        ledger.learn(&receipt(2, Some(9), &[]), own);
+        assert_eq!(ledger.lacking(&epochs, None), []);
     }
 
     #[test]

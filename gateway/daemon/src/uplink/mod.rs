@@ -1,10 +1,11 @@
 //! Gateway to center: sends records until the center says it has them, and takes its orders.
 //!
 //! Promises: a session begins with a comparison of what both ends hold, by hash, and nothing is believed that was not said
-//! in it ([`ledger`]); conclusions go first, each with the inputs that led to it and the config they name; then, while a
+//! in it ([`ledger`]); conclusions go first, each with the inputs that led to it and the config they name, past a batch that is
+//! under way ([`sender`]); then, while a
 //! backlog drains oldest first, at most half of each batch is the newest readings ([`gather`]); a batch is what the line
 //! carries in a quarter of a second ([`pace`]); on a metered line readings go in bundles ([`meter`]). A record is done only when a receipt
-//! says so, and every failure has one cure: send again. A link that swallows everything is noticed within 15 s (on a
+//! says so, and every failure has one cure: send again. Numbers that the center lacks and the journal has no more are named to it. A link that swallows everything is noticed within 15 s (on a
 //! metered line: at the next call). The recorder is only ever asked, never held up.
 //!
 //! Leaves out: attachments.
@@ -159,6 +160,8 @@ pub struct Beginning {
     pub last_order: Option<(u64, u64)>,
     /// The epoch being written.
     pub epoch: u64,
+    /// The first that this box can have written: those below are another one's.
+    pub first_epoch: u64,
     /// How long to wait before the gateway leaves that epoch, should it have to.
     pub rise_after: Duration,
 }
@@ -213,6 +216,10 @@ pub fn new(
         wants: Vec::new(),
         was_alone: false,
         written: beginning.epoch,
+        first_epoch: beginning.first_epoch,
+        before: None,
+        compared: false,
+        named: Vec::new(),
         rise_after: beginning.rise_after,
     };
     (sender, orders, status)

@@ -1,8 +1,9 @@
 //! How much at once, and how soon again: bytes and records of a batch from what the line and the center take. Decisions
 //! only; told how long things took.
 //!
-//! A batch is about as much as line and center take in [`BATCH_TIME`] (but at least [`BYTES_MIN`]), so that an alert does
-//! not wait longer than that for its turn; a failure halves it. The center's window limits the records; 0 means: wait and ask again.
+//! A batch is about as much as line and center take in [`BATCH_TIME`] (but at least [`BYTES_MIN`] or [`RECORDS_MIN`]), so that an
+//! alert does not wait longer than that for its turn; a failure halves it. Small records are limited by their number: what each of
+//! them costs the center is not in its bytes. The center's window limits them too; 0 means: wait and ask again.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ pub const BYTES_MAX: usize = 512 * 1024;
 pub const BYTES_MIN: usize = 4 * 1024;
 /// Records of one batch, whatever the center's window allows.
 pub const RECORDS_MAX: usize = 256;
+/// Records of one batch, at least, where the center is slow.
+const RECORDS_MIN: usize = 8;
 /// What one batch may take of the line's time.
 const BATCH_TIME: Duration = Duration::from_millis(250);
 /// A window of 0: asked again after so long.
@@ -23,7 +26,7 @@ pub struct Pace {
     bytes: usize,
     /// What the center allows.
     window: usize,
-    /// Less than that, where even fewer were too many.
+    /// Less than that, where so many took too long, or were too many.
     records: usize,
     /// What an answer takes that carries next to nothing.
     round_trip: Duration,
@@ -42,19 +45,32 @@ impl Pace {
         (self.bytes, self.window.min(self.records))
     }
 
-    /// The center answered, and allows so much.
-    pub fn answered(&mut self, window: u32, sent: usize, took: Duration) {
+    /// The center answered a batch of so many bytes and records, and allows so much.
+    pub fn answered(&mut self, window: u32, (bytes, records): (usize, usize), took: Duration) {
+        let bytes_full = bytes * 2 >= self.bytes;
+        let records_full = records > 0 && records * 2 >= self.next().1;
         self.window = (window as usize).min(RECORDS_MAX);
-        self.records = (self.records * 2).min(RECORDS_MAX);
         // What is small says nothing of the line: its time is the round trip's.
-        if sent * 2 < self.bytes {
+        if !bytes_full && !records_full {
             self.round_trip = took;
             return;
         }
         let carrying = took.saturating_sub(self.round_trip).max(took / 4).max(Duration::from_millis(1));
-        let carried = sent as f64 / carrying.as_secs_f64() * BATCH_TIME.as_secs_f64();
         // At most twice as much, so that one lucky measurement does not fill the line for minutes.
-        self.bytes = (carried as usize).min(self.bytes * 2).clamp(BYTES_MIN, BYTES_MAX);
+        let carried = |sent: usize, limit: usize| {
+            let carried = sent as f64 / carrying.as_secs_f64() * BATCH_TIME.as_secs_f64();
+            (carried as usize).min(limit * 2)
+        };
+        if bytes_full {
+            self.bytes = carried(bytes, self.bytes).clamp(BYTES_MIN, BYTES_MAX);
+        }
+        // Where bytes were the limit, more records may go.
+        let more = (self.records * 2).min(RECORDS_MAX);
+        self.records = if records_full {
+            carried(records, self.records).clamp(RECORDS_MIN.min(more), RECORDS_MAX)
+        } else {
+            more
+        };
     }
 
     /// A batch did not get through.
@@ -79,7 +95,7 @@ mod tests {
             let mut pace = Pace::default();
             for _ in 0..12 {
                 let (bytes, _) = pace.next();
-                pace.answered(256, bytes, Duration::from_secs_f64(bytes as f64 / line));
+                pace.answered(256, (bytes, 1), Duration::from_secs_f64(bytes as f64 / line));
             }
             let (bytes, records) = pace.next();
             assert!((bytes as f64 / expected as f64 - 1.0).abs() < 0.05, "{line} B/s: {bytes}");
@@ -91,12 +107,28 @@ mod tests {
     fn a_long_way_is_not_a_slow_line() {
         let mut pace = Pace::default();
         let way = Duration::from_millis(600);
-        pace.answered(256, 0, way);
+        pace.answered(256, (0, 0), way);
         for _ in 0..12 {
             let (bytes, _) = pace.next();
-            pace.answered(256, bytes, way + Duration::from_secs_f64(bytes as f64 / 1e6));
+            pace.answered(256, (bytes, 1), way + Duration::from_secs_f64(bytes as f64 / 1e6));
         }
         assert!(pace.next().0 > 200_000, "{}", pace.next().0);
+    }
+
+    #[test]
+    fn many_small_records_are_as_many_as_the_center_takes_in_a_quarter_of_a_second() {
+        for (a_second, expected) in [(4.0, RECORDS_MIN), (200.0, 50), (5_000.0, RECORDS_MAX)] {
+            let mut pace = Pace::default();
+            for _ in 0..12 {
+                let (_, records) = pace.next();
+                pace.answered(
+                    256,
+                    (records * 10, records),
+                    Duration::from_secs_f64(records as f64 / a_second),
+                );
+            }
+            assert_eq!(pace.next().1, expected, "{a_second} records a second");
+        }
     }
 
     #[test]
@@ -106,9 +138,9 @@ mod tests {
             pace.failed();
         }
         assert_eq!(pace.next().0, BYTES_MIN);
-        pace.answered(0, BYTES_MIN, Duration::from_millis(1));
+        pace.answered(0, (BYTES_MIN, 1), Duration::from_millis(1));
         assert_eq!(pace.next(), (2 * BYTES_MIN, 0));
-        pace.answered(1_000_000, 0, Duration::from_secs(1));
+        pace.answered(1_000_000, (0, 0), Duration::from_secs(1));
         assert_eq!(pace.next().1, RECORDS_MAX, "our own limit stands");
         pace.too_large();
         assert_eq!(pace.next().1, RECORDS_MAX / 2);

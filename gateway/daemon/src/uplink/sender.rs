@@ -3,9 +3,10 @@
 //! What goes and when is decided in [`super::gather`], [`super::ledger`], [`super::pace`] and [`super::meter`]; this is
 //! the shell around them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use gateway_journal::Position;
 use gateway_model::{Epoch, Gap, GapCause, Seq};
 use gateway_wire::{EpochReceipt, Kind, Receipt, hash, peek};
@@ -83,8 +84,25 @@ pub struct Sender {
     pub(super) was_alone: bool,
     /// The epoch being written.
     pub(super) written: u64,
+    /// The first that this box can have written.
+    pub(super) first_epoch: u64,
+    /// The oldest epoch of the journal when it was asked last, and the record before it.
+    pub(super) before: Option<(u64, Option<Position>)>,
+    /// Nothing was learned since the comparison.
+    pub(super) compared: bool,
+    /// Numbers that are neither here nor at the center, which the recorder was told of.
+    pub(super) named: Vec<(u64, u64, u64)>,
     /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
     pub(super) rise_after: Duration,
+}
+
+/// A batch that was sent, and what came of it.
+struct Sent {
+    positions: Vec<Position>,
+    records: Vec<Vec<u8>>,
+    aside: bool,
+    took: Duration,
+    answer: Result<Receipt, CallError>,
 }
 
 /// How often the center is asked on such a line.
@@ -144,7 +162,7 @@ impl Sender {
         let mut from = None;
         loop {
             let epochs = self.doors.asks.epochs().await?;
-            let asked = ledger::question(&epochs, session, from);
+            let asked = ledger::question(&epochs, session, from.or(Some(self.first_epoch)));
             let sent = clock::instant();
             let survey = match self.client.survey(self.time.now(), &asked).await {
                 Ok(survey) => survey,
@@ -159,6 +177,7 @@ impl Sender {
             }
         }
         self.session = session.unwrap_or_default();
+        self.compared = true;
         self.metrics.uplink("session");
         self.answered();
         self.asked_at = Some(clock::instant());
@@ -166,10 +185,15 @@ impl Sender {
         Ok(Ok(()))
     }
 
-    /// Batch after batch, until the center says that the session has ended.
+    /// Batch after batch, until the center says that the session has ended, or another comparison is needed.
     async fn session(&mut self, pause: &mut Backoff) -> Result<(), End> {
         loop {
             let load = self.gather().await?;
+            if let Some(epochs) = &load.drained
+                && self.must_compare(epochs).await?
+            {
+                return Ok(());
+            }
             let (_, records) = self.pace.next();
             if records == 0 {
                 tokio::time::sleep(self.jitter.at_least(pace::WINDOW_PAUSE)).await;
@@ -179,20 +203,14 @@ impl Sender {
                 self.wait().await?;
                 continue;
             }
-            let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
-            let size: usize = records.iter().map(Vec::len).sum();
-            let asked = clock::instant();
-            match self.post(load.aside, &records).await {
+            let sent = self.post(load).await?;
+            match &sent.answer {
                 Ok(receipt) => {
-                    self.metrics.uplink("ok");
                     pause.reset();
-                    self.pace.answered(receipt.window, size, clock::since(asked));
+                    let size: usize = sent.records.iter().map(Vec::len).sum();
+                    self.pace.answered(receipt.window, (size, sent.records.len()), sent.took);
                     self.bundles.sent(size as u64);
-                    self.answered();
-                    self.asked_at = Some(clock::instant());
-                    self.tell_time(receipt.server_time, clock::since(asked))?;
-                    let sent: BTreeMap<_, _> = positions.iter().copied().zip(&records).collect();
-                    let stuck = self.receipted(&receipt, &positions, &sent, load.aside).await?;
+                    let stuck = self.receipted(receipt, &sent).await?;
                     if let Some(floor) = self.ledger.must_rise(self.written) {
                         return Err(End::Rise(floor));
                     }
@@ -201,26 +219,104 @@ impl Sender {
                     }
                 }
                 Err(CallError::Ended) => {
+                    // The center may have been set back.
+                    self.named.clear();
                     self.failed(&CallError::Ended, pause).await;
                     return Ok(());
                 }
-                Err(error) => self.failed(&error, pause).await,
+                Err(error) => self.failed(error, pause).await,
             }
         }
     }
 
-    /// Sends a batch; what is concluded meanwhile is heard of, so that its waiting is counted.
-    async fn post(&mut self, aside: bool, records: &[Vec<u8>]) -> Result<Receipt, CallError> {
-        let client = self.client.clone();
-        let call = client.records(self.time.now(), self.session, aside, records);
-        tokio::pin!(call);
+    /// Nothing is left to send. If the center lacks numbers all the same, either it has said less than it knows, and another
+    /// comparison tells, or nobody has them any more: where what named them was evicted too, and the center was set back to
+    /// before it had heard of it, they are named to it again.
+    async fn must_compare(&mut self, epochs: &[(u64, u64, u64)]) -> Result<bool, Refused> {
+        let Some(oldest) = epochs.first().map(|(epoch, ..)| *epoch) else { return Ok(false) };
+        let before = match self.before {
+            Some((of, before)) if of == oldest => before,
+            Some(_) | None => self.doors.asks.before().await?.filter(|at| at.epoch >= self.first_epoch),
+        };
+        self.before = Some((oldest, before));
+        let lacking = self.ledger.lacking(epochs, before);
+        if lacking.is_empty() || lacking == self.named {
+            return Ok(false);
+        }
+        if !self.compared {
+            return Ok(true);
+        }
+        tracing::warn!(
+            ranges = lacking.len(),
+            first = ?lacking[0],
+            "the center lacks records that are not in the journal any more, and has not heard what became of them: gap \
+             records name them again"
+        );
+        self.metrics.uplink("gone");
+        self.doors.inputs.send(Event::Gone(lacking.clone())).await?;
+        self.named = lacking;
+        Ok(false)
+    }
+
+    /// Sends a batch. What is concluded meanwhile does not wait for its receipt: it overtakes, on a stream of its own, one
+    /// request at a time. Should the receipts come in another order than they were written, something is sent twice.
+    async fn post(&mut self, load: Load) -> Result<Sent, Refused> {
+        let aside = load.aside;
+        let underway: BTreeSet<_> = load.records.iter().map(|(position, _)| *position).collect();
+        let mut main = self.send_off(load);
+        let mut ahead: Option<BoxFuture<'static, Sent>> = None;
+        let (mut done, mut heard) = (None, false);
         loop {
+            let overtaking = async {
+                match &mut ahead {
+                    Some(ahead) => ahead.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                answer = &mut call => return answer,
-                Some(urgent) = self.urgent.recv() => self.remember(urgent),
+                sent = &mut main, if done.is_none() => done = Some(sent),
+                sent = overtaking => {
+                    ahead = None;
+                    // One that failed goes again with the next batch, which tells why.
+                    if let Ok(receipt) = &sent.answer {
+                        self.receipted(receipt, &sent).await?;
+                    }
+                }
+                Some(urgent) = self.urgent.recv() => {
+                    self.remember(urgent);
+                    heard = true;
+                }
+            }
+            if ahead.is_none() && done.is_none() && !aside && std::mem::take(&mut heard) {
+                ahead = self.overtake(&underway).await?.map(|load| self.send_off(load));
+            }
+            if let Some(sent) = done.take_if(|_| ahead.is_none()) {
+                return Ok(sent);
             }
         }
+    }
+
+    /// The call, with what is needed when it is over.
+    fn send_off(&self, load: Load) -> BoxFuture<'static, Sent> {
+        let (client, now, session) = (self.client.clone(), self.time.now(), self.session);
+        let asked = clock::instant();
+        Box::pin(async move {
+            let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
+            let answer = client.records(now, session, load.aside, &records).await;
+            Sent { positions, records, aside: load.aside, took: clock::since(asked), answer }
+        })
+    }
+
+    /// Conclusions that nobody has sent yet, with what leads to them.
+    async fn overtake(&self, underway: &BTreeSet<Position>) -> Result<Option<Load>, Refused> {
+        let waiting = self.waiting.iter().filter(|urgent| !underway.contains(&urgent.conclusions));
+        let waiting: VecDeque<_> = waiting.copied().collect();
+        let (bytes, records) = self.pace.next();
+        let credit = Credit { bytes, records, readings: false, alone: true };
+        let mut load = gather(&self.doors.asks, &self.ledger, &waiting, &[], credit).await?;
+        load.records.retain(|(position, _)| !underway.contains(position));
+        Ok(Some(load).filter(|load| !load.records.is_empty()))
     }
 
     fn answered(&mut self) {
@@ -319,15 +415,7 @@ impl Sender {
         while let Ok(urgent) = self.urgent.try_recv() {
             self.remember(urgent);
         }
-        let (ledger, heard, metrics) = (&self.ledger, &mut self.heard, &self.metrics);
-        self.waiting.retain(|urgent| {
-            let place = urgent.conclusions;
-            let done = ledger.has(place) || ledger.is_branch(place.epoch);
-            if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
-                metrics.receipt_after(clock::since(since));
-            }
-            !done
-        });
+        self.forget_receipted();
         let meter = self.client.meter();
         let allowed = self.bundles.allowance(clock::since(self.began), meter.used(), meter.budget);
         let (bytes, records) = self.pace.next();
@@ -343,6 +431,19 @@ impl Sender {
             self.bundles.sent(0);
         }
         Ok(load)
+    }
+
+    /// Conclusions that the center has wait no longer.
+    fn forget_receipted(&mut self) {
+        let (ledger, heard, metrics) = (&self.ledger, &mut self.heard, &self.metrics);
+        self.waiting.retain(|urgent| {
+            let place = urgent.conclusions;
+            let done = ledger.has(place) || ledger.is_branch(place.epoch);
+            if let Some(since) = done.then(|| heard.remove(&place)).flatten() {
+                metrics.receipt_after(clock::since(since));
+            }
+            !done
+        });
     }
 
     /// A full recorder can do without it: the next answer tells the time again.
@@ -390,15 +491,17 @@ impl Sender {
     }
 
     /// Takes a receipt to heart. True: the center took nothing of what was sent; sending more of it is no use now.
-    async fn receipted(
-        &mut self,
-        receipt: &Receipt,
-        positions: &[Position],
-        sent: &BTreeMap<Position, &Vec<u8>>,
-        aside: bool,
-    ) -> Result<bool, Refused> {
+    async fn receipted(&mut self, receipt: &Receipt, sent: &Sent) -> Result<bool, Refused> {
+        self.metrics.uplink("ok");
+        self.answered();
+        self.asked_at = Some(clock::instant());
+        self.tell_time(receipt.server_time, sent.took)?;
+        self.compared = false;
+        let positions = &sent.positions;
         let epochs = self.doors.asks.epochs().await?;
-        self.learn(&receipt.epochs, sent, &epochs).await?;
+        let bytes = positions.iter().copied().zip(&sent.records).collect();
+        self.learn(&receipt.epochs, &bytes, &epochs).await?;
+        self.forget_receipted();
         let wants = receipt
             .wants
             .iter()
@@ -417,7 +520,7 @@ impl Sender {
             let Some(position) = position else { continue };
             self.refuse(position, &refused.code).await?;
         }
-        if let Some(last) = positions.last().filter(|_| aside) {
+        if let Some(last) = positions.last().filter(|_| sent.aside) {
             self.kept(*last, full);
         }
         self.tell_through().await?;

@@ -161,7 +161,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         aside: data.position("aside"),
         orders: data.position("orders"),
     };
-    let beginning = Beginning { last_order: None, epoch: backlog.epoch, rise_after: Duration::ZERO };
+    let beginning =
+        Beginning { last_order: None, epoch: backlog.epoch, first_epoch: 0, rise_after: Duration::ZERO };
     let (sender, _orders, status) =
         uplink::new(client, &doors, &clock, urgent, cursors, &beginning, &metrics);
     let stop = CancellationToken::new();

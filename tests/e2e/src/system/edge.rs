@@ -46,8 +46,12 @@ const ASK_EVERY: Duration = Duration::from_mins(10);
 const RESTART: Duration = Duration::from_secs(5);
 /// When everything works again, everything is at the center within this.
 const DRAINED_WITHIN: Duration = Duration::from_hours(12);
+/// Where there can be room again, it is found within this.
+const ROOM_WITHIN: Duration = Duration::from_mins(10);
 const JOURNAL: &str = "/journal";
 const KEEP_BYTES: u64 = 32 << 20;
+/// Where the center is set back, a gateway may also have given up what only its backup lacks.
+pub(super) const KEEP_SMALL: u64 = 64 << 10;
 /// The disk may hold this much beside both sets: reserve, epoch, segments being begun.
 const BESIDE_BYTES: usize = 4 << 20;
 /// Any number above every file's.
@@ -61,6 +65,8 @@ pub(super) struct Happened {
     pub(super) failures: u64,
     pub(super) full: u64,
     pub(super) steps: u64,
+    /// Times that the center was told again of numbers that are nowhere any more.
+    pub(super) named_again: u64,
     pub(super) fates: Fates,
 }
 
@@ -104,14 +110,16 @@ pub(super) struct Edge {
 }
 
 /// From one start of the process to its end.
-struct Life {
+pub(super) struct Life {
     recording: JoinSet<anyhow::Result<()>>,
     sending: JoinSet<anyhow::Result<()>>,
     seal: CancellationToken,
     inputs: recorder::Inputs,
+    asks: recorder::Asks,
     newest: watch::Receiver<Option<Position>>,
     status: Status,
     clock: Clock,
+    metrics: Metrics,
 }
 
 /// What is done next, and when.
@@ -129,7 +137,7 @@ impl Edge {
         folder: &Path,
         house: &Arc<House>,
         begin: Instant,
-        plant: Option<Plant>,
+        (plant, restores): (Option<Plant>, bool),
     ) -> anyhow::Result<Self> {
         let name = format!("site-{n}");
         let mut dice = Dice::new(seed, n);
@@ -147,12 +155,13 @@ impl Edge {
         let client = Client::new(enrolled, key.clone(), meter)?.over(Arc::new(wire.clone()));
         let site = signals::site(&name, POLL_S);
         let ring_bytes = [32 << 10, 64 << 10, 2 << 20][dice.below(3) as usize];
+        let keep_bytes = if restores && dice.percent(70) { KEEP_SMALL } else { KEEP_BYTES };
         let step_ms = Arc::new(AtomicI64::new(0));
         let disk = Faulty::new();
         disk.forget_syncs(plant == Some(Plant::LyingDisk));
         Ok(Self {
             signals: Signals::new(&site, dice.next()),
-            limits: Limits { ring_bytes, keep_bytes: KEEP_BYTES, segment_bytes: 8 << 10 },
+            limits: Limits { ring_bytes, keep_bytes, segment_bytes: 8 << 10 },
             wall: Wall::stepped(BEGIN, step_ms.clone()),
             looked: Position::default(),
             told: BTreeMap::new(),
@@ -205,6 +214,26 @@ impl Edge {
             }
         }
         self.drain(life).await
+    }
+
+    /// So many lives in peace, from this minute of the signals on, each with an orderly end and all of it at the center.
+    pub(super) async fn lives(&mut self, lives: i64, minutes: std::ops::Range<i64>) -> anyhow::Result<()> {
+        for _ in 0..lives {
+            let life = self.start()?;
+            for minute in minutes.clone() {
+                sleep(Duration::from_secs(POLL_S as u64)).await;
+                self.poll(Some(&life), minute).await;
+            }
+            self.drained(&life, Instant::now() + DRAINED_WITHIN).await?;
+            self.stop(life).await?;
+        }
+        Ok(())
+    }
+
+    /// With so little room in its keep set.
+    pub(super) fn small(mut self, keep_bytes: u64) -> Self {
+        self.limits.keep_bytes = keep_bytes;
+        self
     }
 
     fn gap(&mut self, mean_s: i64) -> Duration {
@@ -324,8 +353,12 @@ impl Edge {
             aside: data.position("aside"),
             orders: data.position("orders"),
         };
-        let beginning =
-            Beginning { last_order: found.last_order, epoch: core.epoch().0, rise_after: Duration::ZERO };
+        let beginning = Beginning {
+            last_order: found.last_order,
+            epoch: core.epoch().0,
+            first_epoch: 0,
+            rise_after: Duration::ZERO,
+        };
         let (sender, _orders, status) =
             uplink::new(self.client.clone(), &doors, &clock, urgent, cursors, &beginning, &metrics);
         let sender = sender.paced(Jitter::None, ASK_EVERY);
@@ -341,7 +374,17 @@ impl Edge {
         }
         let mut sending = JoinSet::new();
         sending.spawn(sender.run(seal.clone()));
-        Ok(Life { recording, sending, seal, inputs: doors.inputs, newest: doors.newest, status, clock })
+        Ok(Life {
+            recording,
+            sending,
+            seal,
+            inputs: doors.inputs,
+            asks: doors.asks,
+            newest: doors.newest,
+            status,
+            clock,
+            metrics,
+        })
     }
 
     /// Nothing more is said or written; what was said to be durable is noted.
@@ -349,6 +392,7 @@ impl Edge {
         let Some(mut life) = life else { return Ok(()) };
         life.sending.shutdown().await;
         life.recording.shutdown().await;
+        self.happened.named_again += life.metrics.uplink_count("gone");
         let newest = *life.newest.borrow();
         self.look(newest)
     }
@@ -356,6 +400,7 @@ impl Edge {
     /// An orderly end. A disk that fails just then makes it a crash.
     async fn stop(&mut self, mut life: Life) -> anyhow::Result<()> {
         life.sending.shutdown().await;
+        self.happened.named_again += life.metrics.uplink_count("gone");
         life.seal.cancel();
         let ended = life.recording.join_next().await.context("a recorder ends once")?;
         let clean = ended.context("a recorder does not panic")?;
@@ -413,7 +458,7 @@ impl Edge {
     }
 
     /// Everything works again: everything arrives.
-    async fn drain(mut self, life: Option<Life>) -> anyhow::Result<Outcome> {
+    pub(super) async fn drain(mut self, life: Option<Life>) -> anyhow::Result<Outcome> {
         self.wire.weather(Weather::Fair);
         self.disk.unlimited();
         self.disk.mend();
@@ -452,12 +497,17 @@ impl Edge {
     }
 
     async fn drained(&self, life: &Life, deadline: Instant) -> anyhow::Result<()> {
+        let begun = Instant::now();
         loop {
             let (newest, through) = (*life.newest.borrow(), life.status.receipted());
-            if newest.is_some() && through == newest && self.wire.underway() == 0 {
+            ensure!(!life.has_failed(), "{}: the recorder ended on a good disk", self.name);
+            // What is owed while there is no room is not in the journal yet. A box that has no room even to begin an epoch
+            // waits for a person: it judges, and everything it ever recorded is at the center.
+            let refusing = Instant::now() < begun + ROOM_WITHIN
+                && life.asks.snapshot().await.is_ok_and(|state| state.refusing);
+            if newest.is_some() && through == newest && !refusing && self.wire.underway() == 0 {
                 return Ok(());
             }
-            ensure!(!life.has_failed(), "{}: the recorder ended on a good disk", self.name);
             ensure!(
                 Instant::now() < deadline,
                 "{}: not at the center {} h after everything works again: {newest:?}, receipted {through:?}",

@@ -230,6 +230,9 @@ fn serve(
         while let Some(job) = inbox.recv().await {
             job(Arc::clone(&app), router.clone()).await;
         }
+        // Its threads would go on folding the log into the file while a backup is copied, and what is copied would depend
+        // on how fast the machine is.
+        app.store.close().await;
         anyhow::Ok(())
     });
     // What it was still doing ends here, as with a process that is killed.

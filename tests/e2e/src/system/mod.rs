@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::ground::Place;
 use dice::Dice;
-use edge::{Edge, Happened};
+use edge::{Edge, Happened, Outcome};
 use house::House;
 
 /// The first moment: 2026-11-18T00:00:00+08:00.
@@ -89,11 +89,12 @@ impl fmt::Display for Report {
         let sum = |what: fn(&Happened) -> u64| self.happened.iter().map(what).sum::<u64>();
         write!(
             f,
-            "{} records, {} gone and named, {} alerts, {} conclusions computed again; {} kills, {} restarts, {} ended by \
+            "{} records, {} gone and named, {} times named again, {} alerts, {} conclusions computed again; {} kills, {} restarts, {} ended by \
              the disk, {} full disks, {} clock steps, {} kills and {} restores of the center; {} requests, {} lost, {} \
              receipts lost, {} doubled, {} late; {}",
             self.records,
             self.gone,
+            sum(|one| one.named_again),
             self.alerts,
             self.recomputed,
             sum(|one| one.kills),
@@ -111,6 +112,53 @@ impl fmt::Display for Report {
             &self.hash[..16],
         )
     }
+}
+
+/// A gateway with little room gives up what the center has receipted, and later also what said so. Then the center is set
+/// back to a backup from before all of that. How many times numbers were named again, and the report.
+pub fn given_up_and_set_back() -> anyhow::Result<(u64, Report)> {
+    let place = Place::new("given-up");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(Box::pin(give_up(place.path())))
+}
+
+async fn give_up(folder: &Path) -> anyhow::Result<(u64, Report)> {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let house = Arc::new(House::new(folder.join("center"), BEGIN));
+    house.start()?;
+    let edge = Edge::new(0, 1, folder, &house, Instant::now(), (None, true))?;
+    let mut edge = edge.small(edge::KEEP_SMALL);
+    edge.lives(2, 0..180).await?;
+    let backup = folder.join("backup");
+    house.kill(None)?;
+    house.copy_to(&backup)?;
+    house.start()?;
+    edge.lives(24, 180..360).await?;
+    house.kill(None)?;
+    house.restore(&backup)?;
+    house.start()?;
+    let outcome = edge.drain(None).await?;
+    let named_again = outcome.happened.named_again;
+    let report = judged(&house, &[outcome], (2, 1))?;
+    Ok((named_again, report))
+}
+
+/// Checks what came of it; `center`: how often it was killed and set back.
+fn judged(house: &House, outcomes: &[Outcome], center: (u64, u64)) -> anyhow::Result<Report> {
+    let alerts = house.alerts()?;
+    house.kill(None)?;
+    let mut report = Report {
+        hash: String::new(),
+        records: 0,
+        gone: 0,
+        alerts: 0,
+        recomputed: 0,
+        happened: outcomes.iter().map(|outcome| outcome.happened).collect(),
+        center_kills: center.0,
+        center_restored: center.1,
+    };
+    check::all(house.data(), outcomes, &alerts, &mut report)?;
+    Ok(report)
 }
 
 impl Run {
@@ -133,7 +181,7 @@ impl Run {
         house.start()?;
         let mut edges = JoinSet::new();
         for n in 0..self.sites {
-            let edge = Edge::new(n, self.seed, folder, &house, begin, self.plant)?;
+            let edge = Edge::new(n, self.seed, folder, &house, begin, (self.plant, self.restores))?;
             edges.spawn(async move { (n, edge.live(begin, end, gap_s).await) });
         }
         let backups = self.restores.then(|| folder.to_owned());
@@ -148,20 +196,7 @@ impl Run {
         outcomes.sort_by_key(|(n, _)| *n);
         let passed = begin.elapsed().as_millis() as i64;
         house.set_clock(CivilTime(BEGIN.0 + passed));
-        let alerts = house.alerts()?;
-        house.kill(None)?;
-        let mut report = Report {
-            hash: String::new(),
-            records: 0,
-            gone: 0,
-            alerts: 0,
-            recomputed: 0,
-            happened: outcomes.iter().map(|(_, outcome)| outcome.happened).collect(),
-            center_kills,
-            center_restored,
-        };
         let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-        check::all(house.data(), &outcomes, &alerts, &mut report)?;
-        Ok(report)
+        judged(&house, &outcomes, (center_kills, center_restored))
     }
 }
