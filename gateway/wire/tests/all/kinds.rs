@@ -2,15 +2,16 @@
 //! change, a plan and a state can hold.
 
 use gateway_model::{
-    AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertDetail, AlertId, AlertState, BagState, Calibration,
-    CalendarPlan, Change, ChatterPlan, CivilTime, ClearCause, ClockSource, ClockState, Command, CommandBody, Conclusion,
-    ConclusionBody, Counted, Counters, Cycle, CycleMeasured, CycleOutcome, CycleState, CycleVerdict, DayCount, DeviceFact,
-    DeviceIx, DosePlan, DutyPlan, EngineTime, Epoch, EscalatePlan, EscalationCause, Fact, FactBody, Handling,
-    HandlingState, HeatCriteria, HeatMeasures, HeatProbes, HoursQuestion, Input, Judging, JudgingState, LatchRegion,
-    MeterState, ModuleEvent, ModuleIx, ModulePlan, ModuleState, Op, OccurrenceState, Phase, PointIx, Priority,
-    ProcessRegion, Program, ProvablePlan, QualityRegion, RatioPlan, Raw, Regions, RuleIx, RuleKind, RuleState, RunPlan,
-    Seq, ShownPlan, SpecialDays, State, StepPlan, Suppression, SuppressionChange, SuppressionEvent, Unit, WastePlan,
-    WasteState, WindowBucket, WindowFunction, WindowPlan, WindowState,
+    AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertDetail, AlertId, AlertState, BagState,
+    CalendarPlan, Calibration, Change, ChatterPlan, CivilTime, ClearCause, ClockSource, ClockState, Command,
+    CommandBody, Conclusion, ConclusionBody, Counted, Counters, Cycle, CycleMeasured, CycleOutcome,
+    CycleState, CycleVerdict, DayCount, DeviceFact, DeviceIx, DosePlan, DutyPlan, EngineTime, Epoch,
+    EscalatePlan, EscalationCause, Fact, FactBody, Handling, HandlingState, HeatCriteria, HeatMeasures,
+    HeatProbes, HoursQuestion, Input, Judging, JudgingState, LatchRegion, MeterState, ModuleEvent, ModuleIx,
+    ModulePlan, ModuleState, OccurrenceState, Op, Phase, PointIx, Priority, ProcessRegion, Program,
+    ProvablePlan, QualityRegion, RatioPlan, Raw, Regions, RuleIx, RuleKind, RuleState, RunPlan, Seq,
+    ShownPlan, SpecialDays, State, StepPlan, Suppression, SuppressionChange, SuppressionEvent, Unit,
+    WastePlan, WasteState, WindowBucket, WindowFunction, WindowPlan, WindowState,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
 
@@ -125,7 +126,13 @@ pub(crate) fn changes() -> Body {
             value: None,
             limit: None,
             since: None,
-            detail: Some(AlertDetail { step: 1, provable: n % 2 == 0, trial: true, folded: n, escalated: n > 7 }),
+            detail: Some(AlertDetail {
+                step: 1,
+                provable: n % 2 == 0,
+                trial: true,
+                folded: n,
+                escalated: n > 7,
+            }),
         })
     };
     let cycle = |n, outcome, measured| {
@@ -199,7 +206,11 @@ fn handling() -> Handling {
         suppressed: Some(when(Op::Hours(HoursQuestion::DeclaredClosed))),
         sleeps: true,
         re_alarm_ms: Some(1_800_000),
-        escalate: Some(EscalatePlan { after_ms: Some(7_200_000), open_time: true, repeated: Some((3, 604_800_000)) }),
+        escalate: Some(EscalatePlan {
+            after_ms: Some(7_200_000),
+            open_time: true,
+            repeated: Some((3, 604_800_000)),
+        }),
         chatter: Some(ChatterPlan { activations: 10, within_ms: 600_000 }),
         pause_max_ms: 86_400_000,
         aggravate: Some(AggravatePlan {
@@ -245,7 +256,13 @@ pub(crate) fn config(base: &Body) -> Body {
         });
     }
     plan.modules.extend([
-        ModulePlan::Dose(DosePlan { device, irradiance: PointIx(0), lit: 15.0, warm_up_ms: 300_000, gap_ms: 60_000 }),
+        ModulePlan::Dose(DosePlan {
+            device,
+            irradiance: PointIx(0),
+            lit: 15.0,
+            warm_up_ms: 300_000,
+            gap_ms: 60_000,
+        }),
         ModulePlan::Run(RunPlan { device, power: PointIx(0), running: 50.0, gap_ms: 60_000 }),
         ModulePlan::Ratio(RatioPlan {
             device,
@@ -254,7 +271,12 @@ pub(crate) fn config(base: &Body) -> Body {
             days: 1,
             at_least: 1.0,
         }),
-        ModulePlan::Duty(DutyPlan { device, duty: "lamp-cleaning".into(), every_ms: 604_800_000, open_time: true }),
+        ModulePlan::Duty(DutyPlan {
+            device,
+            duty: "lamp-cleaning".into(),
+            every_ms: 604_800_000,
+            open_time: true,
+        }),
         ModulePlan::Waste(WastePlan {
             scale: Some(device),
             feed: device,
@@ -266,13 +288,15 @@ pub(crate) fn config(base: &Body) -> Body {
             stable: Some(PointIx(1)),
         }),
     ]);
-    let counted = [Counted::Visits, Counted::HandpiecesPacked, Counted::WasteGrams, Counted::Readings(PointIx(0))];
+    let counted =
+        [Counted::Visits, Counted::HandpiecesPacked, Counted::WasteGrams, Counted::Readings(PointIx(0))];
     plan.modules.extend(counted.map(|of| {
         let to = Counted::CyclesPassed(ModuleIx(0));
         ModulePlan::Ratio(RatioPlan { device, of, to, days: 7, at_least: 0.5 })
     }));
     let mut rule = plan.rules[0].clone();
-    rule.kind = RuleKind::Event { module: ModuleIx(5), event: ModuleEvent::WeightDiffers, lapses_ms: 86_400_000 };
+    rule.kind =
+        RuleKind::Event { module: ModuleIx(5), event: ModuleEvent::WeightDiffers, lapses_ms: 86_400_000 };
     rule.handling = Some(handling());
     rule.latching = true;
     plan.rules.push(rule.clone());
@@ -376,7 +400,12 @@ pub(crate) fn checkpoint() -> Body {
             handling: Some(handling),
         }],
         modules: vec![
-            ModuleState::HeatCycle { device: device(), next: 14, running: Some(running), program: "134/4".into() },
+            ModuleState::HeatCycle {
+                device: device(),
+                next: 14,
+                running: Some(running),
+                program: "134/4".into(),
+            },
             ModuleState::Meter {
                 device: device(),
                 meter: MeterState {
@@ -394,7 +423,12 @@ pub(crate) fn checkpoint() -> Body {
                 what: "Visits/CyclesPassed(ModuleIx(0))/7".into(),
                 days: vec![DayCount { day: 20_720, of: 12.0, to: 3.0 }],
             },
-            ModuleState::Duty { device: device(), duty: "lamp-cleaning".into(), done: Some((T, true)), since: Some(T) },
+            ModuleState::Duty {
+                device: device(),
+                duty: "lamp-cleaning".into(),
+                done: Some((T, true)),
+                since: Some(T),
+            },
             ModuleState::Waste {
                 device: device(),
                 waste: WasteState {
