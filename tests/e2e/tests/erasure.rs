@@ -30,7 +30,7 @@ fn with_photos(there: &[&[u8]], erased: &[&[u8]], lost: &[&[u8]]) -> Vec<u8> {
         at: 1_790_000_500_000,
         reason: "本人要求删除".into(),
     });
-    let pack = file(&bytes, "packs/cold-chain.toml");
+    let pack = "packs/cold-chain-ca806e5f.toml";
     let made = gateway_evidence::bundle(
         &Contents {
             ring: gateway.verifying_key().into(),
@@ -38,7 +38,7 @@ fn with_photos(there: &[&[u8]], erased: &[&[u8]], lost: &[&[u8]]) -> Vec<u8> {
             records: records.clone(),
             spans: selection.spans,
             window: selection.window,
-            packs: vec![("packs/cold-chain.toml".into(), pack)],
+            packs: vec![(pack.into(), file(&bytes, pack))],
             enrolment: Some((center.verifying_key(), file(&bytes, "enrolment"))),
             attachments: there.to_vec(),
             erased_attachments: erased.collect(),
