@@ -248,6 +248,44 @@ async fn somebody_in_between_learns_nothing_and_loses_nothing() {
     gateway.stop();
 }
 
+// The relay runs beside the test, which waits for programs to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_proxys_next_certificate_is_announced_before_it_is_shown() {
+    let place = Place::new("tls-proxy-next");
+    let liar = Liar::start(45);
+    let (proxy, next) = (Shown::fresh(), Shown::fresh());
+    proxy.write(&place.path().join("proxy.pem"));
+    next.write(&place.path().join("next.pem"));
+    let settings = "proxy_certificate = \"proxy.pem\"\n";
+    let mut center = Center::start_with(&place, settings).await;
+    let behind: SocketAddr = center.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let relay = Relay::start(&proxy, SocketAddr::from(([127, 0, 0, 1], 0)), behind).await;
+    let text = site("tls-3", &relay.url(), &liar);
+    let mut gateway = Gateway::prepare(&place, "gateway", &text, None, None).await;
+    gateway.enrol(&[&relay.url(), &center.enrolment_code("tls-3").await]).good();
+    gateway.run().await;
+    through(&center, &gateway.id, (1, 2)).await;
+
+    let refused = tls_key(&place, &center, &["next"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("next_certificate"), "{}", refused.stderr);
+    place.write("center.toml", &format!("{settings}next_certificate = \"next.pem\"\n"));
+    center.process.stop();
+    center.again().await;
+    eventually("the gateway knows the next certificate", WITHIN, async || {
+        let status = key_status(&place, &center);
+        if status["gateways_told"] == 1 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    let before = through(&center, &gateway.id, (1, 2)).await;
+    let address = relay.stop().await;
+    let _relay = Relay::start(&next, address, behind).await;
+    liar.tell(Lie::Truth(52));
+    through(&center, &gateway.id, (before.0, before.1 + 1)).await;
+    let log = gateway.program().log();
+    assert!(!log.contains("shows a TLS key") && !log.contains("by its own signed word"), "{log}");
+    gateway.stop();
+}
+
 #[test]
 fn settings_that_would_not_hold_are_refused_by_name() {
     let place = Place::new("tls-settings");
@@ -256,6 +294,7 @@ fn settings_that_would_not_hold_are_refused_by_name() {
         ("[tls]\ncertificate = \"a.pem\"\n", "tls.key"),
         ("[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"\n", "a.pem"),
         ("proxy_certificate = \"c.pem\"\n", "c.pem"),
+        ("next_certificate = \"c.pem\"\n", "next_certificate follows"),
         ("proxy_certificate = \"c.pem\"\n[tls]\n", "either the center ends TLS or a proxy does"),
     ] {
         let path = place.write("center.toml", text);
