@@ -476,8 +476,8 @@ class Engine:
         elif kind == "command":
             if what[3][0] == 0:
                 self.acknowledge(what)
-            elif what[3][0] != 6:
-                # Resets, pauses and permits are not re-computed here; closures change nothing for these rules.
+            elif what[3][0] not in (6, 20, 22):
+                # Resets, pauses and permits are not re-computed here; closures and keys change nothing for these rules.
                 self.beyond = True
 
     def read(self, reading):

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::identity;
 use crate::ingest::Ingest;
 use crate::keys;
 use crate::link::Sessions;
@@ -42,6 +43,8 @@ pub struct App {
     pub tls: Option<Tls>,
     /// Hashes of the keys that gateways may see when they connect.
     pub tls_keys: Vec<Fingerprint>,
+    /// The center's statement about itself, as signed.
+    pub identity: Vec<u8>,
     /// Takes records in.
     pub ingest: Ingest,
     /// Sessions of the gateways that send them.
@@ -65,8 +68,10 @@ impl App {
         std::fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
         let key = keys::load_or_make(&data.join("center.key"))?;
         let tls = config.tls.as_ref().map(|tls| Tls::open(tls, &data)).transpose()?;
-        let proxy = config.proxy_certificate.as_deref().map(tls::proxy_key).transpose()?;
-        let tls_keys = tls.iter().map(|tls| tls.key).chain(proxy).collect();
+        let certificate = |path: &Option<PathBuf>| path.as_deref().map(tls::certificate_key).transpose();
+        let (proxy, next) = (certificate(&config.proxy_certificate)?, certificate(&config.next_certificate)?);
+        let own = tls.iter().flat_map(|tls| [Some(tls.key), tls.next]).flatten();
+        let tls_keys: Vec<Fingerprint> = own.chain(proxy).chain(next).collect();
         let store = Store::open(&data.join("center.db")).await?;
         let setup_code = if store.has_users().await? { None } else { Some(readable_code()) };
         let live_epoch = store.count_up("live_epoch").await?;
@@ -74,6 +79,7 @@ impl App {
             Some(text) => text.parse().context("order epoch in the database")?,
             None => store.count_up("order_epoch").await?,
         };
+        let identity = identity::settle(&store, &key, order_epoch, &tls_keys, clock.civil()).await?;
         let indexed = store.segment_end().await?;
         let segments = data.join("segments");
         let writers = crate::ingest::Writers {
@@ -92,6 +98,7 @@ impl App {
             key,
             tls,
             tls_keys,
+            identity,
             ingest,
             sessions,
             metrics: Metrics::default(),

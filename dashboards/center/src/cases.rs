@@ -7,7 +7,7 @@ use center_casebook::{
 use gateway_model::{
     CivilTime, CommandBody as OrderBody, EngineTime, GatewayId, InstitutionId, Plan, Priority, RulePlan,
 };
-use gateway_wire::{Order, unhex};
+use gateway_wire::unhex;
 use serde::Deserialize;
 use sqlx::SqliteConnection;
 
@@ -16,9 +16,9 @@ use crate::app::App;
 use crate::auth::Viewer;
 use crate::civil::ClockTable;
 use crate::error::ApiError;
+use crate::orders::{self, Asked, gateway_of};
 use crate::project::Changes;
 use crate::store::alerts::StoredAlert;
-use crate::store::gateways::{self, StoredOrder};
 use crate::store::{
     AlertRow, CaseDetail, CaseRow, Words, alerts as alert_rows, audit, cases as rows, count_up,
 };
@@ -63,10 +63,6 @@ fn key_of(row: &AlertRow, gateway: GatewayId) -> Key {
         device: row.device.clone(),
         rule: row.rule.clone(),
     }
-}
-
-fn gateway_of(text: &str) -> sqlx::Result<GatewayId> {
-    GatewayId::parse(text).ok_or_else(|| sqlx::Error::Decode(format!("gateway id {text:?}").into()))
 }
 
 /// K1: opens a case for an alert, or joins the open one. Answers with its number.
@@ -381,25 +377,15 @@ async fn order_acknowledgements(
         if alert.row.source != "gateway" || !waits(&alert.row) {
             continue;
         }
-        let seq = count_up(tx, "order_seq").await?;
-        let order = Order {
-            center_epoch: app.order_epoch() as u64,
-            seq: seq as u64,
+        let asked = Asked {
             gateway: gateway_of(&alert.row.gateway)?,
             issued: now,
-            expires: CivilTime(now.0 + ORDER_LIFE_MS),
-            author: viewer.user.id.clone(),
+            life_ms: ORDER_LIFE_MS,
+            author: &viewer.user.id,
             body: OrderBody::Acknowledge { alert: alert.alert, event: alert.row.event },
+            alert: Some(alert.alert),
         };
-        let stored = StoredOrder {
-            order: (app.order_epoch(), seq),
-            gateway: alert.row.gateway.clone(),
-            issued: now.0,
-            expires: order.expires.0,
-            alert: (alert.alert.epoch.0 as i64, i64::from(alert.alert.n)),
-            bytes: order.seal(&app.key),
-        };
-        gateways::add_order(tx, &stored).await?;
+        orders::give(tx, &app.key, app.order_epoch(), asked).await?;
     }
     Ok(())
 }

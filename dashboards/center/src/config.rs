@@ -21,6 +21,9 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// Certificate (PEM) that a proxy in front shows: gateways pin its key at enrolment.
     pub proxy_certificate: Option<PathBuf>,
+    /// Certificate (PEM) that will be shown next, by the proxy or in the place of `tls.certificate`: gateways are told of its
+    /// key before it is.
+    pub next_certificate: Option<PathBuf>,
     /// Plain HTTP beyond loopback: only where a proxy in front ends TLS.
     pub plain_http_beyond_loopback: bool,
     /// How gateways address this center, where that differs from the `Host` they send: what their tokens are made for.
@@ -42,6 +45,7 @@ impl Default for Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420),
             tls: None,
             proxy_certificate: None,
+            next_certificate: None,
             plain_http_beyond_loopback: false,
             public_url: None,
             seal_every_ms: 30_000,
@@ -60,7 +64,8 @@ impl Config {
         let mut config: Self = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
         if let Some(directory) = path.parent() {
             let tls = config.tls.iter_mut().flat_map(|tls| tls.certificate.iter_mut().chain(&mut tls.key));
-            for path in tls.chain(&mut config.proxy_certificate).chain([&mut config.data]) {
+            let certificates = tls.chain(&mut config.proxy_certificate).chain(&mut config.next_certificate);
+            for path in certificates.chain([&mut config.data]) {
                 // An absolute path stays what it is.
                 *path = directory.join(&*path);
             }
@@ -82,6 +87,14 @@ impl Config {
         }
         if self.tls.is_some() && self.proxy_certificate.is_some() {
             bail!("[tls] and proxy_certificate: either the center ends TLS or a proxy does");
+        }
+        let shown = self.proxy_certificate.is_some()
+            || self.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+        if self.next_certificate.is_some() && !shown {
+            bail!(
+                "next_certificate follows proxy_certificate or tls.certificate; the next key of the center's own TLS is made \
+                 with `center tls-key next`"
+            );
         }
         if !(1..=1_024).contains(&self.batch_records_max) {
             bail!("batch_records_max {} is outside 1..=1024", self.batch_records_max);

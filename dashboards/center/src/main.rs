@@ -32,6 +32,18 @@ enum Command {
     /// What became of every reading that was due on a day, point by point. 0 the sums close, 1 they do not, 3 not everything
     /// is here.
     Audit(Audit),
+    /// Change the key of the center's TLS without anybody going to the gateways. What is changed counts from the next start
+    /// of the center on (deploy/runbook/center-tls-key.md).
+    TlsKey {
+        #[command(subcommand)]
+        act: TlsKey,
+        /// Settings (TOML), as for `run`.
+        #[arg(long, global = true)]
+        config: Option<PathBuf>,
+        /// Where database and keys lie.
+        #[arg(long, global = true)]
+        data: Option<PathBuf>,
+    },
     /// Check such a file, without a network. 0 valid, 1 invalid, 2 usage, 3 incomplete, 78 a policy that says nothing clear.
     Verify {
         /// The bundle.
@@ -43,6 +55,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum TlsKey {
+    /// Make the next key; the center tells every gateway of it at its next start.
+    Next,
+    /// Show what is announced, and which gateways have not said yet that they know it.
+    Status,
+    /// Put the next key in the place of the one that is shown. The old one is gone then.
+    Use {
+        /// Also if no gateway was told of it: the old key leaked or is lost.
+        #[arg(long)]
+        at_once: bool,
+    },
+    /// Say who the center is with a new stamp at the next start: after it was set back to an older disk.
+    Restate,
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +138,9 @@ fn main() -> ExitCode {
         Command::Run(run) => run,
         Command::Export(asked) => return end(export(&asked)),
         Command::Audit(asked) => return end(audit(&asked)),
+        Command::TlsKey { act, config, data } => {
+            return end(tls_key(&act, config.as_deref(), data.as_ref()));
+        }
         Command::Verify { file, policy, json } => return end(verify(&file, policy.as_deref(), json)),
     };
     tracing_subscriber::fmt()
@@ -228,6 +259,33 @@ fn audit(asked: &Audit) -> anyhow::Result<u8> {
         (true, 0) => 0,
         (true, _) => 3,
     })
+}
+
+fn tls_key(act: &TlsKey, config: Option<&Path>, data: Option<&PathBuf>) -> anyhow::Result<u8> {
+    use center::identity;
+
+    let (config, _) = settle(config, data, None, None)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match act {
+        TlsKey::Next => {
+            let next = identity::make_next(&config)?;
+            say(&serde_json::json!({ "next": gateway_wire::hex(&next.0) }))?;
+            eprintln!("start the center anew: it tells every gateway of this key (`center tls-key status`)");
+        }
+        TlsKey::Status => say(&runtime.block_on(identity::status(&config))?)?,
+        TlsKey::Use { at_once } => {
+            let shown = runtime.block_on(identity::use_next(&config, *at_once))?;
+            say(&serde_json::json!({ "shown": gateway_wire::hex(&shown.0) }))?;
+            eprintln!(
+                "start the center anew: it shows this key, and tells every gateway that the old one is over"
+            );
+        }
+        TlsKey::Restate => {
+            runtime.block_on(identity::restate(&config))?;
+            eprintln!("start the center anew: it says who it is with a new stamp");
+        }
+    }
+    Ok(0)
 }
 
 fn verify(file: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<u8> {

@@ -69,6 +69,8 @@ pub struct Tls {
     server: Arc<ServerConfig>,
     /// Hash of the key that is shown.
     pub key: Fingerprint,
+    /// Hash of the center's own next key, where one was made.
+    pub next: Option<Fingerprint>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -83,8 +85,10 @@ impl Tls {
     pub fn open(config: &TlsConfig, data: &Path) -> anyhow::Result<Self> {
         let (chain, key) = match (&config.certificate, &config.key) {
             (Some(certificate), Some(key)) => (chain(certificate)?, private_key(key)?),
-            _ => own(&config.names, &data.join("tls.key"))?,
+            _ => own(&config.names, &own_key(data))?,
         };
+        let next = Some(next_key(data)).filter(|path| config.certificate.is_none() && path.exists());
+        let next = next.map(|path| fingerprint(&path)).transpose()?;
         let leaf = chain.first().context("a certificate file holds at least one certificate")?;
         let shown = key_of(leaf)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -95,7 +99,7 @@ impl Tls {
             .with_single_cert(chain, key)
             .context("certificate and private key do not belong together")?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { server: Arc::new(server), key: shown })
+        Ok(Self { server: Arc::new(server), key: shown, next })
     }
 
     /// Serves on a listener that is bound already.
@@ -107,8 +111,36 @@ impl Tls {
     }
 }
 
-/// Hash of the key of the certificate that a proxy in front of the center shows.
-pub fn proxy_key(certificate: &Path) -> anyhow::Result<Fingerprint> {
+/// The key of the center's own TLS.
+pub fn own_key(data: &Path) -> PathBuf {
+    data.join("tls.key")
+}
+
+/// The one that will take its place.
+pub fn next_key(data: &Path) -> PathBuf {
+    data.join("tls.key.next")
+}
+
+/// Makes a TLS key; one that is there already is never replaced.
+pub fn make_key(path: &Path) -> anyhow::Result<()> {
+    let fresh = rcgen::KeyPair::generate().context("make a TLS key")?;
+    keys::write_secret(path, fresh.serialize_pem().as_bytes())
+}
+
+/// Hash of the public half of a private key.
+pub fn fingerprint(path: &Path) -> anyhow::Result<Fingerprint> {
+    use rcgen::PublicKeyData as _;
+
+    let pair = pair(path, &private_key(path)?)?;
+    Ok(Fingerprint(gateway_wire::hash(&pair.subject_public_key_info())))
+}
+
+fn pair(path: &Path, key: &PrivateKeyDer<'static>) -> anyhow::Result<rcgen::KeyPair> {
+    rcgen::KeyPair::try_from(key).with_context(|| format!("use the key {}", path.display()))
+}
+
+/// Hash of the key of a certificate: the one that a proxy in front of the center shows, or the next one.
+pub fn certificate_key(certificate: &Path) -> anyhow::Result<Fingerprint> {
     key_of(chain(certificate)?.first().context("a certificate file holds at least one certificate")?)
 }
 
@@ -139,14 +171,11 @@ fn own(
     names: &[String],
     path: &Path,
 ) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let key = if path.exists() {
-        private_key(path)?
-    } else {
-        let fresh = rcgen::KeyPair::generate().context("make a TLS key")?;
-        keys::write_secret(path, fresh.serialize_pem().as_bytes())?;
-        private_key(path)?
-    };
-    let pair = rcgen::KeyPair::try_from(&key).with_context(|| format!("use the key {}", path.display()))?;
+    if !path.exists() {
+        make_key(path)?;
+    }
+    let key = private_key(path)?;
+    let pair = pair(path, &key)?;
     let names =
         if names.is_empty() { vec!["localhost".to_owned(), "127.0.0.1".to_owned()] } else { names.to_vec() };
     let mut params =
@@ -222,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn the_next_key_is_known_before_it_is_shown() {
+        let data = tempfile::tempdir().unwrap();
+        let before = Tls::open(&TlsConfig::default(), data.path()).unwrap();
+        assert_eq!((before.key, before.next), (fingerprint(&own_key(data.path())).unwrap(), None));
+        make_key(&next_key(data.path())).unwrap();
+        let announced = Tls::open(&TlsConfig::default(), data.path()).unwrap();
+        assert_eq!(announced.key, before.key);
+        std::fs::rename(next_key(data.path()), own_key(data.path())).unwrap();
+        let after = Tls::open(&TlsConfig::default(), data.path()).unwrap();
+        assert_eq!((Some(after.key), after.next), (announced.next, None));
+        assert_ne!(after.key, before.key);
+    }
+
+    #[test]
     fn a_proxys_certificate_gives_the_hash_that_is_pinned() {
         let data = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
@@ -232,8 +275,8 @@ mod tests {
         keys::write_secret(&key_path, key.serialize_pem().as_bytes()).unwrap();
         let config =
             TlsConfig { certificate: Some(path.clone()), key: Some(key_path.clone()), names: Vec::new() };
-        assert_eq!(Tls::open(&config, data.path()).unwrap().key, proxy_key(&path).unwrap());
-        let wrong = proxy_key(&key_path).unwrap_err();
+        assert_eq!(Tls::open(&config, data.path()).unwrap().key, certificate_key(&path).unwrap());
+        let wrong = certificate_key(&key_path).unwrap_err();
         assert!(format!("{wrong:#}").contains("holds no certificate"), "{wrong:#}");
     }
 

@@ -206,6 +206,7 @@ async fn life(
         let budget = site.center.as_ref().and_then(|center| center.month_bytes);
         let meter = uplink::meter::Meter::new(budget, data.position("line"));
         let client = uplink::client::Client::new(with_address(enrolled, &site), key.clone(), meter)?;
+        let client = client.remembering(data.root())?;
         let (announced, attaching) = (client.clone(), client.clone());
         let keys = keys_at(data.root())?;
         let first_epoch = keys.as_ref().map_or(0, |(ring, _)| first_of_box(ring).0);

@@ -9,6 +9,7 @@
 //! DIR/door           socket of the running gateway, for its owner
 //! DIR/enrolment      the center's signed statement, as received
 //! DIR/center         the center's address and public key
+//! DIR/pins           the TLS keys that the center shows, with the stamp of its statement
 //! DIR/journal/       records
 //! DIR/cursors/       hints and cursors: each may be lost without harm
 //! DIR/lock           held while a process runs
@@ -301,7 +302,7 @@ impl PositionFile {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

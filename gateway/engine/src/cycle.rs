@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use gateway_model::{
-    AggravatedBy, Conclusion, ConclusionBody, Counted, CycleOutcome, CycleVerdict, EngineTime, Fact,
-    FactBody, HeatCyclePlan, ModuleEvent, ModuleIx, ModulePlan, PointIx, RuleKind,
+    AggravatedBy, Conclusion, ConclusionBody, Counted, Counters, CycleOutcome, CycleVerdict, DeviceFact,
+    EngineTime, Fact, FactBody, HeatCyclePlan, ModuleEvent, ModuleIx, ModulePlan, PointIx, RuleKind,
 };
 
 use crate::engine::Engine;
@@ -224,6 +224,16 @@ impl Engine {
             {
                 duty.done = Some((now, *passed));
                 (!passed).then_some((ModuleEvent::DutyFailed, None, None)).into_iter().collect()
+            }
+            // A new lamp, a new pump: what the old one ran is not its own. Ids that count (cycles) go on, and so do ratios
+            // and duties, which are the place's.
+            (
+                Module::Lamp(meter) | Module::Machine(meter),
+                plan,
+                FactBody::Device(DeviceFact::Replaced { counters: Some(Counters::Reset), .. }),
+            ) if plan.device() == fact.device => {
+                meter.begin_anew();
+                Vec::new()
             }
             _ => return,
         };

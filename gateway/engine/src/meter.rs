@@ -61,6 +61,11 @@ impl Meter {
         state.last = Some((at, value));
     }
 
+    /// What is counted was replaced: the stretch in which that happened counts for neither.
+    pub(crate) fn begin_anew(&mut self) {
+        self.state = MeterState::default();
+    }
+
     /// The value can no longer be believed.
     pub(crate) fn lose(&mut self) {
         self.state.last = None;

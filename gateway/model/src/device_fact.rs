@@ -50,7 +50,8 @@ pub enum DeviceFact {
         /// Opaque id of the person.
         #[n(2)]
         by: String,
-        /// What its counters of hours and cycles do: with a new lamp they begin anew, with a new probe they go on.
+        /// What its meters of hours and starts do: with a new lamp they begin anew, with a new probe they go on. Numbers of
+        /// cycles are ids, and always go on.
         #[n(3)]
         counters: Option<Counters>,
     },

@@ -4,6 +4,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use crate::{AlertId, CivilTime, DeviceFact, DeviceIx, EngineTime, Epoch, PointIx, Quality, Raw, Seq};
@@ -274,6 +275,17 @@ pub enum CommandBody {
     /// Sign with a new key from the next epoch on. Nothing for the engine to decide: the shell does it.
     #[n(20)]
     RotateKey,
+    /// The center's TLS will show these keys, in the place of all that were named before. Nothing for the engine to
+    /// decide: the shell believes them if the statement is newer than the one it holds.
+    #[n(22)]
+    CenterKeys {
+        /// Stamp of the center's statement about itself, which says the same.
+        #[n(0)]
+        issued: CivilTime,
+        /// SHA-256 of each key (SubjectPublicKeyInfo, DER); none = only what public roots vouch for.
+        #[n(1)]
+        tls_keys: Vec<ByteArray<32>>,
+    },
 }
 
 /// Something that happened at a device.

@@ -19,6 +19,8 @@ const STATEMENT_TYPE: &str = "application/nonsite-enrolment";
 const ENROL_MAX: usize = 16 << 10;
 /// Bytes of all keys of a gateway, at most.
 const HISTORY_MAX: usize = 64 << 10;
+/// TLS keys that a center may show at a time: its own or a proxy's, and the next of each.
+pub const TLS_KEYS_MAX: usize = 8;
 /// Letters and digits that cannot be taken for each other; 32 of them, 5 bits each.
 const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 /// Characters of the secret half: 40 bits, used once within 15 minutes.
@@ -93,9 +95,14 @@ pub struct Identity {
     /// The center's public key.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub center_key: [u8; 32],
-    /// SHA-256 of the public keys (SubjectPublicKeyInfo, DER) its TLS shows, besides what public roots vouch for.
+    /// SHA-256 of the public keys (SubjectPublicKeyInfo, DER) its TLS shows, besides what public roots vouch for: the
+    /// one in use and, where it is about to change, the next.
     #[n(1)]
     pub tls_keys: Vec<Fingerprint>,
+    /// When the list became so, by the center's clock and above every earlier stamp: of two statements of one center the
+    /// newer one counts.
+    #[n(2)]
+    pub issued: CivilTime,
 }
 
 impl Identity {
@@ -106,11 +113,30 @@ impl Identity {
 
     /// Reads an identity and checks that the key it names signed it and is the one of the code.
     pub fn open(code: &EnrolCode, bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::checked(bytes, |center| code.expect(center))
+    }
+
+    /// Reads an identity and checks that it is the one of the center with this key, and signed by it.
+    pub fn open_of(center: &VerifyingKey, bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::checked(bytes, |named| {
+            let other = || RecordError::KeyId { expected: center.kid(), found: named.kid().to_vec() };
+            if named == center { Ok(()) } else { Err(other()) }
+        })
+    }
+
+    fn checked(
+        bytes: &[u8],
+        expect: impl FnOnce(&VerifyingKey) -> Result<(), RecordError>,
+    ) -> Result<Self, RecordError> {
         let envelope = envelope::read(bytes, IDENTITY_TYPE, ENROL_MAX)?;
         let identity: Self = envelope::decode("identity", envelope.payload())?;
         let center = VerifyingKey::from_bytes(&identity.center_key)?;
-        code.expect(&center)?;
+        expect(&center)?;
         envelope.verify(&center)?;
+        if identity.tls_keys.len() > TLS_KEYS_MAX {
+            let found = identity.tls_keys.len();
+            return Err(RecordError::TooMany { what: "TLS keys", found, limit: TLS_KEYS_MAX });
+        }
         Ok(identity)
     }
 }

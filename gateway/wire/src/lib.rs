@@ -30,7 +30,9 @@ pub use body::{
     Body, CONTENT_MAX, ConclusionsBody, ConfigBody, FRAME_MAX, Frame, InputsBody, Kind, NotUnderstood,
 };
 pub use columns::ITEMS_MAX;
-pub use enrol::{EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint, Identity, KeyHistory};
+pub use enrol::{
+    EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint, Identity, KeyHistory, TLS_KEYS_MAX,
+};
 pub use envelope::decode;
 pub use error::{RecordError, hex, unhex, unhex_any};
 pub use key::{SigningKey, VerifyingKey};

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use gateway_wire::Fingerprint;
+use rcgen::PublicKeyData as _;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,14 +18,73 @@ pub struct Shown {
     certificate: rcgen::Certificate,
 }
 
+/// Somebody who answers every question for a center's identity with the same bytes, and counts what else is asked.
+pub struct Parrot {
+    /// Where it listens, without TLS.
+    pub address: SocketAddr,
+    identities: Arc<AtomicU64>,
+    others: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Parrot {
+    /// Listens on a free port.
+    pub async fn start(statement: Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener");
+        let (identities, others) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (told, turned) = (Arc::clone(&identities), Arc::clone(&others));
+        let identity = move || async move {
+            told.fetch_add(1, Ordering::Relaxed);
+            statement
+        };
+        let other = move || async move {
+            turned.fetch_add(1, Ordering::Relaxed);
+            axum::http::StatusCode::NOT_FOUND
+        };
+        let router =
+            axum::Router::new().route("/gateway/v1/identity", axum::routing::get(identity)).fallback(other);
+        let task =
+            tokio::spawn(
+                async move { axum::serve(listener, router).await.expect("a bound listener serves") },
+            );
+        Self { address, identities, others, task }
+    }
+
+    /// How often it was asked who it is, and how often anything else.
+    pub fn asked(&self) -> (u64, u64) {
+        (self.identities.load(Ordering::Relaxed), self.others.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Parrot {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Shown {
     /// A fresh one.
     pub fn fresh() -> Self {
-        let pair = rcgen::KeyPair::generate().expect("a key can be made");
+        Self::of(rcgen::KeyPair::generate().expect("a key can be made"))
+    }
+
+    /// A key from a PEM file, with a new certificate.
+    pub fn read(path: &Path) -> Self {
+        let pem = std::fs::read_to_string(path).expect("a key that can be read");
+        Self::of(rcgen::KeyPair::from_pem(&pem).expect("a key in PEM"))
+    }
+
+    fn of(pair: rcgen::KeyPair) -> Self {
         let params =
             rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a name");
         let certificate = params.self_signed(&pair).expect("it can be signed");
         Self { pair, certificate }
+    }
+
+    /// Its key as gateways pin it.
+    pub fn key(&self) -> Fingerprint {
+        Fingerprint(gateway_wire::hash(&self.pair.subject_public_key_info()))
     }
 
     /// Writes the certificate as PEM.

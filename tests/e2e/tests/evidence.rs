@@ -8,11 +8,11 @@ use e2e::ground::{program, root, target};
 use e2e::process::run;
 use e2e::records::key;
 use gateway_evidence::{Contents, Entry, select};
-use gateway_model::EngineTime;
+use gateway_model::{EngineTime, Input};
 use gateway_wire::{
     Body, Header, Maker, Manifest, Opened, SigningKey, hash, hex, open, pack, peek, seal, unpack,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sites::demo_clinic;
 
@@ -79,7 +79,7 @@ pub(crate) fn agree(bundle: &Path, policy: &Path) -> (Said, Said) {
     (first, second)
 }
 
-fn golden() -> (PathBuf, PathBuf) {
+pub(crate) fn golden() -> (PathBuf, PathBuf) {
     let folder = root().join("gateway/evidence/golden/bundles");
     (folder.join(format!("semantics-{}.tar", gateway_model::SEMANTICS)), folder.join("trust.toml"))
 }
@@ -105,6 +105,71 @@ fn both_verifiers_find_the_golden_bundles_valid() {
     for said in [&first.json, &second.json] {
         matches_schema(said, &schema, &schema);
     }
+}
+
+/// What `peers/golden.py` says of a record, by the gateway's own code.
+fn inside(body: &Body) -> Value {
+    let at = |at: EngineTime| at.0;
+    match body {
+        Body::Inputs(inputs) => {
+            let items = inputs.items.iter().map(|input| match input {
+                Input::Reading(reading) => json!(["reading", at(reading.at), null]),
+                Input::Advance(now) => json!(["advance", at(*now), null]),
+                Input::Heartbeat(now) => json!(["heartbeat", at(*now), null]),
+                Input::Clock(clock) => json!(["clock", at(clock.at), null]),
+                Input::Start(start) => json!(["start", at(start.at), null]),
+                Input::Stop { at: now, .. } => json!(["stop", at(*now), null]),
+                Input::Command(command) => {
+                    json!(["command", at(command.at), number(&minicbor::to_vec(&command.body).unwrap())])
+                }
+                Input::Fact(fact) => {
+                    json!(["fact", at(fact.at), number(&minicbor::to_vec(&fact.body).unwrap())])
+                }
+            });
+            json!(["inputs", items.collect::<Vec<_>>()])
+        }
+        Body::Conclusions(conclusions) => {
+            let list = conclusions.list.iter();
+            let list = list.map(|one| json!([number(&minicbor::to_vec(&one.body).unwrap()), at(one.at)]));
+            json!(["conclusions", list.collect::<Vec<_>>()])
+        }
+        Body::Start(_) => json!(["start", []]),
+        Body::Config(_) => json!(["config", []]),
+        Body::Checkpoint(_) => json!(["checkpoint", []]),
+        Body::Gap(_) => json!(["gap", []]),
+    }
+}
+
+/// The number of an enumeration: `[number, [fields]]`.
+fn number(bytes: &[u8]) -> u64 {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    decoder.array().unwrap();
+    decoder.u64().unwrap()
+}
+
+#[test]
+fn the_second_verifier_reads_every_golden_record() {
+    let folder = root().join("gateway/wire/golden");
+    let gateway = SigningKey::from_bytes(&[7; 32]).verifying_key();
+    let mut expected = serde_json::Map::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        // Orders, receipts and what else is not a record is for the two ends only.
+        if path.extension().is_some_and(|extension| extension == "cbor") && peek(&bytes).is_ok() {
+            let body = open(&gateway, &bytes).unwrap().body.unwrap();
+            expected.insert(path.to_str().unwrap().to_owned(), inside(&body));
+        }
+    }
+    assert!(expected.len() >= 32, "{}", expected.len());
+    let output = Command::new(target().join("venv/bin/python"))
+        .args([root().join("tests/e2e/peers/golden.py"), root().join("tests/verifier")])
+        .args(expected.keys())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(read, Value::from(expected));
 }
 
 /// As much of JSON Schema as the schema of the report uses.
@@ -251,7 +316,7 @@ fn both_verifiers_find_a_conclusion_that_does_not_follow() {
 }
 
 /// A file of a tar archive.
-fn file<'b>(archive: &'b [u8], wanted: &str) -> &'b [u8] {
+pub(crate) fn file<'b>(archive: &'b [u8], wanted: &str) -> &'b [u8] {
     let mut at = 0;
     loop {
         let name = archive[at..at + 100].split(|byte| *byte == 0).next().unwrap();

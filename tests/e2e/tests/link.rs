@@ -116,7 +116,8 @@ async fn a_line_that_forgets_idle_connections_is_kept_awake() {
     let (center, liar) = (Center::start(&place, None).await, Liar::start(COLD));
     let line = Line::start(address(&center)).await;
     let mut gateway = behind(&place, &center, &line, &liar, "", None).await;
-    // Forgets after 8 s, four times as soon as the shortest that proxies are known for.
+    // Forgets after 8 s, four times as soon as the shortest that proxies are known for (30 s: `client.rs` is not built with
+    // longer pauses, and `gateway line::` covers the metered line, which has no tests of the connection).
     line.set(Fault { idle: IDLE, ..Fault::default() });
     gateway.run().await;
     receipted(&gateway, WITHIN).await;
@@ -183,6 +184,47 @@ async fn an_alert_gets_through_a_slow_and_a_lossy_line_ahead_of_the_backlog() {
         receipted(&gateway, WITHIN).await;
         gateway.stop();
     }
+}
+
+/// A path with a smaller packet size than its ends believe, where nobody is told: what is large never arrives, however often
+/// it is sent. Batches become so small that they do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_line_that_swallows_large_packets_gets_an_alert_and_the_backlog_through() {
+    const HOLE: Fault = Fault { rate: 0, loss: 0, hole: 1_200, idle: Duration::ZERO, swallow: false };
+    let place = Place::new("link-small");
+    let clock = Clock::start(&place, real_now(), SPEED);
+    let (center, liar) = (Center::start(&place, Some(&clock)).await, Liar::start(COLD));
+    let line = Line::start(address(&center)).await;
+    let mut gateway = behind(&place, &center, &line, &liar, "", Some(&clock)).await;
+    gateway.run().await;
+    receipted(&gateway, WITHIN).await;
+    // A backlog that is larger than a batch.
+    line.set(Fault { swallow: true, ..Fault::default() });
+    let held = || at_gateway(gateway.data()).iter().map(|found| found.bytes.len()).sum::<usize>();
+    let (before, mut n) = (held(), 0);
+    eventually("a backlog of 15 kB", Duration::from_mins(3), async || {
+        n += 1;
+        another_value(&liar, n);
+        if held() > before + 15_000 { Ok(()) } else { Err(held() - before) }
+    })
+    .await;
+    line.set(HOLE);
+    liar.tell(Lie::Truth(FAR_TOO_WARM));
+    let api = center.api();
+    let began = Instant::now();
+    eventually("the alert at the center", Duration::from_mins(2), async || {
+        let alerts = api.list("/api/v1/alerts?state=all", "alerts").await;
+        if alerts.iter().any(|alert| alert["source"] == "gateway") {
+            Ok(())
+        } else {
+            Err(format!("{alerts:?}"))
+        }
+    })
+    .await;
+    println!("through a hole of 1,200 bytes: an alert after {:.1} s", began.elapsed().as_secs_f64());
+    receipted(&gateway, Duration::from_mins(3)).await;
+    println!("and a backlog of 15 kB after {:.1} s", began.elapsed().as_secs_f64());
+    gateway.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -6,6 +6,7 @@ mod browser;
 mod cases;
 mod commission;
 mod copies;
+mod erasure;
 mod evidence;
 mod feeds;
 mod instruments;

@@ -205,3 +205,84 @@ publish = ["tele/lamp/#"]
     gateway.stop();
     gateway.program().assert_log(&["refused at the embedded broker", "no room for another MQTT connection"]);
 }
+
+/// A sink at mosquitto behind TLS with passwords: both versions of MQTT, and a wrong password.
+#[tokio::test]
+async fn a_sink_speaks_to_a_locked_broker_in_both_versions() {
+    for (version, spoken) in [("5", "p5"), ("3.1.1", "p2")] {
+        let place = Place::new("mqtt-sink");
+        let papers = Papers::new(&place);
+        let passwords = place.path().join("passwords");
+        passwords_of(&passwords, "correct horse");
+        let broker = Mosquitto::start_with(
+            &place,
+            &format!(
+                "allow_anonymous false\npassword_file {}\ncafile {}\ncertfile {}\nkeyfile {}\n",
+                passwords.display(),
+                papers.ca,
+                papers.server.0,
+                papers.server.1
+            ),
+        )
+        .await;
+        secret(&place, "sink.password", "wrong\n");
+        let lines = format!(
+            "\n[[sink]]\nname = \"district\"\nkind = \"mqtt\"\nurl = \"mqtts://{}\"\nversion = \"{version}\"\nprefix = \"health\"\n\
+             begin = \"oldest\"\nuser = \"gateway\"\npassword_file = \"sink.password\"\nca_file = \"ca.pem\"\n",
+            broker.address()
+        );
+        let mut gateway = Gateway::start(&place, &site("sink", &lines), None, None).await;
+        let stands = async |gateway: &Gateway, state: &str| {
+            eventually(&format!("{version}: the sink {state}"), WITHIN, async || {
+                let shown = gateway.status().await?["sinks"][0].clone();
+                if shown["state"] == state { Ok(()) } else { Err(shown.to_string()) }
+            })
+            .await;
+        };
+        // Something to send.
+        let own = gateway.mqtt_port.unwrap();
+        arrives(&gateway, 3.5, |payload| publish_with(own, &[], TOPIC, payload)).await;
+        stands(&gateway, "refused").await;
+        gateway.stop();
+        secret(&place, "sink.password", "correct horse\n");
+
+        // Everything that comes, until the reading; retained is only what stands.
+        let topic = "health/sink/#";
+        let sub = |more: &[&str]| {
+            let port = broker.port().to_string();
+            let mut command = Command::new("mosquitto_sub");
+            command.args(["-h", "127.0.0.1", "-p", &port, "--cafile", &papers.ca, "-u", "gateway"]);
+            command
+                .args(["-i", "listener", "-P", "correct horse", "-t", topic, "-q", "1", "-F", "%t %p"])
+                .args(more);
+            command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        gateway.run().await;
+        stands(&gateway, "works").await;
+        eventually(&format!("{version}: the gateway is known to the broker"), WITHIN, async || {
+            let log = broker.log();
+            if log.lines().any(|line| line.contains("-district") && line.contains(spoken)) {
+                Ok(())
+            } else {
+                Err(log)
+            }
+        })
+        .await;
+        let hears = sub(&["-C", "2", "-W", "30"]);
+        // It subscribes right behind that; a reading is sealed only seconds later.
+        eventually("the listener is there", WITHIN, async || {
+            let log = broker.log();
+            if log.contains("as listener") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        let own = gateway.mqtt_port.unwrap();
+        arrives(&gateway, 4.5, |payload| publish_with(own, &[], TOPIC, payload)).await;
+        let heard = String::from_utf8(hears.wait_with_output().unwrap().stdout).unwrap();
+        assert!(heard.contains("health/sink/gateway") && heard.contains("\"online\""), "{version}: {heard}");
+        assert!(heard.contains("health/sink/reading/fridge/") && heard.contains("4.5"), "{version}: {heard}");
+        gateway.stop();
+        let kept = sub(&["-C", "1", "-W", "10", "--retained-only"]).wait_with_output().unwrap();
+        let kept = String::from_utf8(kept.stdout).unwrap();
+        assert!(kept.contains("\"offline\""), "{version}: it said good-bye: {kept}");
+    }
+}

@@ -23,8 +23,8 @@ use e2e::process::{Finished, run};
 use e2e::records::{Found, at_center, at_gateway};
 use e2e::{Clock, Place, gateway};
 use gateway_engine::intake::Answer;
-use gateway_model::{EngineTime, PointIx, Raw, StartCause, StopCause};
-use gateway_wire::{Enrolment, SigningKey, hex};
+use gateway_model::{EngineTime, ModuleState, PointIx, Raw, StartCause, StopCause};
+use gateway_wire::{Body, Enrolment, SigningKey, hex};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -45,9 +45,11 @@ struct Box_ {
 
 impl Box_ {
     fn new(place: &Place, name: &str, url: &str) -> Self {
-        let text = head("lobby", Some(url), "30s")
-            + &bus("b", "tcp", "127.0.0.1:1")
-            + &fridge("fridge-1", "b", "1 min");
+        Self::of(place, name, url, &fridge("fridge-1", "b", "1 min"))
+    }
+
+    fn of(place: &Place, name: &str, url: &str, device: &str) -> Self {
+        let text = head("lobby", Some(url), "30s") + &bus("b", "tcp", "127.0.0.1:1") + device;
         let site = config::load_str("site.toml", &text).unwrap();
         let file = place.write(&format!("{name}.toml"), &text);
         Self { data: place.path().join(name), site, file, civil: Arc::default() }
@@ -93,12 +95,13 @@ impl Box_ {
         (core, found)
     }
 
-    /// The fridge is polled every minute between two civil times; engine and civil time are the same here.
-    fn live(&self, core: &mut Core, from: i64, to: i64, celsius: impl Fn(i64) -> f64) {
+    /// The one point (a fridge's temperature, °C; a lamp's irradiance, µW/cm²) is polled every minute between two civil
+    /// times; engine and civil time are the same here. Both instruments count in tenths.
+    fn live(&self, core: &mut Core, from: i64, to: i64, shown: impl Fn(i64) -> f64) {
         for at in (from..to).step_by(MINUTE as usize) {
             self.civil.store(at, Ordering::Relaxed);
             advance(core, EngineTime(at)).unwrap();
-            let answer = Answer::Raw(Raw::Int((celsius(at) * 10.0) as i64));
+            let answer = Answer::Raw(Raw::Int((shown(at) * 10.0) as i64));
             let answers = Answers { at: EngineTime(at), items: vec![(PointIx(0), answer)], frame: None };
             core.take(Event::Answers(answers), EngineTime(at)).unwrap();
         }
@@ -106,9 +109,9 @@ impl Box_ {
     }
 
     /// A whole life that ends cleanly.
-    fn life(&self, from: i64, to: i64, celsius: impl Fn(i64) -> f64) -> Began {
+    fn life(&self, from: i64, to: i64, shown: impl Fn(i64) -> f64) -> Began {
         let (mut core, found) = self.begin(from);
-        self.live(&mut core, from, to, celsius);
+        self.live(&mut core, from, to, shown);
         core.stop(EngineTime(to), StopCause::Asked).unwrap();
         found
     }
@@ -393,6 +396,85 @@ async fn a_key_rotates_during_a_backlog_and_each_record_is_checked_against_its_o
     let policy = place.write("newest.toml", &newest);
     let (first, _) = agree(&bundle, &policy);
     assert_eq!(first.line("identity")["findings"][0]["code"], "unknown_key");
+}
+
+/// Hours of the one lamp of a box by its newest checkpoint.
+fn lamp_hours(one: &Box_) -> f64 {
+    let (ring, _) = keys_at(&one.data).unwrap().unzip();
+    let opened = |found: &Found| match &ring {
+        Some(ring) => ring.open(&found.bytes).unwrap().body.unwrap(),
+        None => found.open(&e2e::records::key(&one.data).verifying_key()).1,
+    };
+    let state = at_gateway(&one.data).iter().rev().find_map(|found| match opened(found) {
+        Body::Checkpoint(state) => Some(state),
+        _ => None,
+    });
+    let meters = state.unwrap().modules.into_iter().filter_map(|module| match module {
+        ModuleState::Meter { device, meter } if device == "lamp-1" => Some(meter.on_ms),
+        _ => None,
+    });
+    meters.sum::<i64>() as f64 / HOUR as f64
+}
+
+#[tokio::test]
+async fn a_box_that_takes_anothers_place_goes_on_counting_the_hours_of_a_lamp() {
+    const LAMP: &str = r#"
+[[device]]
+id = "lamp-1"
+kind = "uv-lamp"
+name = { zh = "紫外线灯", en = "UV lamp" }
+[[device.read]]
+bus = "b"
+unit = 4
+profile = "uvc-254"
+map = { irradiance = "irradiance" }
+every = "1 min"
+"#;
+    let place = Place::new("lamp-hours");
+    let now = real_now();
+    let clock = Clock::start(&place, now, 1);
+    let center = Center::start(&place, Some(&clock)).await;
+    // Lit for 90 minutes of every four hours.
+    let begin = now - 3 * DAY;
+    let lit = |at: i64| (at - begin).rem_euclid(4 * HOUR) < 90 * MINUTE;
+    let irradiance = |at: i64| if lit(at) { 95.0 } else { 0.0 };
+    let hours =
+        |from: i64, to: i64| (from..to).step_by(MINUTE as usize).filter(|at| lit(*at)).count() as f64 / 60.0;
+
+    // Two days that the center hears of, over a clean stop; the power goes while the lamp is on.
+    let old = Box_::of(&place, "old", &center.url, LAMP);
+    let id = old.enrol(&[&center.url, &center.enrolment_code("lobby").await])["gateway"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    old.life(begin, begin + DAY, irradiance);
+    let known = lamp_hours(&old);
+    assert!((known - hours(begin, begin + DAY)).abs() < 0.1, "{known}");
+    let out = begin + 2 * DAY + HOUR;
+    let (mut core, _) = old.begin(begin + DAY);
+    old.live(&mut core, begin + DAY, out, irradiance);
+    drop(core);
+    assert_eq!(said(&old.deliver(&old))["refused"], 0);
+    let by_then = hours(begin, out);
+
+    // A new box with nothing but a code. Its own checkpoint at the start has the hours, and it goes on from there.
+    let new = Box_::of(&place, "new", &center.url, LAMP);
+    let code = center.enrolment_code("lobby").await;
+    new.enrol(&[&center.url, &code, "--replaces", &id]);
+    let reborn = begin + 2 * DAY + 4 * HOUR;
+    let (mut core, began) = new.begin(reborn);
+    assert_eq!(began.cause, StartCause::Replaced);
+    let taken_over = lamp_hours(&new);
+    assert!((taken_over - by_then).abs() < 0.1, "{taken_over} h came back of {by_then} h");
+    new.live(&mut core, reborn, reborn + 10 * HOUR, irradiance);
+    core.stop(EngineTime(reborn + 10 * HOUR), StopCause::Asked).unwrap();
+    let (now_shown, run) = (lamp_hours(&new), by_then + hours(reborn, reborn + 10 * HOUR));
+    assert!((now_shown - run).abs() < 0.1, "{now_shown} h after {run} h of light");
+    assert!(run > 15.0, "enough to tell 0.1 h from nothing: {run}");
+
+    // Both boxes' records lead to the same conclusions again.
+    assert_eq!(said(&new.deliver(&new))["refused"], 0);
+    gateway::command(["rerun", new.data.to_str().unwrap()]).good();
 }
 
 /// What `gateway run` does when it starts with more than one key.

@@ -25,7 +25,8 @@ const PIECE_MIB: u64 = 256;
 const MEMORY_MIB: u64 = 1024;
 /// In CI all targets share this.
 const CI: Duration = Duration::from_secs(90);
-
+/// The bug on purpose is found well before that.
+const CONTROL: Duration = Duration::from_mins(2);
 /// Each target, in `long`.
 const LONG: Duration = Duration::from_mins(1);
 
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// How long each: 60s, 10m.
     #[arg(long = "for", value_parser = span, default_value = "60s")]
     lasting: Duration,
+    /// Instead: does each of them find a bug that is there on purpose?
+    #[arg(long)]
+    control: bool,
 }
 
 /// A target as `tests/fuzz/Cargo.toml` describes it.
@@ -56,13 +60,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ensure!(!targets.is_empty(), "there is no target `{name}`; there are {}", known.join(", "));
     }
     build(&ground)?;
+    if options.control {
+        return targets.iter().try_for_each(|target| control(&ground, target));
+    }
     targets.iter().try_for_each(|target| fuzz(&ground, target, options.lasting))
 }
 
-/// Corpora replayed, then all targets share a minute and a half.
+/// First the bugs that are there on purpose; then corpora replayed, and all targets share a minute and a half.
 pub(crate) fn ci(ground: &Ground) -> Result<()> {
     let targets = targets(ground)?;
     build(ground)?;
+    targets.iter().try_for_each(|target| control(ground, target))?;
     let each = CI / u32::try_from(targets.len()).context("few targets")?;
     targets.iter().try_for_each(|target| fuzz(ground, target, each))
 }
@@ -144,6 +152,42 @@ fn fuzz(ground: &Ground, target: &Target, lasting: Duration) -> Result<()> {
             kept.display()
         );
     }
+    Ok(())
+}
+
+/// A run that cannot fail shows nothing: with a bug on purpose (`tests/fuzz/src/lib.rs`) each target must find it, from the
+/// seeds alone, and say so.
+fn control(ground: &Ground, target: &Target) -> Result<()> {
+    let name = &target.name;
+    let folder = home(ground).join("control").join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
+    }
+    seed(target, &folder.join("corpus"))?;
+    let program = home(ground).join(TRIPLE).join("debug").join(name);
+    let output = Command::new(program)
+        .arg(folder.join("corpus"))
+        .current_dir(&ground.root)
+        .env("NONSITE_FUZZ_PLANTED", "1")
+        .args([
+            "-seed=1".to_owned(),
+            format!("-max_total_time={}", CONTROL.as_secs()),
+            format!("-timeout={TIMEOUT_S}"),
+            format!("-rss_limit_mb={MEMORY_MIB}"),
+            format!("-max_len={}", target.max_len),
+            format!("-artifact_prefix={}/", folder.display()),
+            "-print_final_stats=1".into(),
+            "-verbosity=0".into(),
+        ])
+        .output()
+        .with_context(|| format!("run the target `{name}`"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success() && said.contains("the planted bug"),
+        "`{name}` did not find the bug that is there on purpose ({}): its runs show nothing\n{said}",
+        output.status
+    );
+    eprintln!("{name}: finds the bug that is there on purpose");
     Ok(())
 }
 

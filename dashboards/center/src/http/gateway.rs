@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{CivilTime, Epoch, GatewayId, InstitutionId, SiteId};
 use gateway_wire::{
-    EnrolAnswer, EnrolRequest, Enrolment, Identity, KeyHistory, SurveyRequest, Token, TokenError,
-    VerifyingKey, hex, pack_orders,
+    EnrolAnswer, EnrolRequest, Enrolment, KeyHistory, SurveyRequest, Token, TokenError, VerifyingKey, hex,
+    pack_orders,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -108,9 +108,7 @@ fn cbor(media_type: &'static str, bytes: Vec<u8>) -> Response {
 
 /// Who this center is and which TLS keys it shows, signed.
 pub(super) async fn identity(State(app): State<AppState>) -> Response {
-    let center_key = app.key.verifying_key().to_bytes();
-    let identity = Identity { center_key, tls_keys: app.tls_keys.clone() };
-    cbor(COSE, identity.seal(&app.key))
+    cbor(COSE, app.identity.clone())
 }
 
 /// First contact: a code, once and in time, against the center's signed statement.

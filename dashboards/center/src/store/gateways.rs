@@ -115,6 +115,20 @@ impl Store {
         enrolled(&mut connection, id).await
     }
 
+    /// Orders given at this moment that are about no alert: (gateway, outcome, bytes as signed), by number.
+    pub async fn orders_issued(&self, at: i64) -> sqlx::Result<Vec<(String, Option<String>, Vec<u8>)>> {
+        sqlx::query(
+            "SELECT gateway, outcome, bytes FROM orders WHERE issued = $1 AND alert_epoch = 0 AND alert_number = 0
+             ORDER BY seq",
+        )
+        .bind(at)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+        .collect()
+    }
+
     /// Points of a gateway with their last values, by id.
     pub async fn points(&self, scope: &Scope, gateway: &str) -> sqlx::Result<Vec<PointRow>> {
         let clocks = ClockTable::new(self.clocks(gateway).await?);
@@ -203,6 +217,12 @@ pub async fn enrolled(connection: &mut SqliteConnection, id: &str) -> sqlx::Resu
             .await?;
     let Some(row) = row else { return Ok(None) };
     gateway(&row, keys::of(connection, id).await?).map(Some)
+}
+
+/// Every gateway that has joined, by id.
+pub async fn ids(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+    let rows = sqlx::query("SELECT id FROM gateways ORDER BY id").fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Adds a gateway; one that is known keeps what it has.

@@ -97,13 +97,7 @@ impl Store {
     /// Sets a value of the center itself.
     pub async fn set_meta(&self, key: &str, value: &str) -> sqlx::Result<()> {
         let mut tx = self.write().await?;
-        sqlx::query(
-            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(key)
-        .bind(value)
-        .execute(&mut *tx)
-        .await?;
+        set_meta(&mut tx, key, value).await?;
         tx.commit().await
     }
 
@@ -114,6 +108,18 @@ impl Store {
         tx.commit().await?;
         Ok(n)
     }
+}
+
+/// Sets a value of the center itself.
+pub async fn set_meta(tx: &mut SqliteConnection, key: &str, value: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )
+    .bind(key)
+    .bind(value)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// The next number of `key`, from 1.

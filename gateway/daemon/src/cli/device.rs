@@ -34,7 +34,7 @@ pub(super) enum Device {
         /// Who replaced it: an id of the site's, not a name.
         #[arg(long)]
         by: String,
-        /// Its counters of hours and cycles begin at nothing (a new lamp); otherwise they go on (a new probe).
+        /// Its lamp and run hours and its starts begin at nothing (a new lamp); otherwise they go on (a new probe).
         #[arg(long)]
         reset: bool,
     },

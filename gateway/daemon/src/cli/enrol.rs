@@ -64,6 +64,7 @@ pub(super) fn enrol(
         line["last"] = inherited.last.into();
         line["open_alerts"] = inherited.open_alerts.into();
     }
+    joined.pins.store(data.root())?;
     // Last: with it the gateway counts as enrolled.
     data.enrol(&joined.enrolled)?;
     say(&line)?;
@@ -169,7 +170,7 @@ pub(super) fn deliver(dir: &Path, center: Option<&str>, by: Option<&Path>) -> En
     let key = key_at(who)
         .with_context(|| format!("the key in {}; another can be named with --by", who.display()))?;
     let (journal, _) = journal::opened(dir)?;
-    let client = Client::new(enrolled, key, Meter::none())?;
+    let client = Client::new(enrolled, key, Meter::none())?.remembering(who)?;
     let delivered = runtime()?.block_on(identity::deliver(&client, &journal))?;
     say(&serde_json::json!({
         "records": delivered.records, "sent": delivered.sent, "refused": delivered.refused,

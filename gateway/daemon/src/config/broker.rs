@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use gateway_rules::{At, File, Table, did_you_mean};
+use serde::{Deserialize, Serialize};
 
 use super::checks;
 use super::head::{allowed, bytes_between, refuse_plain, socket};
@@ -83,11 +84,12 @@ pub struct ClientTls {
 }
 
 /// Version of MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum MqttVersion {
     /// 3.1.1.
     V3,
     /// 5.0.
+    #[default]
     V5,
 }
 
@@ -326,7 +328,7 @@ fn external(table: Table<'_>, url: &At<String>) -> Option<External> {
     })
 }
 
-fn version(file: &File<'_>, word: &At<String>) -> Option<MqttVersion> {
+pub(super) fn version(file: &File<'_>, word: &At<String>) -> Option<MqttVersion> {
     match word.value.as_str() {
         "5" => Some(MqttVersion::V5),
         "3.1.1" => Some(MqttVersion::V3),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway_rules::{At, File, Millis, Table, did_you_mean};
 use serde::{Deserialize, Serialize};
 
-use super::{Read, checks, head};
+use super::{MqttVersion, Read, broker, checks, head};
 use crate::sinks::template::Template;
 use crate::sinks::webhook::FIELDS;
 
@@ -122,6 +122,9 @@ pub struct MqttSinkPlan {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Which MQTT is spoken.
+    #[serde(default)]
+    pub version: MqttVersion,
     /// `mqtts://`.
     pub tls: bool,
     /// First levels of every topic.
@@ -327,6 +330,7 @@ impl Reader<'_, '_> {
         let plain_allowed = self.plain_allowed("allow_plain_mqtt");
         let prefix = self.table.get::<String>("prefix");
         let readings = self.table.get::<bool>("readings").is_none_or(|readings| readings.value);
+        let version = self.table.get::<String>("version").and_then(|word| broker::version(file, &word));
         let login = self.login();
         if let Some(prefix) = &prefix {
             let wild = prefix.value.contains(['+', '#', '\0']) || prefix.value.starts_with('$');
@@ -349,7 +353,8 @@ impl Reader<'_, '_> {
         }
         let port = parsed.port.unwrap_or(if tls { MQTTS_PORT } else { MQTT_PORT });
         let prefix = prefix.map_or_else(|| "nonsite".to_owned(), |prefix| prefix.value);
-        Some(MqttSinkPlan { host: parsed.host, port, tls, prefix, login, readings })
+        let version = version.unwrap_or(MqttVersion::V5);
+        Some(MqttSinkPlan { host: parsed.host, port, tls, version, prefix, login, readings })
     }
 
     fn webhook(&self) -> Option<WebhookPlan> {

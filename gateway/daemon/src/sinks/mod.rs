@@ -8,6 +8,7 @@
 //!
 //! Leaves out: any decision ([`core`]), what goes to the center (the uplink).
 
+mod broker;
 pub mod core;
 pub mod gaps;
 pub mod http;

@@ -12,16 +12,12 @@
 //! new client sends again from the first message without acknowledgement. What the broker does with it afterwards is its own
 //! business: it may drop for slow subscribers what it has acknowledged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions, Packet, PubAckReason,
-    PublishNotice, PublishNoticeError, PublishOptions, QoS, TlsConfiguration, Transport,
-};
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
+use super::broker::{Call, Link, Notice, Outcome, Said, WINDOW};
 use super::core::{Limits, Parcel, Policy, Trouble};
 use super::http::{secret, tls};
 use super::scene::{Happening, Scene};
@@ -29,14 +25,8 @@ use crate::config::{MqttSinkPlan, SinkPlan};
 
 /// Pauses while the broker is away.
 pub const POLICY: Policy = Policy::Doubling { first: 500, last: 30_000 };
-/// Messages on their way at a time; the library keeps to the broker's own window below it.
-const WINDOW: usize = 64;
-/// Bytes of one message, whatever the broker allows.
-const PACKET_MAX: u32 = 256 * 1024;
 /// What the head of a publish takes besides topic and payload, at most.
 const HEAD_BYTES: usize = 16;
-/// Silence after which the connection is tested, seconds.
-const KEEP_ALIVE_S: u16 = 15;
 /// How long a good-bye may take.
 const BYE: Duration = Duration::from_secs(1);
 
@@ -47,27 +37,6 @@ pub struct Mqtt {
     site: String,
     gateway: String,
     link: Option<Link>,
-}
-
-struct Link {
-    client: AsyncClient,
-    task: JoinHandle<()>,
-    said: watch::Receiver<Said>,
-}
-
-/// What is known of a connection.
-#[derive(Debug, Clone)]
-enum Said {
-    Nothing,
-    /// It stands; the broker takes packets up to this size.
-    Up(usize),
-    Lost(Trouble),
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Mqtt {
@@ -122,12 +91,11 @@ impl Mqtt {
         let topic = self.state_topic();
         let Some(link) = &self.link else { return };
         let bye = async {
-            let options = PublishOptions::new(QoS::AtLeastOnce).retain(true);
-            if let Ok(notice) = link.client.publish_tracked(topic, self.state("offline"), options).await {
+            if let Some(notice) = link.publish(&topic, &self.state("offline"), true).await {
                 // Without an acknowledgement the last will says the same.
-                let _acknowledged = notice.wait_completion_async().await;
+                let _acknowledged = notice.outcome().await;
             }
-            link.client.disconnect().await
+            link.disconnect().await;
         };
         let _in_time = tokio::time::timeout(BYE, bye).await;
         self.link = None;
@@ -139,8 +107,8 @@ impl Mqtt {
             return Ok(packet_max);
         }
         self.link = None;
-        let options = self.options().map_err(|error| Trouble::Refused { words: format!("{error:#}") })?;
-        let mut link = connect(options);
+        let call = self.call().map_err(|error| Trouble::Refused { words: format!("{error:#}") })?;
+        let mut link = Link::open(call);
         let heard = tokio::time::timeout(self.sink.timeout, async {
             link.said.wait_for(|said| !matches!(said, Said::Nothing)).await.map(|said| said.clone())
         });
@@ -158,27 +126,24 @@ impl Mqtt {
         }
     }
 
-    async fn publish(&self, topic: &str, body: &str, retain: bool) -> Option<PublishNotice> {
-        let client = &self.link.as_ref()?.client;
-        let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain);
-        let sent = client.publish_tracked(topic.to_owned(), body.to_owned(), options);
-        tokio::time::timeout(self.sink.timeout, sent).await.ok()?.ok()
+    async fn publish(&self, topic: &str, body: &str, retain: bool) -> Option<Notice> {
+        let sent = self.link.as_ref()?.publish(topic, body, retain);
+        tokio::time::timeout(self.sink.timeout, sent).await.ok()?
     }
 
-    async fn acknowledged(&mut self, notice: PublishNotice) -> Result<(), Trouble> {
-        let waited = tokio::time::timeout(self.sink.timeout, notice.wait_completion_async()).await;
-        let Ok(answer) = waited else {
+    async fn acknowledged(&mut self, notice: Notice) -> Result<(), Trouble> {
+        let Ok(outcome) = tokio::time::timeout(self.sink.timeout, notice.outcome()).await else {
             self.link = None;
             return Err(Trouble::Down { words: "no acknowledgement in time".into() });
         };
-        match answer {
-            Ok(()) | Err(PublishNoticeError::V5PubAck(PubAckReason::NoMatchingSubscribers)) => Ok(()),
-            Err(PublishNoticeError::V5PubAck(reason)) => {
+        match outcome {
+            Outcome::Acknowledged => Ok(()),
+            Outcome::Refused(trouble) => {
                 // What is on its way behind it is sent again, in order.
                 self.link = None;
-                Err(refusal(reason))
+                Err(trouble)
             }
-            Err(_) => Err(self.lost()),
+            Outcome::Lost => Err(self.lost()),
         }
     }
 
@@ -193,26 +158,22 @@ impl Mqtt {
         }
     }
 
-    fn options(&self) -> anyhow::Result<MqttOptions> {
-        let id = format!("nonsite-{}-{}", &self.gateway[..12], self.sink.name);
-        let mut options = MqttOptions::new(id, (self.plan.host.clone(), self.plan.port));
-        options.set_keep_alive(KEEP_ALIVE_S).set_clean_start(true);
-        options.set_connect_timeout(self.sink.timeout);
-        options.set_last_will(LastWill::new(
-            self.state_topic(),
-            self.state("offline"),
-            QoS::AtLeastOnce,
-            true,
-            None,
-        ));
-        if let Some(login) = &self.plan.login {
-            options.set_credentials(login.user.clone(), secret(&login.password_file)?);
-        }
-        if self.plan.tls {
-            let config = std::sync::Arc::new(tls(self.sink.ca_file.as_deref())?);
-            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
-        }
-        Ok(options)
+    fn call(&self) -> anyhow::Result<Call> {
+        let login = match &self.plan.login {
+            Some(login) => Some((login.user.clone(), secret(&login.password_file)?)),
+            None => None,
+        };
+        let tls = if self.plan.tls { Some(Arc::new(tls(self.sink.ca_file.as_deref())?)) } else { None };
+        Ok(Call {
+            id: format!("nonsite-{}-{}", &self.gateway[..12], self.sink.name),
+            host: self.plan.host.clone(),
+            port: self.plan.port,
+            version: self.plan.version,
+            login,
+            tls,
+            timeout: self.sink.timeout,
+            will: (self.state_topic(), self.state("offline")),
+        })
     }
 
     fn state_topic(&self) -> String {
@@ -221,61 +182,6 @@ impl Mqtt {
 
     fn state(&self, state: &str) -> String {
         json!({"state": state, "gateway": self.gateway}).to_string()
-    }
-}
-
-/// Opens a connection and keeps it moving in a task of its own: nothing slow happens between two polls.
-fn connect(options: MqttOptions) -> Link {
-    let (client, mut events) = AsyncClient::builder(options).capacity(WINDOW).build();
-    let (tell, said) = watch::channel(Said::Nothing);
-    let task = tokio::spawn(async move {
-        loop {
-            match events.poll().await {
-                Ok(Event::Incoming(Packet::ConnAck(ack))) => {
-                    let told = ack.properties.and_then(|properties| properties.max_packet_size);
-                    tell.send_replace(Said::Up(told.unwrap_or(PACKET_MAX).min(PACKET_MAX) as usize));
-                }
-                Ok(Event::Incoming(_) | Event::Outgoing(_) | Event::Auth(_)) => {}
-                Err(error) => {
-                    tell.send_replace(Said::Lost(failure(&error)));
-                    return;
-                }
-            }
-        }
-    });
-    Link { client, task, said }
-}
-
-/// Why there is no connection.
-fn failure(error: &ConnectionError) -> Trouble {
-    let words = crate::chain(error);
-    let for_a_person = matches!(
-        error,
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::BadUserNamePassword
-                | ConnectReturnCode::NotAuthorized
-                | ConnectReturnCode::Banned
-                | ConnectReturnCode::ClientIdentifierNotValid
-                | ConnectReturnCode::BadAuthenticationMethod
-        )
-    );
-    if for_a_person { Trouble::Refused { words } } else { Trouble::Down { words } }
-}
-
-/// What a broker means by not taking a message.
-fn refusal(reason: PubAckReason) -> Trouble {
-    let words = format!("the broker refused the message: {reason:?}");
-    match reason {
-        PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
-            Trouble::Poison { words, only: true }
-        }
-        PubAckReason::NotAuthorized => Trouble::Refused { words },
-        PubAckReason::QuotaExceeded => Trouble::Busy { after: None, words },
-        PubAckReason::Success
-        | PubAckReason::NoMatchingSubscribers
-        | PubAckReason::UnspecifiedError
-        | PubAckReason::ImplementationSpecificError
-        | PubAckReason::PacketIdentifierInUse => Trouble::Down { words },
     }
 }
 

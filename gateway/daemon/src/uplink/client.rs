@@ -1,5 +1,7 @@
 //! The center's door as seen from a gateway: one HTTP/2 connection, every call with a limit.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::meter::Meter;
+use super::pins::{Held, Offered, Pins};
 use super::tls::{self, Trust};
+use crate::clock;
 use crate::state::Enrolled;
 
 /// Opening a connection. Real time, like all limits here.
@@ -28,8 +32,12 @@ const POST_PER_KB: Duration = Duration::from_secs(1);
 const ORDERS_WAIT: Duration = Duration::from_secs(30);
 /// See [`ORDERS_WAIT`].
 const ORDERS_WAIT_METERED: Duration = Duration::from_mins(1);
+/// Something on the way forgets connections on which nothing moves: below the 30 s that the hastiest proxies are known for.
+const ORDERS_WAIT_FORGETFUL: Duration = Duration::from_secs(25);
 /// Longer than that nothing is on the way.
 const ORDERS_GRACE: Duration = Duration::from_secs(15);
+/// Nothing on the way may forget a connection that is tested.
+const _: () = assert!(PING_AFTER.as_secs() < 30 && ORDERS_WAIT_FORGETFUL.as_secs() < 30);
 /// A token is shown again for so long: the same head costs a few bytes, a new one 300.
 const TOKEN_MS: i64 = 150_000;
 /// The line is tested when nothing was heard for so long, …
@@ -133,6 +141,9 @@ pub struct Client {
     key: SigningKey,
     gateway: GatewayId,
     meter: Arc<Meter>,
+    pins: Pins,
+    /// A question that was held for long had no answer: what is not tested must not rest so long.
+    forgetful: Arc<AtomicBool>,
     shown: Arc<Mutex<Option<(CivilTime, String)>>>,
 }
 
@@ -141,7 +152,8 @@ impl Client {
     pub fn new(enrolled: Enrolled, key: SigningKey, meter: Meter) -> anyhow::Result<Self> {
         let statement = Enrolment::open(&enrolled.center, &enrolled.statement)
             .context("the center's statement in the data directory; enrol again")?;
-        let http = built(&enrolled.url, Trust::Keys(statement.tls_keys), meter.budget.is_none())?;
+        let pins = Pins::enrolled(&statement);
+        let http = built(&enrolled.url, Trust::Keys(pins.clone()), meter.budget.is_none())?;
         let gateway = key.gateway_id();
         Ok(Self {
             line: Arc::new(Network),
@@ -151,8 +163,16 @@ impl Client {
             delivers: false,
             key,
             meter: Arc::new(meter),
+            pins,
+            forgetful: Arc::default(),
             shown: Arc::default(),
         })
+    }
+
+    /// Knows what this data directory has learnt of the center's TLS keys since it enrolled, and keeps there what it learns.
+    pub fn remembering(self, data: &Path) -> anyhow::Result<Self> {
+        self.pins.keep_in(data).context("the TLS keys of the center")?;
+        Ok(self)
     }
 
     /// Over another line: for tests in virtual time, which have no network.
@@ -165,6 +185,11 @@ impl Client {
     #[must_use]
     pub fn delivering(self) -> Self {
         Self { delivers: true, ..self }
+    }
+
+    /// The TLS keys of the center that are believed.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// What goes over the line.
@@ -217,7 +242,11 @@ impl Client {
         after: (u64, u64),
     ) -> Result<(Vec<Order>, Vec<RecordError>), CallError> {
         let metered = self.meter.budget.is_some();
-        let wait = if metered { ORDERS_WAIT_METERED } else { ORDERS_WAIT };
+        let wait = match (metered, self.forgetful.load(Ordering::Relaxed)) {
+            (true, false) => ORDERS_WAIT_METERED,
+            (true, true) => ORDERS_WAIT_FORGETFUL,
+            (false, _) => ORDERS_WAIT,
+        };
         let line = self.meter.budget.map(|budget| format!("&line={}/{budget}", self.meter.used()));
         let request = self
             .http
@@ -230,7 +259,13 @@ impl Client {
                 line.unwrap_or_default()
             ))
             .timeout(wait + ORDERS_GRACE);
-        let bytes = self.call(civil, request, 0).await?;
+        let asked = clock::instant();
+        let answer = self.call(civil, request, 0).await;
+        let lost = matches!(answer, Err(CallError::Unreachable(_)));
+        if metered && lost && clock::since(asked) > ORDERS_WAIT_FORGETFUL {
+            self.forgetful.store(true, Ordering::Relaxed);
+        }
+        let bytes = answer?;
         let sealed =
             if bytes.is_empty() { Vec::new() } else { unpack_orders(&bytes).map_err(CallError::Answer)? };
         let (mut orders, mut refused) = (Vec::new(), Vec::new());
@@ -315,7 +350,35 @@ impl Client {
             Err(error) => Err(CallError::Unreachable(error)),
         };
         self.meter.back(known, outcome.as_ref().map_or(0, Vec::len) as u64);
+        // The next attempt, which whoever called makes anyway, has what was learnt.
+        if outcome.is_err() && self.pins.ask() {
+            self.ask_who(known).await;
+        }
         outcome
+    }
+
+    /// Somebody shows a TLS key that is not believed: the center with a new one, or somebody in its place. Only the center
+    /// can say so in words that its own key has signed; nothing is sent but the question.
+    async fn ask_who(&self, known: Option<CivilTime>) {
+        self.meter.out(known, 0);
+        let said = statement(&self.enrolled.url).await;
+        self.meter.back(known, said.as_ref().map_or(0, Vec::len) as u64);
+        let learnt = said.and_then(|bytes| {
+            let identity = Identity::open_of(&self.enrolled.center, &bytes)?;
+            Ok(self.pins.offer(Held { issued: identity.issued, keys: identity.tls_keys })?)
+        });
+        match learnt {
+            Ok(Offered::Taken) => tracing::info!("the center has new TLS keys, by its own signed word"),
+            Ok(Offered::Known | Offered::Older) => tracing::warn!(
+                "whoever answers at the center's address shows a TLS key that the center's newest statement does not name: \
+                 nothing is sent there. If the center's TLS key was changed, start the center anew, so that it says so"
+            ),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "whoever answers at the center's address shows a TLS key that is not the center's, and cannot show that it \
+                 is the center: nothing is sent there"
+            ),
+        }
     }
 
     fn token(&self, civil: CivilTime) -> String {
@@ -346,13 +409,7 @@ pub async fn enrol(
     replaces: Option<GatewayId>,
 ) -> anyhow::Result<Joined> {
     let url = url.trim_end_matches('/').to_owned();
-    let identity = http(&url, Trust::Anyone)?
-        .get(format!("{url}/gateway/v1/identity"))
-        .timeout(POST_TIMEOUT)
-        .send()
-        .await;
-    let identity = answer(identity.map_err(CallError::Unreachable)?).await?;
-    let identity = Identity::open(code, &identity).map_err(|error| {
+    let identity = Identity::open(code, &statement(&url).await?).map_err(|error| {
         let other_center = matches!(error, RecordError::KeyId { .. });
         anyhow::Error::new(error).context(if other_center {
             format!(
@@ -370,7 +427,8 @@ pub async fn enrol(
         epoch: None,
         replaces,
     };
-    let sent = http(&url, Trust::Keys(identity.tls_keys))?
+    let pins = Held { issued: identity.issued, keys: identity.tls_keys };
+    let sent = http(&url, Trust::Keys(Pins::new(pins.clone())))?
         .post(format!("{url}/gateway/v1/enrol"))
         .header(CONTENT_TYPE, "application/cbor")
         .timeout(POST_TIMEOUT)
@@ -387,7 +445,13 @@ pub async fn enrol(
     let answer = EnrolAnswer::decode(&bytes)?;
     let (center, enrolment) = answer.check(code, &key.verifying_key())?;
     let enrolled = Enrolled { url, center, statement: answer.statement };
-    Ok(Joined { enrolled, enrolment, history: answer.history })
+    Ok(Joined { enrolled, enrolment, history: answer.history, pins })
+}
+
+/// What whoever answers at this address shows of the center's statement about itself, unchecked.
+async fn statement(url: &str) -> anyhow::Result<Vec<u8>> {
+    let request = http(url, Trust::Anyone)?.get(format!("{url}/gateway/v1/identity")).timeout(POST_TIMEOUT);
+    Ok(answer(request.send().await.map_err(CallError::Unreachable)?).await?)
 }
 
 /// What joining a center brings.
@@ -398,6 +462,8 @@ pub struct Joined {
     pub enrolment: Enrolment,
     /// The keys before, where this box replaces another.
     pub history: Option<KeyHistory>,
+    /// The TLS keys that the center shows.
+    pub pins: Held,
 }
 
 /// What a refusal says. A gateway whose own clock is wrong learns the time from a 401.

@@ -5,10 +5,13 @@
 //! it has no number that anybody vouches for, so nothing of it reaches the journal.
 
 use gateway_journal::Position;
+use gateway_model::CommandBody;
+use gateway_wire::Fingerprint;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{CallError, Client};
+use super::pins::{Held, Offered};
 use super::{POLL_MIN, REFUSED_PAUSE, RETRY_LAST, TokenTime, backoff};
 use crate::clock;
 use crate::metrics::Metrics;
@@ -109,6 +112,7 @@ impl Orders {
         }
         let (taken, on_disk) = oneshot::channel();
         let expired = self.time.now() > order.expires;
+        let told = keys_told(&order.body).filter(|_| !expired);
         let event = Event::Order { order: id, author: order.author, body: order.body, expired, taken };
         self.doors.inputs.send(event).await?;
         if on_disk.await.is_err() {
@@ -116,10 +120,25 @@ impl Orders {
         }
         self.metrics.uplink("order");
         self.last = id;
+        // An older list than the one that is held was overtaken: that is no failure of the order.
+        match told.map(|held| self.client.pins().offer(held)) {
+            Some(Ok(Offered::Taken)) => tracing::info!("the center has announced its TLS keys"),
+            Some(Err(error)) => tracing::warn!(
+                error = crate::chain(&error),
+                "cannot keep the center's TLS keys; it will be asked for them when it shows one that is not known"
+            ),
+            Some(Ok(Offered::Known | Offered::Older)) | None => {}
+        }
         // Behind the journal, never ahead of it: a second delivery is recognised by its number.
         if let Err(error) = self.cursor.store(Position { epoch: id.0, seq: id.1 }) {
             tracing::warn!(error = crate::chain(&error), "cannot note which order was the last");
         }
         Ok(true)
     }
+}
+
+/// The center's TLS keys, where an order names them.
+fn keys_told(body: &CommandBody) -> Option<Held> {
+    let CommandBody::CenterKeys { issued, tls_keys } = body else { return None };
+    Some(Held { issued: *issued, keys: tls_keys.iter().map(|key| Fingerprint(**key)).collect() })
 }

@@ -4,6 +4,10 @@
 //! A batch is about as much as line and center take in [`BATCH_TIME`] (but at least [`BYTES_MIN`] or [`RECORDS_MIN`]), so that an
 //! alert does not wait longer than that for its turn; a failure halves it. Small records are limited by their number: what each of
 //! them costs the center is not in its bytes. The center's window limits them too; 0 means: wait and ask again.
+//!
+//! Some lines swallow packets above a size and tell nobody: nothing large gets through, however often it is tried. So a
+//! second failure in a row goes below that minimum, and a third down to one record at a time. It grows again by doubling,
+//! after some batches that got through; where the larger one does not, the smaller size is kept for longer each time.
 
 use std::time::Duration;
 
@@ -11,6 +15,14 @@ use std::time::Duration;
 pub const BYTES_MAX: usize = 512 * 1024;
 /// Bytes of one batch, at least: one record goes, however large.
 pub const BYTES_MIN: usize = 4 * 1024;
+/// After a second failure in a row …
+const BYTES_FEW: usize = 1024;
+/// … and after a third: one record, with hardly more beside it.
+const BYTES_LEAST: usize = 512;
+/// So many full batches get through before twice as much is tried, below [`BYTES_MIN`] …
+const TRY_AFTER: u32 = 8;
+/// … and at most so many, where trying failed.
+const TRY_AFTER_MAX: u32 = 1024;
 /// Records of one batch, whatever the center's window allows.
 pub const RECORDS_MAX: usize = 256;
 /// Records of one batch, at least, where the center is slow.
@@ -30,12 +42,32 @@ pub struct Pace {
     records: usize,
     /// What an answer takes that carries next to nothing.
     round_trip: Duration,
+    /// Failures since the last answer.
+    failures: u32,
+    /// The line is taken for one that swallows what is large.
+    narrow: Option<Narrow>,
+}
+
+/// A line on which batches are below [`BYTES_MIN`].
+#[derive(Debug, Clone)]
+struct Narrow {
+    /// Full batches that got through since their size was changed.
+    through: u32,
+    /// See [`TRY_AFTER`].
+    try_after: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         // A slow line must not choke on the first batch; a fast one grows in a few.
-        Self { bytes: 8 * 1024, window: RECORDS_MAX, records: RECORDS_MAX, round_trip: Duration::ZERO }
+        Self {
+            bytes: 8 * 1024,
+            window: RECORDS_MAX,
+            records: RECORDS_MAX,
+            round_trip: Duration::ZERO,
+            failures: 0,
+            narrow: None,
+        }
     }
 }
 
@@ -50,6 +82,19 @@ impl Pace {
         let bytes_full = bytes * 2 >= self.bytes;
         let records_full = records > 0 && records * 2 >= self.next().1;
         self.window = (window as usize).min(RECORDS_MAX);
+        self.failures = 0;
+        if let Some(narrow) = &mut self.narrow {
+            self.records = (self.records * 2).min(RECORDS_MAX);
+            // A batch of one record that is larger than the credit is a full one too.
+            narrow.through += u32::from(bytes_full);
+            if narrow.through > 0 && self.bytes >= BYTES_MIN {
+                self.narrow = None;
+            } else if narrow.through >= narrow.try_after {
+                self.bytes = (self.bytes * 2).min(BYTES_MIN);
+                narrow.through = 0;
+            }
+            return;
+        }
         // What is small says nothing of the line: its time is the round trip's.
         if !bytes_full && !records_full {
             self.round_trip = took;
@@ -75,7 +120,24 @@ impl Pace {
 
     /// A batch did not get through.
     pub fn failed(&mut self) {
-        self.bytes = (self.bytes / 2).max(BYTES_MIN);
+        self.failures = self.failures.saturating_add(1);
+        match &mut self.narrow {
+            None if self.failures == 1 => self.bytes = (self.bytes / 2).max(BYTES_MIN),
+            None => {
+                self.bytes = BYTES_FEW;
+                self.narrow = Some(Narrow { through: 0, try_after: TRY_AFTER });
+            }
+            // This size gets through: the failure was another one's.
+            Some(narrow) if self.failures == 1 && narrow.through > 0 => {}
+            Some(narrow) => {
+                if self.failures == 1 {
+                    // More was tried, and was too much.
+                    narrow.try_after = (narrow.try_after * 2).min(TRY_AFTER_MAX);
+                }
+                self.bytes = (self.bytes / 2).max(BYTES_LEAST);
+                narrow.through = 0;
+            }
+        }
     }
 
     /// The center said that it was too much.
@@ -132,17 +194,62 @@ mod tests {
     }
 
     #[test]
-    fn failures_halve_and_a_window_of_nothing_means_wait() {
+    fn a_failure_halves_and_a_window_of_nothing_means_wait() {
         let mut pace = Pace::default();
         for _ in 0..20 {
             pace.failed();
+            pace.answered(256, (0, 0), Duration::ZERO);
         }
-        assert_eq!(pace.next().0, BYTES_MIN);
+        assert_eq!(pace.next().0, BYTES_MIN, "single failures");
         pace.answered(0, (BYTES_MIN, 1), Duration::from_millis(1));
         assert_eq!(pace.next(), (2 * BYTES_MIN, 0));
         pace.answered(1_000_000, (0, 0), Duration::from_secs(1));
         assert_eq!(pace.next().1, RECORDS_MAX, "our own limit stands");
         pace.too_large();
         assert_eq!(pace.next().1, RECORDS_MAX / 2);
+    }
+
+    /// A line that swallows every batch above `hole` bytes, for so many batches: how many got through, how many did not, and
+    /// how large they were in the end.
+    fn swallowing(pace: &mut Pace, hole: usize, batches: usize) -> (usize, usize, usize) {
+        let (mut through, mut lost) = (0, 0);
+        for _ in 0..batches {
+            let (bytes, _) = pace.next();
+            if bytes > hole {
+                pace.failed();
+                lost += 1;
+            } else {
+                pace.answered(256, (bytes, 1), Duration::from_millis(20));
+                through += 1;
+            }
+        }
+        (through, lost, pace.next().0)
+    }
+
+    #[test]
+    fn a_line_that_swallows_what_is_large_gets_it_in_pieces() {
+        for (hole, settled) in [(700, 512), (1_200, 1024), (3_000, 2048)] {
+            let mut pace = Pace::default();
+            let first = swallowing(&mut pace, hole, 4);
+            assert!(first.0 >= 1, "{hole}: something gets through by the fourth attempt: {first:?}");
+            let (_, lost, bytes) = swallowing(&mut pace, hole, 5_000);
+            assert_eq!(bytes, settled, "{hole}");
+            assert!(lost <= 16, "{hole}: {lost} of 5,000 were tried in vain");
+            // The line is good again.
+            let (_, lost, _) = swallowing(&mut pace, usize::MAX, 3 * TRY_AFTER_MAX as usize + 10);
+            assert_eq!(lost, 0);
+            assert!(pace.next().0 > BYTES_MIN, "{}", pace.next().0);
+        }
+    }
+
+    #[test]
+    fn after_an_outage_it_is_soon_as_before() {
+        let mut pace = Pace::default();
+        for _ in 0..1_000 {
+            pace.failed();
+        }
+        assert_eq!(pace.next().0, BYTES_LEAST);
+        swallowing(&mut pace, usize::MAX, 40);
+        assert_eq!(pace.next().0, BYTES_MAX);
     }
 }

@@ -3,8 +3,9 @@
 //! Promises: a connection that carries anything of the gateway's ends at a key that the center named in a statement
 //! signed with its own key, or at a certificate that the system's public roots vouch for. A pinned key needs neither
 //! a name nor a date that fits: what the center signed is the authority, and a gateway without a clock must get home.
+//! Who shows another key is noted ([`Pins::doubt`]): the center may have a new one.
 //!
-//! Leaves out: revocation lists (a key that leaked is replaced by an order of the center), client certificates.
+//! Leaves out: revocation lists (a key that leaked is replaced: [`super::pins`]), client certificates.
 
 use std::sync::Arc;
 
@@ -16,11 +17,13 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
+use super::pins::Pins;
+
 /// Whom to believe.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Public roots, or one of these keys.
-    Keys(Vec<Fingerprint>),
+    /// Public roots, or one of these keys, as the list stands at each hand-shake.
+    Keys(Pins),
     /// Whoever answers. Only for asking a center who it is: its answer is signed, and nothing is sent.
     Anyone,
 }
@@ -64,15 +67,16 @@ impl ServerCertVerifier for Check {
         let Trust::Keys(keys) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let shown = Fingerprint(gateway_wire::hash(&parsed.subject_public_key_info()));
-        if keys.contains(&shown) {
+        if keys.contains(shown) {
             return Ok(ServerCertVerified::assertion());
         }
-        match &self.public {
+        let vouched = match &self.public {
             Some(public) => {
                 public.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
             None => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
-        }
+        };
+        vouched.inspect_err(|_| keys.doubt())
     }
 
     fn verify_tls12_signature(

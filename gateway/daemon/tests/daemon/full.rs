@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use gateway::clock::Wall;
 use gateway::config::Site;
 use gateway::history::advance;
-use gateway::metrics::Metrics;
-use gateway::recorder::core::{Core, Settings};
-use gateway::recorder::start::{Heritage, Setup, start_on};
-use gateway::recorder::{Answers, Civil, Event, Urgent};
+use gateway::recorder::core::Core;
+use gateway::recorder::start::{Setup, start_on};
+use gateway::recorder::{Answers, Event, Urgent};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_evidence::{Recomputed, recompute};
@@ -25,7 +24,7 @@ use gateway_wire::{Body, Header, Record, open};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::rig::{HOTEL, site};
+use crate::rig::{self, HOTEL, site};
 
 const BEGIN: i64 = 1_795_305_600_000;
 const POLL: i64 = 10_000;
@@ -66,19 +65,7 @@ impl Rig {
         let setup = Setup {
             journal: JOURNAL.into(),
             limits: self.limits,
-            key: data.key().unwrap(),
-            plan: self.site.plan.clone(),
-            epoch_floor: Epoch(0),
-            heritage: Heritage::default(),
-            from: None,
-            checkpoint: data.position("checkpoint"),
-            settings: Settings {
-                seal_every_ms: 30_000,
-                wall: Wall::steered(self.civil.clone()),
-                civil: Civil::default(),
-                metrics: Metrics::default(),
-                urgent: urgent_in,
-            },
+            ..rig::setup(data, &self.site.plan, Wall::steered(self.civil.clone()), urgent_in)
         };
         let (core, _) = start_on(Arc::new(self.disk.clone()), setup)?;
         Ok(Life { core, _urgent: urgent })
@@ -89,7 +76,7 @@ impl Rig {
     }
 
     fn point(&self, id: &str) -> PointIx {
-        PointIx(self.site.plan.points.iter().position(|point| point.id == id).unwrap() as u16)
+        rig::point(&self.site.plan, id)
     }
 
     /// Polls cabinet 1 every ten seconds for so many minutes.

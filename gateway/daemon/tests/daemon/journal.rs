@@ -7,18 +7,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use gateway::clock::Wall;
 use gateway::history::advance;
-use gateway::metrics::Metrics;
-use gateway::recorder::core::Settings;
-use gateway::recorder::start::{Heritage, Setup, start};
-use gateway::recorder::{Answers, Civil, Event};
+use gateway::recorder::start::{Setup, start};
+use gateway::recorder::{Answers, Event};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_journal::Limits;
-use gateway_model::{EngineTime, Epoch, PointIx, Raw, StopCause};
+use gateway_model::{EngineTime, Raw, StopCause};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::rig::{HOTEL, site};
+use crate::rig::{self, HOTEL, site};
 
 /// 2026-11-22T00:00:00Z
 const BEGIN: i64 = 1_795_305_600_000;
@@ -34,22 +32,12 @@ fn data() -> TempDir {
         civil.store(now, Ordering::Relaxed);
         let data = DataDir::open(dir.path()).unwrap();
         let (urgent, _kept) = mpsc::channel(100);
-        let (wall, metrics) = (Wall::steered(civil.clone()), Metrics::default());
-        let settings = Settings { seal_every_ms: 60_000, wall, civil: Civil::default(), metrics, urgent };
-        let setup = Setup {
-            journal: data.journal(),
-            limits: Limits { ring_bytes: 1 << 20, keep_bytes: 1 << 20, segment_bytes: 64 << 10 },
-            key: data.key().unwrap(),
-            plan: plan.clone(),
-            epoch_floor: Epoch(0),
-            heritage: Heritage::default(),
-            from: None,
-            checkpoint: data.position("checkpoint"),
-            settings,
-        };
+        let limits = Limits { ring_bytes: 1 << 20, keep_bytes: 1 << 20, segment_bytes: 64 << 10 };
+        let setup = rig::setup(&data, &plan, Wall::steered(civil.clone()), urgent);
+        let mut setup = Setup { limits, ..setup };
+        setup.settings.seal_every_ms = 60_000;
         let (mut core, _) = start(setup).unwrap();
-        let temperature =
-            PointIx(plan.points.iter().position(|point| point.id == "cabinet-1/temperature").unwrap() as u16);
+        let temperature = rig::point(&plan, "cabinet-1/temperature");
         for poll in 0..(if life == 0 { 60 } else { 6 }) {
             civil.store(now, Ordering::Relaxed);
             let at = EngineTime(now);

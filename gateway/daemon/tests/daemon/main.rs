@@ -7,6 +7,7 @@ mod faults;
 mod full;
 mod guard;
 mod journal;
+mod line;
 mod recorder;
 mod rig;
 mod running;

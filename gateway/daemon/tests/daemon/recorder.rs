@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use gateway::clock::Wall;
 use gateway::config::Site;
 use gateway::history::advance;
-use gateway::metrics::Metrics;
-use gateway::recorder::core::{Core, Settings};
-use gateway::recorder::start::{Found, Heritage, Setup, start};
-use gateway::recorder::{Answers, Civil, Event, Urgent};
+use gateway::recorder::core::Core;
+use gateway::recorder::start::{Found, Setup, start};
+use gateway::recorder::{Answers, Event, Urgent};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_journal::{Class, Journal, Limits, Position};
@@ -24,7 +23,7 @@ use gateway_wire::{Body, Header, Kind, SigningKey, VerifyingKey, hash, open};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::rig::{HOTEL, site};
+use crate::rig::{self, HOTEL, site};
 
 /// 2026-11-22T00:00:00Z
 const BEGIN: i64 = 1_795_305_600_000;
@@ -53,33 +52,15 @@ impl Rig {
     fn start(&self) -> (Core, Found, mpsc::Receiver<Urgent>) {
         let data = DataDir::open(self.dir.path()).unwrap();
         let (urgent_in, urgent) = mpsc::channel(1_000);
-        let setup = Setup {
-            journal: data.journal(),
-            limits: self.limits,
-            key: data.key().unwrap(),
-            plan: self.site.plan.clone(),
-            epoch_floor: Epoch(0),
-            heritage: Heritage::default(),
-            from: None,
-            checkpoint: data.position("checkpoint"),
-            settings: Settings {
-                seal_every_ms: 30_000,
-                wall: if self.system {
-                    Wall::steered_system(self.civil.clone())
-                } else {
-                    Wall::steered(self.civil.clone())
-                },
-                civil: Civil::default(),
-                metrics: Metrics::default(),
-                urgent: urgent_in,
-            },
-        };
+        let wall = if self.system { Wall::steered_system } else { Wall::steered };
+        let setup = rig::setup(&data, &self.site.plan, wall(self.civil.clone()), urgent_in);
+        let setup = Setup { limits: self.limits, ..setup };
         let (core, found) = start(setup).unwrap();
         (core, found, urgent)
     }
 
     fn point(&self, id: &str) -> PointIx {
-        PointIx(self.site.plan.points.iter().position(|point| point.id == id).unwrap() as u16)
+        rig::point(&self.site.plan, id)
     }
 
     /// One poll of cabinet 1 at a moment.

@@ -6,9 +6,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gateway::clock::Wall;
 use gateway::config::{self, Site};
+use gateway::metrics::Metrics;
+use gateway::recorder::core::Settings;
+use gateway::recorder::start::{Heritage, Setup};
+use gateway::recorder::{Civil, Urgent};
+use gateway::state::DataDir;
+use gateway_journal::Limits;
+use gateway_model::{Epoch, Plan, PointIx};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 /// Long enough for a loaded machine; reached only when something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,6 +27,32 @@ pub(crate) const HOSPITAL: &str = include_str!("../../../../deploy/example/hospi
 
 pub(crate) fn site(text: &str) -> Site {
     config::load_str("site.toml", text).unwrap()
+}
+
+/// What a recorder begins with in this data directory: a key of its own, no center, records sealed every 30 s.
+pub(crate) fn setup(data: &DataDir, plan: &Plan, wall: Wall, urgent: mpsc::Sender<Urgent>) -> Setup {
+    Setup {
+        journal: data.journal(),
+        limits: Limits::default(),
+        key: data.key().unwrap(),
+        plan: plan.clone(),
+        epoch_floor: Epoch(0),
+        heritage: Heritage::default(),
+        from: None,
+        checkpoint: data.position("checkpoint"),
+        settings: Settings {
+            seal_every_ms: 30_000,
+            wall,
+            civil: Civil::default(),
+            metrics: Metrics::default(),
+            urgent,
+        },
+    }
+}
+
+/// A point of the plan by its id.
+pub(crate) fn point(plan: &Plan, id: &str) -> PointIx {
+    PointIx(plan.points.iter().position(|point| point.id == id).unwrap() as u16)
 }
 
 /// Waits until `look` gives something.

@@ -129,6 +129,61 @@ fn a_machine_that_was_switched_on_twice_has_started_twice() {
 }
 
 #[test]
+fn a_new_lamp_begins_at_no_hours_and_a_new_probe_goes_on() {
+    let lamp = |device| {
+        let dose = DosePlan { device, irradiance: T, lit: 15.0, warm_up_ms: 0, gap_ms: 30_000 };
+        output(ModulePlan::Dose(dose), DosePlan::HOURS, 60.0 / 3600.0)
+    };
+    check(
+        &lamp(DeviceIx(2)),
+        "
+        0s start 1
+        0s t 80
+        20s t 80
+        40s t 80
+        60s t 80  => raise 1-1
+        61s replaced kept   =>
+        70s t 80  =>
+        75s replaced reset  => clear 1-1 unacked
+        80s t 80  =>
+        100s t 80 =>
+        120s t 80 =>
+        139s t 80 =>
+        140s t 80 => raise 1-2
+        ",
+    );
+    // The lamp of another device goes on.
+    check(
+        &lamp(DeviceIx(0)),
+        "
+        0s start 1
+        0s t 80
+        20s t 80
+        40s t 80
+        50s replaced reset  =>
+        60s t 80  => raise 1-1
+        ",
+    );
+}
+
+#[test]
+fn a_new_machine_begins_at_no_starts() {
+    let run = RunPlan { device: DeviceIx(2), power: T, running: 50.0, gap_ms: 30_000 };
+    check(
+        &output(ModulePlan::Run(run), RunPlan::STARTS, 2.0),
+        "
+        0s start 1
+        0s t 80
+        20s t 1
+        30s replaced reset  =>
+        40s t 80  =>
+        50s t 1   =>
+        60s t 80  => raise 1-1
+        ",
+    );
+}
+
+#[test]
 fn a_duty_is_overdue_when_its_time_has_passed_and_done_when_somebody_says_so() {
     let duty =
         DutyPlan { device: DeviceIx(2), duty: "bowie-dick".into(), every_ms: 1_000_000, open_time: false };

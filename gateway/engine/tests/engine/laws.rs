@@ -9,10 +9,10 @@ use gateway_engine::Engine;
 use gateway_model::{
     AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertId, BadCause, CalendarPlan, Change,
     ChatterPlan, CivilTime, ClearCause, ClockInput, ClockSource, Command, CommandBody, Conclusion,
-    ConclusionBody, Counted, DeviceIx, DutyPlan, EngineTime, Epoch, EscalatePlan, Fact, FactBody, Handling,
-    HoursQuestion, Input, Judging, ModuleEvent, ModuleIx, ModulePlan, Op, Plan, PointIx, Priority,
-    ProcessRegion, Program, ProvablePlan, Quality, QualityRegion, RatioPlan, Raw, Reading, RuleKind,
-    RulePlan, RunPlan, StartCause, StartInput, StepPlan, UncertainCause, WastePlan, WindowFunction,
+    ConclusionBody, Counted, Counters, DeviceFact, DeviceIx, DutyPlan, EngineTime, Epoch, EscalatePlan, Fact,
+    FactBody, Handling, HoursQuestion, Input, Judging, ModuleEvent, ModuleIx, ModulePlan, Op, Plan, PointIx,
+    Priority, ProcessRegion, Program, ProvablePlan, Quality, QualityRegion, RatioPlan, Raw, Reading,
+    RuleKind, RulePlan, RunPlan, StartCause, StartInput, StepPlan, UncertainCause, WastePlan, WindowFunction,
     WindowPlan,
 };
 use proptest::prelude::*;
@@ -232,7 +232,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Wait),
         3 => (0..8_usize, 0..7_u8, -5_000..120_000_i64)
             .prop_map(|(which, what, for_ms)| Act::Ask { which, what, for_ms }),
-        2 => (0..9_u8).prop_map(Act::Fact),
+        2 => (0..11_u8).prop_map(Act::Fact),
         1 => (-200_000..200_000_i64, prop::bool::weighted(0.8))
             .prop_map(|(offset_ms, known)| Act::Clock { offset_ms, known }),
         1 => prop::option::of(0_i64..200_000).prop_map(|downtime_ms| Act::Start { downtime_ms }),
@@ -340,6 +340,12 @@ fn fact(what: u8) -> FactBody {
             grams: 5,
         },
         6 => FactBody::BagsStored { labels: vec!["l".into()], grams: 30, place: "s".into() },
+        10 => FactBody::Device(DeviceFact::Replaced {
+            serial: "1".into(),
+            successor: "2".into(),
+            by: "p".into(),
+            counters: Some(Counters::Reset),
+        }),
         7 => FactBody::WasteReceived { labels: vec!["l".into()], grams: 5, by: "x".into() },
         _ => FactBody::HandOver { labels: vec!["l".into()], grams: 5, to: "x".into() },
     }

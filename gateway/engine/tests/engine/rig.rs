@@ -17,11 +17,11 @@ use std::fmt::Write;
 use gateway_engine::Engine;
 use gateway_model::{
     AckRegion, AlertChange, AlertId, BadCause, Change, CivilTime, ClearCause, ClockInput, ClockSource,
-    Command, CommandBody, Conclusion, ConclusionBody, Cycle, CycleOutcome, DeviceIx, DevicePlan, EngineTime,
-    Epoch, EscalationCause, Fact, FactBody, First, HeatCyclePlan, HeatProgram, Input, InstitutionId,
-    LatchRegion, ModuleIx, ModulePlan, Op, OrderOutcome, Plan, PointIx, PointPlan, Priority, Program,
-    Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, RuleText, SiteId, StartCause, StartInput,
-    Suppression, Text, UncertainCause, Unit, VerifyPlan,
+    Command, CommandBody, Conclusion, ConclusionBody, Counters, Cycle, CycleOutcome, DeviceFact, DeviceIx,
+    DevicePlan, EngineTime, Epoch, EscalationCause, Fact, FactBody, First, HeatCyclePlan, HeatProgram, Input,
+    InstitutionId, LatchRegion, ModuleIx, ModulePlan, Op, OrderOutcome, Plan, PointIx, PointPlan, Priority,
+    Program, Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, RuleText, SiteId, StartCause,
+    StartInput, Suppression, Text, UncertainCause, Unit, VerifyPlan,
 };
 
 pub(crate) const T: PointIx = PointIx(0);
@@ -273,6 +273,11 @@ fn input(at: EngineTime, words: &[&str]) -> Input {
         ["packed", count] => fact(at, FactBody::HandpiecesPacked { count: count.parse().unwrap() }),
         ["done", duty, result] => {
             fact(at, FactBody::DutyDone { duty: duty.into(), passed: result == "good" })
+        }
+        ["replaced", counters] => {
+            let counters = Some(if counters == "reset" { Counters::Reset } else { Counters::Kept });
+            let (serial, successor, by) = ("1".into(), "2".into(), "p".into());
+            fact(at, FactBody::Device(DeviceFact::Replaced { serial, successor, by, counters }))
         }
         ["bag", label, grams] => fact(
             at,

@@ -19,7 +19,7 @@ use gateway_wire::{
     Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token, open, seal,
 };
 
-use crate::key;
+use crate::{key, kinds};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
@@ -485,6 +485,16 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("storage-thinning-v1", header(9), storage(StorageState::Thinning), false),
         ("storage-enough-v1", header(9), storage(StorageState::Enough), false),
         ("folded-v1", header(9), folded(), true),
+        ("start-replaced-v1", header(0), start_of(StartCause::Replaced), false),
+        ("gap-crash-v1", header(8), gap_of(GapCause::Crash, None), false),
+        ("gap-corrupt-v1", header(8), gap_of(GapCause::Corrupt, Some((Epoch(2), Seq(5), Seq(5)))), false),
+        ("gap-overrun-v1", header(8), gap_of(GapCause::Overrun, None), false),
+        ("commands-v1", header(10), kinds::commands(), true),
+        ("facts-v1", header(10), kinds::facts(), true),
+        ("changes-v1", header(10), kinds::changes(), true),
+        ("suppressions-v1", header(10), kinds::suppressions(), true),
+        ("config-judging-v1", header(10), kinds::config(&config()), true),
+        ("checkpoint-judging-v1", header(10), kinds::checkpoint(), true),
     ]
 }
 
@@ -560,6 +570,8 @@ fn released_messages_are_understood_for_ever() {
     let (issued, expires) = (CivilTime(T.0), CivilTime(T.0 + 600_000));
     let order = Order { center_epoch: 1, seq: 9, gateway, issued, expires, author: "p-17".into(), body };
     check("order-v1", &order.seal(&center()));
+    let body = CommandBody::CenterKeys { issued, tls_keys: vec![[3; 32].into(), [4; 32].into()] };
+    check("order-center-keys-v1", &Order { seq: 10, author: "center".into(), body, ..order }.seal(&center()));
     let gateway_key = key().verifying_key().to_bytes();
     let request = EnrolRequest {
         secret: "ABCD2345".into(),
@@ -570,7 +582,7 @@ fn released_messages_are_understood_for_ever() {
     };
     check("enrol-request-v1", &request.seal(&key()));
     let tls_keys = vec![Fingerprint([3; 32])];
-    let identity = Identity { center_key: center().verifying_key().to_bytes(), tls_keys };
+    let identity = Identity { center_key: center().verifying_key().to_bytes(), tls_keys, issued };
     check("identity-v1", &identity.seal(&center()));
     let enrolment = Enrolment {
         gateway_key,

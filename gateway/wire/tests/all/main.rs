@@ -10,6 +10,7 @@
 
 mod golden;
 mod hostile;
+mod kinds;
 mod roundtrip;
 mod sizes;
 mod talk;

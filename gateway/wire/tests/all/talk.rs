@@ -185,9 +185,18 @@ fn an_identity_is_the_codes_and_signed_by_itself() {
     let identity = |key: &SigningKey| Identity {
         center_key: key.verifying_key().to_bytes(),
         tls_keys: vec![Fingerprint([3; 32])],
+        issued: CivilTime(5),
     };
     let good = identity(&center());
     assert_eq!(Identity::open(&code, &good.seal(&center())), Ok(good.clone()));
+    // Later, by whoever knows the center's key.
+    let known = center().verifying_key();
+    assert_eq!(Identity::open_of(&known, &good.seal(&center())), Ok(good.clone()));
+    assert!(Identity::open_of(&known, &good.seal(&key())).is_err());
+    let other = identity(&key()).seal(&key());
+    assert!(matches!(Identity::open_of(&known, &other), Err(RecordError::KeyId { .. })));
+    let many = Identity { tls_keys: vec![Fingerprint([3; 32]); 9], ..good.clone() };
+    assert!(matches!(Identity::open_of(&known, &many.seal(&center())), Err(RecordError::TooMany { .. })));
     // Who names the center's key without holding it: the signature is not the key's.
     assert!(Identity::open(&code, &good.seal(&key())).is_err());
     // Who signs with a key of their own: it is not the code's.

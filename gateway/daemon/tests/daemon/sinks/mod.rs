@@ -13,21 +13,20 @@ use gateway::clock::Wall;
 use gateway::config::{Begin, InfluxApi, InfluxPlan, SinkPlan, TargetPlan, UrlPlan, WebhookPlan};
 use gateway::history::advance;
 use gateway::metrics::Metrics;
-use gateway::recorder::core::Settings;
-use gateway::recorder::start::{Heritage, Setup, start};
-use gateway::recorder::{Answers, Civil, Event};
+use gateway::recorder::start::{Setup, start};
+use gateway::recorder::{Answers, Event};
 use gateway::sinks::reader::Source;
 use gateway::sinks::status::{Shown, State};
 use gateway::sinks::{Ended, Home, Sink, store};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_journal::{Journal, Limits};
-use gateway_model::{EngineTime, Epoch, PointIx, Raw, StopCause};
+use gateway_model::{EngineTime, Raw, StopCause};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use self::server::{Act, Fake, STORED};
-use crate::rig::{HOTEL, eventually, site};
+use crate::rig::{self, HOTEL, eventually, site};
 
 /// 2026-11-22T00:00:00Z
 const BEGIN: i64 = 1_795_305_600_000;
@@ -54,28 +53,17 @@ impl Ground {
         let civil = Arc::new(AtomicI64::new(self.now));
         let data = DataDir::open(self.path()).unwrap();
         let (urgent, _kept) = mpsc::channel(1_000);
-        let (wall, metrics) = (Wall::steered(civil.clone()), Metrics::default());
-        let settings = Settings { seal_every_ms: 30_000, wall, civil: Civil::default(), metrics, urgent };
         let limits = Limits { ring_bytes: self.ring_bytes, keep_bytes: 4 << 20, segment_bytes: 16 << 10 };
-        let setup = Setup {
-            journal: data.journal(),
-            limits,
-            key: data.key().unwrap(),
-            plan: plan.clone(),
-            epoch_floor: Epoch(0),
-            heritage: Heritage::default(),
-            from: None,
-            checkpoint: data.position("checkpoint"),
-            settings,
-        };
+        let setup = rig::setup(&data, &plan, Wall::steered(civil.clone()), urgent);
+        let setup = Setup { limits, ..setup };
         let (mut core, _) = start(setup).unwrap();
-        let temperature = plan.points.iter().position(|point| point.id == "cabinet-1/temperature").unwrap();
+        let temperature = rig::point(&plan, "cabinet-1/temperature");
         for poll in 0..polls {
             civil.store(self.now, Ordering::Relaxed);
             let at = EngineTime(self.now);
             advance(&mut core, at).unwrap();
             let tenths = if (10..30).contains(&poll) { 2_000 } else { 250 + 10 * (poll as i64 % 7) };
-            let items = vec![(PointIx(temperature as u16), Answer::Raw(Raw::Int(tenths)))];
+            let items = vec![(temperature, Answer::Raw(Raw::Int(tenths)))];
             core.take(Event::Answers(Answers { at, items, frame: None }), at).unwrap();
             self.now += 10_000;
         }
