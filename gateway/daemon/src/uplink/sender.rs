@@ -81,7 +81,7 @@ pub struct Sender {
     pub(super) wants: Vec<Position>,
     /// The last batch was for conclusions alone.
     pub(super) was_alone: bool,
-    /// The epoch being written.
+    /// The epoch it began in.
     pub(super) written: u64,
     /// Not more often than this a gateway leaves its epoch: two devices with one key would chase each other.
     pub(super) rise_after: Duration,
@@ -108,7 +108,7 @@ impl Sender {
                 Err(End::Recorder) => Ok(()),
                 Err(End::Rise(floor)) => {
                     tracing::error!(
-                        epoch = self.written,
+                        epoch = self.written(),
                         floor,
                         "the center has other records under this gateway's numbers: its disk was copied or set back to an \
                          older image. Going on in a new epoch; the records of this one are kept beside the chain"
@@ -118,6 +118,11 @@ impl Sender {
                 }
             },
         }
+    }
+
+    /// The epoch being written: another configuration begins one without a new uplink.
+    fn written(&self) -> u64 {
+        self.doors.newest.borrow().map_or(self.written, |newest| newest.epoch.max(self.written))
     }
 
     async fn send(&mut self) -> Result<std::convert::Infallible, End> {
@@ -130,7 +135,7 @@ impl Sender {
                     continue;
                 }
             }
-            if let Some(floor) = self.ledger.must_rise(self.written) {
+            if let Some(floor) = self.ledger.must_rise(self.written()) {
                 return Err(End::Rise(floor));
             }
             self.session(&mut pause).await?;
@@ -193,7 +198,7 @@ impl Sender {
                     self.tell_time(receipt.server_time, clock::since(asked))?;
                     let sent: BTreeMap<_, _> = positions.iter().copied().zip(&records).collect();
                     let stuck = self.receipted(&receipt, &positions, &sent, load.aside).await?;
-                    if let Some(floor) = self.ledger.must_rise(self.written) {
+                    if let Some(floor) = self.ledger.must_rise(self.written()) {
                         return Err(End::Rise(floor));
                     }
                     if stuck {
