@@ -5,18 +5,19 @@
 //! still taken, by its own civil time; whatever it seals afterwards is kept, counted for nothing, and an alert. Promises:
 //! a record is checked against the key that may have signed it, however late it comes.
 
-use gateway_model::{CivilTime, CommandBody, EngineTime, Epoch};
-use gateway_wire::{EnrolRequest, KeyHistory, Order, Standing, SuccessionCause, VerifyingKey};
+use gateway_model::{CommandBody, EngineTime, Epoch};
+use gateway_wire::{EnrolRequest, KeyHistory, Standing, SuccessionCause, VerifyingKey};
 use sqlx::SqliteConnection;
 
 use crate::app::App;
 use crate::auth::Viewer;
 use crate::civil::ClockTable;
 use crate::error::{ApiError, words};
-use crate::store::gateways::{self, Enrolled, StoredOrder};
+use crate::orders::Giver;
+use crate::store::gateways::{self, Enrolled};
 use crate::store::keys::{self, KeyRow};
 use crate::store::records::{self, RecordRow};
-use crate::store::{audit, count_up, records::EpochRow};
+use crate::store::{audit, records::EpochRow};
 
 /// The box that replaces another begins so many epochs above all that is known of it: the other one may have started that
 /// often since the center heard of it last.
@@ -94,35 +95,14 @@ fn last(row: &EpochRow) -> (i64, i64) {
     (row.epoch, row.last)
 }
 
-/// An order is carried out within this time or not at all, ms.
-const ORDER_LIFE_MS: i64 = 7 * 86_400_000;
-
 /// Orders a gateway to make itself a new key; the next epoch signs with it.
 pub async fn order_rotation(app: &App, viewer: &Viewer, id: &str) -> Result<(), ApiError> {
     viewer.admin()?;
     let now = app.clock.civil();
     let mut tx = app.store.write().await?;
     let held = gateways::enrolled(&mut tx, id).await?.ok_or(ApiError::NotFound)?;
-    let seq = count_up(&mut tx, "order_seq").await?;
-    let order = Order {
-        center_epoch: app.order_epoch() as u64,
-        seq: seq as u64,
-        gateway: held.ring.gateway(),
-        issued: now,
-        expires: CivilTime(now.0 + ORDER_LIFE_MS),
-        author: viewer.user.id.clone(),
-        body: CommandBody::RotateKey,
-    };
-    let stored = StoredOrder {
-        order: (app.order_epoch(), seq),
-        gateway: held.id.clone(),
-        issued: now.0,
-        expires: order.expires.0,
-        // About no alert.
-        alert: (0, 0),
-        bytes: order.seal(&app.key),
-    };
-    gateways::add_order(&mut tx, &stored).await?;
+    let giver = Giver { key: &app.key, epoch: app.order_epoch(), now, author: &viewer.user.id };
+    giver.give(&mut tx, &held, CommandBody::RotateKey).await?;
     audit::note(&mut tx, now.0, &viewer.user.id, "order_key_rotation", &held.id).await?;
     tx.commit().await?;
     app.ordered.notify_waiters();

@@ -225,6 +225,7 @@ async fn life(
             }
             sender.run(stop).await
         });
+        let orders = if origin.is_some() { orders.configuring(data.root(), asked.clone()) } else { orders };
         parts.spawn("the order listener", orders.run(parts.stop.clone()));
         uplink::attachments::offer_packs(data.root(), &site);
         let attachments = uplink::attachments::Attachments {

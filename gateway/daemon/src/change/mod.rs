@@ -90,7 +90,8 @@ pub enum Answer {
 /// What the page shows of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Shown {
-    /// `refused`, `applied`, `confirmed`, `rolled-back`; `None` = nothing has happened since the start.
+    /// `refused`, `applied`, `confirmed`, `rolled-back`, `kept` (begun with what was confirmed last, not with the site
+    /// file); `None` = nothing has happened since the start.
     pub step: Option<&'static str>,
     /// The difference, or why it is not in force.
     pub said: String,
@@ -211,6 +212,10 @@ impl Changer {
             Given::SiteFile => (None, None),
             Given::Ordered(configuration, by) => (Some(configuration), Some(by)),
         };
+        if ordered.is_some() && self.watched.is_some() {
+            // Unanswered, it comes again.
+            return;
+        }
         let local = given.is_none();
         let checked = self.check(given).await;
         let outcome = match checked {
@@ -229,7 +234,10 @@ impl Changer {
             Ok(said) => Answer::Taken(said),
             Err((_, why)) if dry_run => Answer::Refused(why),
             Err((config, why)) => {
-                self.refuse(config, &why, ordered.as_ref()).await;
+                if !self.refuse(config, &why, ordered.as_ref()).await {
+                    // There was no room to say so: unanswered, it comes again.
+                    return;
+                }
                 Answer::Refused(why)
             }
         };
@@ -393,7 +401,8 @@ impl Changer {
         self.show("rolled-back", &said);
     }
 
-    async fn refuse(&self, config: Option<Id>, why: &str, ordered: Option<&OrderedBy>) {
+    /// False: the refusal of an order is not on disk.
+    async fn refuse(&self, config: Option<Id>, why: &str, ordered: Option<&OrderedBy>) -> bool {
         tracing::error!(why, "another configuration was refused; the one before stays in force");
         let change = ConfigChange {
             step: ConfigStep::Refused,
@@ -401,19 +410,15 @@ impl Changer {
             order: ordered.map(|by| by.order),
             said: why.to_owned(),
         };
-        match ordered {
-            Some(by) => {
-                let (taken, on_disk) = oneshot::channel();
-                let declined = Some((by.order, why.to_owned(), taken));
-                let event = Event::Config { change, declined, said: None };
-                if self.doors.inputs.send(event).await.is_ok() {
-                    // Closed: there was no room; the order will come again.
-                    let _told = on_disk.await;
-                }
-            }
-            None => self.record(change).await,
-        }
         self.show("refused", why);
+        let Some(by) = ordered else {
+            self.record(change).await;
+            return true;
+        };
+        let (taken, on_disk) = oneshot::channel();
+        let declined = Some((by.order, why.to_owned(), taken));
+        let sent = self.doors.inputs.send(Event::Config { change, declined, said: None }).await;
+        sent.is_ok() && on_disk.await.is_ok()
     }
 
     async fn record(&self, change: ConfigChange) {
