@@ -213,8 +213,9 @@ mod tests {
                 let ended = change(&store, &new);
                 disk.mend();
                 disk.power_cut(part == 2, |_, synced, written| match part {
+                    _ if synced == written => written.to_vec(),
                     0 => synced.to_vec(),
-                    1 => written[..written.len() / 2].to_vec(),
+                    1 => written[..synced.len().midpoint(written.len()).min(written.len())].to_vec(),
                     _ => written.to_vec(),
                 });
                 let state = store.state();

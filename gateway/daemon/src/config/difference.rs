@@ -57,7 +57,13 @@ pub struct Difference {
     pub mqtt: bool,
     /// Sinks that are touched, by name.
     pub sinks: Vec<(String, Act)>,
-    /// Something else of the plan: opening hours, trial run, names, modules.
+    /// The site is called otherwise.
+    pub name: bool,
+    /// Opening hours, closures, the trial run.
+    pub hours: bool,
+    /// Packs with other bytes, by name.
+    pub packs: Vec<String>,
+    /// Something else of the plan: the order of devices, details of modules.
     pub other: bool,
     /// Settings that only a restart of the process takes over.
     pub restart: Vec<&'static str>,
@@ -88,20 +94,19 @@ impl Difference {
                 before.get(*name).is_some_and(|(was, old)| was == says && worded(old) != worded(rule))
             })
             .count();
-        difference.other = difference.no_change() && old.plan != new.plan
-            || (old.plan.judging.as_ref().map(|judging| (&judging.calendar, judging.trial)))
-                != new.plan.judging.as_ref().map(|judging| (&judging.calendar, judging.trial))
-            || old.name != new.name;
+        difference.name = old.name != new.name;
+        difference.hours = hours(&old.plan) != hours(&new.plan);
+        let changed = new.plan.packs.iter().filter(|pack| {
+            old.plan.packs.iter().any(|before| before.name == pack.name && before.sha256 != pack.sha256)
+        });
+        difference.packs = changed.map(|pack| pack.name.clone()).collect();
+        difference.other = difference.is_empty() && old.plan != new.plan;
         difference
     }
 
     /// Nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.no_change() && !self.other
-    }
-
-    fn no_change(&self) -> bool {
-        *self == Self { other: self.other, ..Self::default() }
+        *self == Self::default()
     }
 
     /// What happens to a bus.
@@ -133,8 +138,13 @@ impl fmt::Display for Difference {
         if self.reworded > 0 {
             said.push(format!("changes words or priority of {}", counted(self.reworded, "rule")));
         }
-        if self.other {
-            said.push("changes names, opening hours or the trial run".to_owned());
+        said.extend(self.packs.iter().map(|name| format!("takes other bytes of pack `{name}`")));
+        for (differs, what) in [
+            (self.name, "the site's name"),
+            (self.hours, "opening hours or the trial run"),
+            (self.other, "the order of devices or details of modules"),
+        ] {
+            said.extend(differs.then(|| format!("changes {what}")));
         }
         for (what, list) in [("bus", &self.buses), ("sink", &self.sinks)] {
             for (act, verb) in [
@@ -152,8 +162,8 @@ impl fmt::Display for Difference {
             said.push("listens to other MQTT topics or fields".to_owned());
         }
         if self.restart.is_empty() {
-            let more = self.buses.iter().chain(&self.sinks).any(|(_, act)| *act == Act::Restarted);
-            said.push(if more { "restarts nothing else" } else { "restarts nothing" }.to_owned());
+            let touched = !self.buses.is_empty() || !self.sinks.is_empty() || self.mqtt;
+            said.push(if touched { "restarts nothing else" } else { "restarts nothing" }.to_owned());
         } else {
             said.push(format!("needs a restart of the gateway for {}", self.restart.join(", ")));
         }
@@ -215,6 +225,12 @@ fn rules(plan: &Plan) -> BTreeMap<String, (u64, RulePlan)> {
             (name, (fingerprint(plan, rule), rule.clone()))
         })
         .collect()
+}
+
+fn hours(plan: &Plan) -> (Option<&gateway_model::CalendarPlan>, bool, i16) {
+    let judging = plan.judging.as_ref();
+    let calendar = judging.and_then(|judging| judging.calendar.as_ref());
+    (calendar, judging.is_some_and(|judging| judging.trial), plan.utc_offset_min)
 }
 
 fn device_id(plan: &Plan, device: gateway_model::DeviceIx) -> String {

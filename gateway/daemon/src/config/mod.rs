@@ -177,12 +177,14 @@ fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
 /// Packs and profiles at hand: those of the program, replaced or extended by files of the site.
 struct Library {
     packs: Vec<Pack>,
+    /// Some packs have problems of their own: nobody knows what they would have watched.
+    broken: bool,
     profiles: BTreeMap<String, profile::Profile>,
 }
 
 impl Library {
     fn new(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Self {
-        let mut library = Self { packs: Vec::new(), profiles: BTreeMap::new() };
+        let mut library = Self { packs: Vec::new(), broken: false, profiles: BTreeMap::new() };
         let mut packs = embedded_packs();
         packs.extend(files(root, "packs", read));
         for source in &packs {
@@ -191,7 +193,10 @@ impl Library {
                     library.packs.retain(|known| known.name != pack.name);
                     library.packs.push(pack);
                 }
-                Err(found) => problems.extend(found),
+                Err(found) => {
+                    library.broken = true;
+                    problems.extend(found);
+                }
             }
         }
         let mut profiles = profile::embedded();

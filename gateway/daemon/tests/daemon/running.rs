@@ -295,7 +295,7 @@ async fn session(State(center): State<Center>, headers: HeaderMap, body: Bytes) 
     Survey { server_time, session: 7, epochs, next: None }.encode().into_response()
 }
 
-/// A thousand bytes at a time.
+/// Five hundred bytes at a time.
 async fn configuration(
     State(center): State<Center>,
     headers: HeaderMap,
@@ -315,7 +315,7 @@ async fn configuration(
     }
     books.pieces -= 1;
     let from = from.min(bytes.len());
-    bytes[from..bytes.len().min(from + 1_000)].to_vec().into_response()
+    bytes[from..bytes.len().min(from + 500)].to_vec().into_response()
 }
 
 async fn orders(State(center): State<Center>, headers: HeaderMap, uri: axum::http::Uri) -> Response {

@@ -107,7 +107,7 @@ impl Supervised {
 async fn an_ordered_configuration_is_fetched_in_pieces_and_outlives_a_restart() {
     let (supervised, peer) = Supervised::start().await;
     let more = supervised.site(&[("room-b", "one", 2), ("room-a", "one", 1)]);
-    assert!(more.encode().len() > 2_000, "more than two pieces");
+    assert!(more.encode().len() > 1_000, "more than two pieces");
     supervised.give(&supervised.order(1, &more));
     assert_eq!(supervised.outcome(1).await, OrderOutcome::Done);
     supervised.house.good("room-b/temperature", 20.2).await;
@@ -184,13 +184,13 @@ async fn a_center_that_fails_in_the_middle_is_asked_again() {
     supervised.give(&supervised.order(1, &more));
     let part = supervised.house.dir.path().join("data/config").join(format!("{}.part", hex(&more.id())));
     eventually("the first piece", async || {
-        std::fs::metadata(&part).is_ok_and(|part| part.len() == 1_000).then_some(())
+        std::fs::metadata(&part).is_ok_and(|part| part.len() == 500).then_some(())
     })
     .await;
     assert_eq!(supervised.house.status().await["epoch"], 5, "as it was: above the floor of four");
     let dir = supervised.house.stop().await;
-    // The next life goes on where it was cut: three pieces more were too few from the beginning.
-    let pieces = more.encode().len().div_ceil(1_000) - 1;
+    // The next life goes on where it was cut: from the beginning so few pieces would not do.
+    let pieces = more.encode().len().div_ceil(500) - 1;
     supervised.center.0.lock().unwrap().pieces = pieces;
     let house = House::start_at(dir, supervised.wall.clone()).await;
     house.good("room-b/temperature", 20.2).await;

@@ -9,12 +9,13 @@ use gateway::config::difference::Difference;
 use gateway::history::advance;
 use gateway::metrics::Metrics;
 use gateway::recorder::core::{Core, Settings};
-use gateway::recorder::start::{Heritage, Setup, start};
+use gateway::recorder::start::{Heritage, Setup, start_on};
 use gateway::recorder::{Answers, Begun, Civil, Event, Reconfigure};
 use gateway::state::DataDir;
 use gateway_engine::intake::Answer;
 use gateway_evidence::{Verdict, recompute};
-use gateway_journal::{Journal, Limits, Position};
+use gateway_journal::faulty::{Fault, Faulty};
+use gateway_journal::{Disk, Journal, Limits, Position, Storage};
 use gateway_model::{
     AlertChange, BadCause, Change, ClearCause, ConclusionBody, ConfigChange, ConfigStep, EngineTime, Epoch,
     PointIx, Raw, StartCause, StopCause,
@@ -36,8 +37,13 @@ struct Rig {
 
 impl Rig {
     fn new(site: &Site, dir: TempDir) -> Self {
+        Self::on(Arc::new(Disk), site, dir, 0)
+    }
+
+    /// Begins a life on a storage, so many seconds after the beginning.
+    fn on(storage: Arc<dyn Storage>, site: &Site, dir: TempDir, at: i64) -> Self {
         let data = DataDir::open(&dir.path().join("data")).unwrap();
-        let civil = Arc::new(AtomicI64::new(BEGIN));
+        let civil = Arc::new(AtomicI64::new(BEGIN + at * SECOND));
         let (urgent, _) = mpsc::channel(1_000);
         let setup = Setup {
             journal: data.journal(),
@@ -56,7 +62,7 @@ impl Rig {
                 urgent,
             },
         };
-        let (core, _) = start(setup).unwrap();
+        let (core, _) = start_on(storage, setup).unwrap();
         Self { dir, civil, core }
     }
 
@@ -73,21 +79,30 @@ impl Rig {
     }
 
     fn change(&mut self, at: i64, old: &Site, new: &Site, live: &[u32]) -> Begun {
+        self.try_change(at, old, new, live).unwrap()
+    }
+
+    /// `None` = the disk has failed.
+    fn try_change(&mut self, at: i64, old: &Site, new: &Site, live: &[u32]) -> Option<Begun> {
         let said = Difference::between(old, new).to_string();
         let change = ConfigChange { step: ConfigStep::Applied, config: Some([7; 32]), order: None, said };
         let (begun, mut told) = oneshot::channel();
         let live = live.to_vec();
         let asked = Reconfigure { plan: new.plan.clone(), change, ordered: None, live, begun };
         let now = EngineTime(BEGIN + at * SECOND);
-        self.core.take(Event::Reconfigure(Box::new(asked)), now).unwrap();
-        told.try_recv().unwrap().unwrap()
+        self.core.take(Event::Reconfigure(Box::new(asked)), now).ok()?;
+        Some(told.try_recv().unwrap().unwrap())
     }
 
     fn end(self, at: i64) -> (Vec<Record>, TempDir) {
+        self.end_on(Arc::new(Disk), at)
+    }
+
+    fn end_on(self, storage: Arc<dyn Storage>, at: i64) -> (Vec<Record>, TempDir) {
         self.core.stop(EngineTime(BEGIN + at * SECOND), StopCause::Asked).unwrap();
         let data = self.dir.path().join("data");
         let key = DataDir::open(&data).unwrap().key().unwrap().verifying_key();
-        let (journal, _) = Journal::open_read_only(&data.join("journal")).unwrap();
+        let (journal, _) = Journal::open_on(storage, &data.join("journal"), Limits::default()).unwrap();
         let records = journal.scan(Position::default()).map(|stored| {
             let opened = open(&key, &stored.unwrap().bytes).unwrap();
             Record { header: opened.header, body: opened.body.unwrap() }
@@ -208,11 +223,11 @@ fn a_rule_that_says_something_else_ends_its_alert_and_judges_anew() {
     let other = write(dir.path(), &text, &PACK.replace("Cool it.", "Cool it down."));
     assert_eq!(
         Difference::between(&old, &new).to_string(),
-        "changes 1 rule (own/hot on room-a), restarts nothing"
+        "changes 1 rule (own/hot on room-a), takes other bytes of pack `own`, restarts nothing"
     );
     assert_eq!(
         Difference::between(&old, &other).to_string(),
-        "changes words or priority of 1 rule, restarts nothing"
+        "changes words or priority of 1 rule, takes other bytes of pack `own`, restarts nothing"
     );
     let room = point(&old, "room-a/temperature");
     let mut rig = Rig::new(&old, dir);
@@ -254,4 +269,59 @@ fn what_a_bus_says_of_points_that_are_gone_is_passed_over_and_the_rest_counts() 
         .map(|counts| (counts.point, counts.due))
         .collect();
     assert_eq!(counts, [(point(&new, "room-b/temperature"), 3)]);
+}
+
+#[test]
+fn power_fails_at_any_write_of_a_change_and_no_alert_is_lost_or_told_twice() {
+    let old_text = rooms(LINE, &[("room-b", "b", 1)]);
+    let new_text = rooms(LINE, &[("room-a", "b", 2), ("room-b", "b", 1)]);
+    let life = |disk: &Faulty| {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (write(dir.path(), &old_text, PACK), write(dir.path(), &new_text, PACK));
+        let mut rig = Rig::on(Arc::new(disk.clone()), &old, dir, 0);
+        rig.live(0, point(&old, "room-b/temperature"), 0..40, 35.0);
+        (rig, old, new)
+    };
+    let writes = {
+        let disk = Faulty::new();
+        let (mut rig, old, new) = life(&disk);
+        let before = disk.changes();
+        rig.change(40, &old, &new, &[0]);
+        disk.changes() - before
+    };
+    assert!(writes > 5, "{writes}");
+    for n in 0..writes {
+        for part in 0..3 {
+            let disk = Faulty::new();
+            let (mut rig, old, new) = life(&disk);
+            disk.fail(n, Fault::Dead);
+            let changed = rig.try_change(40, &old, &new, &[0]);
+            assert_eq!(changed, None, "write {n} failed");
+            let Rig { mut dir, core, .. } = rig;
+            drop(core);
+            disk.mend();
+            disk.power_cut(part == 2, |_, synced, seen| match part {
+                _ if synced == seen => seen.to_vec(),
+                0 => synced.to_vec(),
+                1 => seen[..synced.len().midpoint(seen.len()).min(seen.len())].to_vec(),
+                _ => seen.to_vec(),
+            });
+            // The start goes by the confirmed configuration, or by the new one.
+            for site in [&old, &new] {
+                let disk = disk.copy();
+                // A hint of the other run.
+                std::fs::remove_file(dir.path().join("data/cursors/checkpoint")).ok();
+                let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+                let mut rig = Rig::on(Arc::clone(&storage), site, dir, 45);
+                rig.live(0, point(site, "room-b/temperature"), 50..200, 35.0);
+                let (records, again) = rig.end_on(storage, 200);
+                dir = again;
+                valid(&records);
+                let raised: Vec<_> =
+                    alerts(&records).into_iter().filter(|(_, one)| one.change == Change::Raised).collect();
+                assert_eq!(raised.len(), 1, "write {n}, part {part}: {raised:?}");
+                assert_eq!(raised[0].0, 60, "write {n}, part {part}");
+            }
+        }
+    }
 }

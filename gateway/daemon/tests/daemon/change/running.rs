@@ -165,7 +165,7 @@ async fn a_point_is_added_and_no_line_notices() {
     let said = house.reload(true).await.unwrap();
     assert_eq!(
         said,
-        "adds 1 device (room-a), adds 1 point (room-a/temperature), adds 2 rules (gateway-self/device-unevaluable on room-a, own/hot on room-a), re-plans bus `one`, restarts nothing"
+        "adds 1 device (room-a), adds 1 point (room-a/temperature), adds 3 rules (gateway-self/bus-unevaluable on room-a, gateway-self/device-unevaluable on room-a, own/hot on room-a), re-plans bus `one`, restarts nothing else"
     );
     assert_eq!(house.status().await["epoch"], 1, "a dry run changes nothing");
     assert_eq!(house.reload(false).await.unwrap(), said);
@@ -202,11 +202,8 @@ async fn a_bad_pack_is_refused_and_the_old_one_goes_on_raising_its_alerts() {
     for (name, pack) in &wrong {
         std::fs::write(house.dir.path().join("own.toml"), pack).unwrap();
         let why = house.reload(false).await.unwrap_err();
-        let expected = std::fs::read_to_string(
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/daemon/change/{name}.txt")),
-        );
         let here = format!("{}/", house.dir.path().display());
-        assert_eq!(why.replace(&here, ""), expected.unwrap(), "{name}: as `gateway check` says it");
+        super::snapshot(&format!("{name}.txt"), &why.replace(&here, ""));
         assert_eq!(house.step("refused").await, why, "and as the page says it");
     }
     // A file that cannot be read at all.
