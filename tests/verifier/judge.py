@@ -476,8 +476,9 @@ class Engine:
         elif kind == "command":
             if what[3][0] == 0:
                 self.acknowledge(what)
-            elif what[3][0] not in (6, 20, 22):
-                # Resets, pauses and permits are not re-computed here; closures and keys change nothing for these rules.
+            elif what[3][0] not in (6, 20, 21, 22):
+                # Resets, pauses and permits are not re-computed here; closures, keys and configurations change nothing
+                # for these rules (another plan begins with its epoch).
                 self.beyond = True
 
     def read(self, reading):

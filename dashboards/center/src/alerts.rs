@@ -84,6 +84,9 @@ fn quality_code(quality: QualityRegion) -> &'static str {
     }
 }
 
+/// Why an alert is over whose rule another configuration does not have.
+const RULE_REMOVED: &str = "rule_removed";
+
 fn cause_code(cause: ClearCause) -> &'static str {
     match cause {
         ClearCause::Returned => "returned",
@@ -177,6 +180,9 @@ async fn without_rule(
         return Ok(());
     };
     regions(&mut alert, with, change);
+    if alert.row.clear_cause.as_deref() == Some(cause_code(ClearCause::Superseded)) {
+        alert.row.clear_cause = Some(RULE_REMOVED.to_owned());
+    }
     rows::keep(tx, &alert).await?;
     changes.alerts.insert(alert.row.n);
     if alert.row.state == "cleared" && alert.row.case.is_some() {

@@ -14,14 +14,12 @@ use gateway_wire::{Fingerprint, Identity, Order, SigningKey, hex, unhex_any};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::orders::{self, Asked};
+use crate::orders::{self, Asked, ORDER_LIFE_MS};
 use crate::store::{Store, audit, gateways, set_meta};
 use crate::{keys, tls};
 
 /// Under which name the database has the statement, as signed.
 const HELD: &str = "identity";
-/// A gateway that was away for longer asks by itself.
-const ORDER_LIFE_MS: i64 = 7 * 86_400_000;
 
 /// The statement that the database holds, if this center made it.
 async fn held(store: &Store, key: &SigningKey) -> anyhow::Result<Option<(Identity, Vec<u8>)>> {

@@ -44,6 +44,11 @@ enum Command {
         #[arg(long, global = true)]
         data: Option<PathBuf>,
     },
+    /// Order something of a gateway; works beside a running center.
+    Order {
+        #[command(subcommand)]
+        what: OrderWhat,
+    },
     /// Check such a file, without a network. 0 valid, 1 invalid, 2 usage, 3 incomplete, 78 a policy that says nothing clear.
     Verify {
         /// The bundle.
@@ -71,6 +76,29 @@ enum TlsKey {
     },
     /// Say who the center is with a new stamp at the next start: after it was set back to an older disk.
     Restate,
+}
+
+#[derive(Debug, Subcommand)]
+enum OrderWhat {
+    /// Take this site file, with the packs, profiles and tables it names. The gateway checks it, puts it in force, watches
+    /// it, and goes back by itself if it is not healthy; what becomes of it is in its record.
+    Config {
+        /// Id of the gateway.
+        gateway: String,
+        /// The site file. Secrets stay at the gateway: it only names their files.
+        site: PathBuf,
+        /// Other files that the site file names, beside or below it.
+        more: Vec<PathBuf>,
+        /// Settings (TOML), as for `run`.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Where database and key lie.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Key file of a demo clock, as for `run`.
+        #[arg(long)]
+        demo_clock: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,6 +169,7 @@ fn main() -> ExitCode {
         Command::TlsKey { act, config, data } => {
             return end(tls_key(&act, config.as_deref(), data.as_ref()));
         }
+        Command::Order { what } => return end(order(&what)),
         Command::Verify { file, policy, json } => return end(verify(&file, policy.as_deref(), json)),
     };
     tracing_subscriber::fmt()
@@ -236,6 +265,18 @@ fn export(asked: &Export) -> anyhow::Result<u8> {
         );
     }
     Ok(if made.missing_packs.is_empty() && known { 0 } else { 3 })
+}
+
+fn order(what: &OrderWhat) -> anyhow::Result<u8> {
+    let OrderWhat::Config { gateway, site, more, config, data, demo_clock } = what;
+    let (config, clock) = settle(config.as_deref(), data.as_ref(), None, demo_clock.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ordered = runtime.block_on(center::configuration::order(&config, &clock, gateway, site, more))?;
+    say(&serde_json::json!({
+        "order": format!("{}/{}", ordered.order.0, ordered.order.1), "sha256": ordered.sha256, "bytes": ordered.bytes,
+        "files": ordered.files,
+    }))?;
+    Ok(0)
 }
 
 fn audit(asked: &Audit) -> anyhow::Result<u8> {

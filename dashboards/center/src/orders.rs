@@ -10,6 +10,9 @@ use sqlx::SqliteConnection;
 use crate::store::count_up;
 use crate::store::gateways::{self, StoredOrder};
 
+/// An order that is about no alert is carried out within this time or not at all, ms.
+pub const ORDER_LIFE_MS: i64 = 7 * 86_400_000;
+
 /// What to order.
 #[derive(Debug, Clone)]
 pub struct Asked<'a> {
@@ -27,13 +30,13 @@ pub struct Asked<'a> {
     pub alert: Option<AlertId>,
 }
 
-/// Gives an order in this life of the order book.
+/// Gives an order in this life of the order book; its number.
 pub async fn give(
     tx: &mut SqliteConnection,
     key: &SigningKey,
     center_epoch: i64,
     asked: Asked<'_>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<(i64, i64)> {
     let seq = count_up(tx, "order_seq").await?;
     let order = Order {
         center_epoch: center_epoch as u64,
@@ -52,7 +55,8 @@ pub async fn give(
         alert: asked.alert.map_or((0, 0), |alert| (alert.epoch.0 as i64, i64::from(alert.n))),
         bytes: order.seal(key),
     };
-    gateways::add_order(tx, &stored).await
+    gateways::add_order(tx, &stored).await?;
+    Ok(stored.order)
 }
 
 /// The id of a gateway as the database has it.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_model::{
-    AlertId, ConclusionBody, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan, OrderOutcome,
-    Plan, Priority, Quality, Raw, StartCause, StartInput,
+    AlertId, ConclusionBody, ConfigStep, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan,
+    OrderOutcome, Plan, Priority, Quality, Raw, StartCause, StartInput,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
 use sqlx::SqliteConnection;
@@ -396,6 +396,7 @@ async fn concluded(
                     OrderOutcome::Done => "done".to_owned(),
                     OrderOutcome::Refused(code) => format!("refused: {code}"),
                     OrderOutcome::Expired => "expired".to_owned(),
+                    OrderOutcome::Declined(why) => format!("refused: {why}"),
                 };
                 gateways::end_order(tx, &row.gateway, (order.0 as i64, order.1 as i64), &outcome).await?;
             }
@@ -418,6 +419,17 @@ async fn concluded(
             }
             ConclusionBody::Storage(storage) => {
                 tracing::warn!(gateway = %row.gateway, state = ?storage.state, "the gateway's storage");
+            }
+            ConclusionBody::Config(change) => {
+                let (step, said) = (change.step, change.said.as_str());
+                match step {
+                    ConfigStep::Refused | ConfigStep::RolledBack => {
+                        tracing::warn!(gateway = %row.gateway, ?step, said, "a configuration is not in force");
+                    }
+                    ConfigStep::Applied | ConfigStep::Confirmed => {
+                        tracing::info!(gateway = %row.gateway, ?step, said, "the gateway's configuration");
+                    }
+                }
             }
             // In the record, and in the regions of every alert that it touches; it has no row of its own.
             ConclusionBody::Suppression(_) => (),

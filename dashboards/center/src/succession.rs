@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::auth::Viewer;
 use crate::civil::ClockTable;
 use crate::error::{ApiError, words};
-use crate::orders::{self, Asked};
+use crate::orders::{self, Asked, ORDER_LIFE_MS};
 use crate::store::audit;
 use crate::store::epochs::{self, EpochRow};
 use crate::store::gateways::{self, Enrolled};
@@ -95,9 +95,6 @@ pub async fn replace(
 fn last(row: &EpochRow) -> (i64, i64) {
     (row.epoch, row.last)
 }
-
-/// An order is carried out within this time or not at all, ms.
-const ORDER_LIFE_MS: i64 = 7 * 86_400_000;
 
 /// Orders a gateway to make itself a new key; the next epoch signs with it.
 pub async fn order_rotation(app: &App, viewer: &Viewer, id: &str) -> Result<(), ApiError> {

@@ -1,5 +1,5 @@
 //! The running gateway's own door: a Unix socket in its data directory, which only its owner can open. `gateway device …`
-//! says there what happened to an instrument.
+//! says there what happened to an instrument, `gateway reload` that the site file is to be read anew.
 //!
 //! One request, one answer, both a line of JSON. Promises: the answer "taken" comes when the fact is sealed and on disk.
 //! Limits: lines of [`LINE_MAX`] bytes, [`CALLERS_MAX`] callers at a time (more wait), [`PATIENCE`] for each.
@@ -13,11 +13,12 @@ use gateway_model::{CivilTime, Counters, DeviceFact, DeviceIx, Fact, FactBody, P
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::change::{self, Given};
 use crate::clock::Clock;
-use crate::recorder::{Event, Inputs};
+use crate::recorder::{Doors, Event};
 
 /// Bytes of a request or an answer.
 const LINE_MAX: u64 = 64 * 1024;
@@ -73,10 +74,28 @@ pub enum What {
     },
 }
 
+/// The site file is to be read anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Only say what would be different.
+    pub dry_run: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Request {
+    Reload(Reload),
+    #[serde(untagged)]
+    Told(Told),
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Taken,
+    /// What is different.
+    Changed(String),
     Refused(String),
 }
 
@@ -88,14 +107,24 @@ pub fn place(data: &Path) -> PathBuf {
 /// The door of a running gateway.
 pub struct Door {
     listener: UnixListener,
-    plan: Arc<Plan>,
-    inputs: Inputs,
+    inner: Inner,
+}
+
+#[derive(Clone)]
+struct Inner {
+    doors: Doors,
     clock: Clock,
+    changes: mpsc::Sender<change::Request>,
 }
 
 impl Door {
     /// Opens it; what an earlier process left in its place is removed (the data directory is locked).
-    pub fn open(data: &Path, plan: Plan, inputs: Inputs, clock: Clock) -> anyhow::Result<Self> {
+    pub fn open(
+        data: &Path,
+        doors: Doors,
+        clock: Clock,
+        changes: mpsc::Sender<change::Request>,
+    ) -> anyhow::Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = place(data);
         match std::fs::remove_file(&path) {
@@ -106,7 +135,7 @@ impl Door {
         }
         let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, plan: Arc::new(plan), inputs, clock })
+        Ok(Self { listener, inner: Inner { doors, clock, changes } })
     }
 
     /// Answers until stopped.
@@ -118,10 +147,10 @@ impl Door {
                 () = stop.cancelled() => return Ok(()),
                 accepted = self.listener.accept() => accepted.context("the gateway's door")?.0,
             };
-            let (plan, inputs, clock) = (Arc::clone(&self.plan), self.inputs.clone(), self.clock.clone());
+            let inner = self.inner.clone();
             tokio::spawn(async move {
                 let _permit = permit;
-                let served = tokio::time::timeout(PATIENCE, serve(stream, &plan, &inputs, &clock)).await;
+                let served = tokio::time::timeout(PATIENCE, inner.serve(stream)).await;
                 if let Ok(Err(error)) = served {
                     tracing::debug!(error = format!("{error:#}"), "a caller at the door went away");
                 }
@@ -130,25 +159,43 @@ impl Door {
     }
 }
 
-async fn serve(mut stream: UnixStream, plan: &Plan, inputs: &Inputs, clock: &Clock) -> anyhow::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut line = String::new();
-    BufReader::new(reader.take(LINE_MAX)).read_line(&mut line).await?;
-    let answer = match take(&line, plan, inputs, clock).await {
-        Ok(()) => Answer::Taken,
-        Err(error) => Answer::Refused(format!("{error:#}")),
-    };
-    writer.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
-    Ok(())
-}
+impl Inner {
+    async fn serve(&self, mut stream: UnixStream) -> anyhow::Result<()> {
+        let (reader, mut writer) = stream.split();
+        let mut line = String::new();
+        BufReader::new(reader.take(LINE_MAX)).read_line(&mut line).await?;
+        let answer = match self.answer(&line).await {
+            Ok(answer) => answer,
+            Err(error) => Answer::Refused(format!("{error:#}")),
+        };
+        writer.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
+        Ok(())
+    }
 
-async fn take(line: &str, plan: &Plan, inputs: &Inputs, clock: &Clock) -> anyhow::Result<()> {
-    let told: Told = serde_json::from_str(line).context("the request")?;
-    let (device, body) = fact(&told, plan)?;
-    let (taken, on_disk) = oneshot::channel();
-    let fact = Fact { device, at: clock.now(), body: FactBody::Device(body) };
-    inputs.send(Event::Entry { fact, taken }).await.ok().context("the gateway is stopping")?;
-    on_disk.await.context("the gateway has no room for entries: its journal is full")
+    async fn answer(&self, line: &str) -> anyhow::Result<Answer> {
+        match serde_json::from_str(line).context("the request")? {
+            Request::Told(told) => self.take(&told).await.map(|()| Answer::Taken),
+            Request::Reload(Reload { dry_run }) => {
+                match change::ask(&self.changes, Given::SiteFile, dry_run).await {
+                    Some(change::Answer::Taken(said)) => Ok(Answer::Changed(said)),
+                    Some(change::Answer::Refused(why)) => Ok(Answer::Refused(why)),
+                    None => anyhow::bail!("the gateway is stopping"),
+                }
+            }
+        }
+    }
+
+    async fn take(&self, told: &Told) -> anyhow::Result<()> {
+        const STOPPING: &str = "the gateway is stopping";
+        // Slots of the plan in force, and whose slots they are: another may come into force before this is eaten.
+        let now = self.doors.asks.snapshot().await.ok().context(STOPPING)?;
+        let (device, body) = fact(told, &now.plan)?;
+        let (taken, on_disk) = oneshot::channel();
+        let fact = Fact { device, at: self.clock.now(), body: FactBody::Device(body) };
+        let inputs = self.doors.inputs.of(now.generation);
+        inputs.send(Event::Entry { fact, taken }).await.ok().context(STOPPING)?;
+        on_disk.await.context("the gateway has no room for entries: its journal is full")
+    }
 }
 
 /// The fact, with ids found in the plan and numbers as they were written.
@@ -231,21 +278,33 @@ fn decimal(text: &str) -> anyhow::Result<Raw> {
 
 /// Says it to the gateway of this data directory, which has to be running.
 pub async fn say(data: &Path, told: &Told) -> anyhow::Result<()> {
+    match call(data, &Request::Told(told.clone())).await? {
+        Answer::Taken | Answer::Changed(_) => Ok(()),
+        Answer::Refused(why) => anyhow::bail!("{why}"),
+    }
+}
+
+/// Has the gateway of this data directory read its site file anew: what is different, or why it stays as it is.
+pub async fn reload(data: &Path, asked: Reload) -> anyhow::Result<Result<String, String>> {
+    match call(data, &Request::Reload(asked)).await? {
+        Answer::Taken => Ok(Ok(String::new())),
+        Answer::Changed(said) => Ok(Ok(said)),
+        Answer::Refused(why) => Ok(Err(why)),
+    }
+}
+
+async fn call(data: &Path, request: &Request) -> anyhow::Result<Answer> {
     let path = place(data);
     let mut stream = UnixStream::connect(&path).await.with_context(|| {
         format!("reach the gateway at {}: it has to be running, and you its owner", path.display())
     })?;
-    stream.write_all(format!("{}\n", serde_json::to_string(told)?).as_bytes()).await?;
+    stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await?;
     let mut line = String::new();
-    let read = BufReader::new(stream.take(LINE_MAX));
-    let mut read = read;
+    let mut read = BufReader::new(stream.take(LINE_MAX));
     tokio::time::timeout(PATIENCE, read.read_line(&mut line))
         .await
         .context("the gateway does not answer")??;
-    match serde_json::from_str(&line).context("the gateway's answer")? {
-        Answer::Taken => Ok(()),
-        Answer::Refused(why) => anyhow::bail!("{why}"),
-    }
+    serde_json::from_str(&line).context("the gateway's answer")
 }
 
 #[cfg(test)]

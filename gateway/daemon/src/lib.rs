@@ -5,6 +5,7 @@
 //! page ([`page`]). If one of them ends, all end. Decisions are made in `gateway-engine`; nothing here judges a reading.
 
 pub mod bus;
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod commission;
@@ -20,6 +21,7 @@ pub mod recorder;
 pub mod recording;
 pub mod run;
 pub mod sinks;
+pub mod sources;
 pub mod state;
 pub mod uplink;
 

@@ -15,25 +15,24 @@ use gateway_model::{ClockSource, EngineTime, Epoch, StartCause};
 use gateway_wire::{Enrolment, KeyRing, SuccessionCause};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::Bus;
+use crate::change::{Changer, Given, Origin, REQUESTS_MAX, Request};
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
 use crate::door::Door;
 use crate::metrics::Metrics;
-use crate::mqtt::Listener;
 use crate::page::{Facts, Page};
 use crate::pause::Backoff;
 use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Heritage, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
 use crate::recording::Taping;
-use crate::sinks::Home;
+use crate::sources::{Ground, Sources};
 use crate::state::{DataDir, Enrolled, keys_at};
-use crate::{history, mqtt, sinks, uplink};
+use crate::{change, history, mqtt, uplink};
 
 /// How long parts may take to end after they were told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,6 +59,8 @@ pub struct Options {
     pub history: Option<PathBuf>,
     /// Where to record what goes over the lines, and how many bytes of it.
     pub record: Option<(PathBuf, u64)>,
+    /// Where the site comes from: read anew when somebody asks for it. `None` = it never changes.
+    pub origin: Option<Origin>,
 }
 
 /// Where a running gateway can be reached.
@@ -97,12 +98,17 @@ pub async fn run(
     // One recording holds all lives: its file is new only once.
     let mut taping = Taping::new(options.record.take());
     let ended = loop {
-        let mut bound = None;
-        let ended = life(&options, &mut taping, rise_after, &stop, |this| {
+        let (mut bound, mut in_force) = (None, None);
+        let ended = life(&options, &mut taping, rise_after, &stop, &mut in_force, |this| {
             bound = Some(this.clone());
             up(this);
         });
-        match ended.await {
+        let ended = ended.await;
+        // Another configuration may have come into force since.
+        if let Some(site) = in_force {
+            options.site = site;
+        }
+        match ended {
             Ok(Ended::Rotated) => tracing::info!("the gateway signs with a new key from now on"),
             Err(error) if error.is::<uplink::Risen>() && !stop.is_cancelled() => {
                 rise_after = pauses.pause();
@@ -138,9 +144,10 @@ async fn life(
     taping: &mut Taping,
     rise_after: Duration,
     stop: &CancellationToken,
+    in_force: &mut Option<Site>,
     mut up: impl FnMut(&Up),
 ) -> anyhow::Result<Ended> {
-    let Options { site, data, wall, history, record: _ } = options;
+    let Options { site, data, wall, history, record: _, origin } = options;
     let (site, wall, history) = (site.clone(), wall.clone(), history.clone());
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
@@ -183,19 +190,19 @@ async fn life(
         }
         BrokerPlan::Embedded(_) => None,
     };
-    if let Some(address) = address.filter(|_| !site.mqtt.is_empty()) {
-        let listener =
-            Listener::new(site.mqtt.clone(), address, doors.inputs.clone(), civil.clone(), metrics.clone())
-                .recorded(tape.clone());
-        parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
-    }
-    for slot in 0..site.buses.len() {
-        let mut bus = Bus::of(&site, slot, wall.speed(), metrics.clone(), Some(data.root()));
-        if let Some(tape) = &tape {
-            bus = bus.dialing_through(|dial| tape.dial(&site.buses[slot].name, dial));
-        }
-        parts.spawn("a bus", bus.run(clock.clone(), doors.inputs.clone(), parts.stop.clone()));
-    }
+    let ground = Ground {
+        doors: doors.clone(),
+        clock: clock.clone(),
+        civil: civil.clone(),
+        metrics: metrics.clone(),
+        data: data.root().to_owned(),
+        gateway: key.gateway_id(),
+        tape,
+    };
+    let mut sources = Sources::start(ground, &site, address, &mut parts);
+    let (asked, mut requests) = mpsc::channel(REQUESTS_MAX);
+    let talk = (doors.clone(), clock.clone());
+    let mut changer = Changer::new(origin.clone(), data.root(), site.clone(), talk, enrolled.is_some());
     let mut status = None;
     if let Some(enrolled) = enrolled {
         let cursors = uplink::Cursors {
@@ -221,17 +228,9 @@ async fn life(
             }
             sender.run(stop).await
         });
+        let orders = if origin.is_some() { orders.configuring(data.root(), asked.clone()) } else { orders };
         parts.spawn("the order listener", orders.run(parts.stop.clone()));
-        // Whoever verifies a record needs the packs it names, whatever becomes of this box.
-        for pack in &site.packs {
-            if let Err(error) = uplink::attachments::offer(data.root(), pack.text.as_bytes()) {
-                tracing::warn!(
-                    pack = pack.name,
-                    error = format!("{error:#}"),
-                    "a pack is not kept for the center"
-                );
-            }
-        }
+        uplink::attachments::offer_packs(data.root(), &site);
         let attachments = uplink::attachments::Attachments {
             client: attaching,
             data: data.root().to_owned(),
@@ -247,40 +246,29 @@ async fn life(
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
-    let door = Door::open(data.root(), site.plan.clone(), doors.inputs.clone(), clock.clone())?;
+    let door = Door::open(data.root(), doors.clone(), clock.clone(), asked.clone())?;
     parts.spawn("the gateway's door", door.run(parts.stop.clone()));
-    let mut shown_sinks = Vec::new();
-    for plan in &site.sinks {
-        let status = sinks::status::Status::new(&plan.name, plan.target.kind());
-        let home =
-            Home { data: data.root().to_owned(), site: site.plan.site.0.clone(), gateway: key.gateway_id() };
-        shown_sinks.push(status.clone());
-        let work =
-            sinks::work(plan.clone(), home, doors.clone(), metrics.clone(), status, parts.stop.clone());
-        parts.spawn("a sink", work);
+    if origin.is_some() {
+        parts.spawn("whoever waits for SIGHUP", reread_at_signal(asked, parts.stop.clone()));
     }
-    for name in sinks::store::names(data.root()) {
-        if !site.sinks.iter().any(|sink| sink.name == name) {
-            tracing::info!(sink = name, "parked: not in the site file any more; see `gateway sink list`");
-        }
-    }
+    let (show_sinks, shown_sinks) = watch::channel(sources.sinks());
     if let Some(plan) = &site.page {
         let listener =
             TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;
         this.page = Some(format!("http://{}", listener.local_addr()?));
         let facts = Facts {
             name: site.name.clone(),
-            plan: site.plan.clone(),
             gateway: key.gateway_id(),
             simulated: wall.simulated(),
             doors: doors.clone(),
             uplink: status,
             sinks: shown_sinks,
+            configuration: changer.shown(),
             metrics: metrics.clone(),
         };
         parts.spawn("the status page", Page::new(facts).run(listener, parts.stop.clone()));
     }
-    drop((doors, tape));
+    drop(doors);
 
     // The recorder outlives its sources: it has a stop of its own.
     let seal = CancellationToken::new();
@@ -292,18 +280,34 @@ async fn life(
     up(&this);
 
     let mut early = None;
-    let first = tokio::select! {
-        // Parts that end because they were told to are no failure.
-        biased;
-        () = stop.cancelled() => Ok(()),
-        () = rotation.cancelled() => Ok(()),
-        ended = parts.tasks.join_next() => ended.map_or(Ok(()), part_ended),
-        ended = &mut recording => {
-            let ended = ended.context("the recorder panicked").and_then(|ended| ended);
-            early = Some(());
-            ended.and_then(|()| Err(anyhow::anyhow!("the recorder ended by itself")))
+    let first = loop {
+        tokio::select! {
+            // Parts that end because they were told to are no failure.
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            () = rotation.cancelled() => break Ok(()),
+            ended = parts.tasks.join_next() => match ended.map(part_ended) {
+                // One of them was told to.
+                Some(Ok(())) => {}
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
+            },
+            ended = &mut recording => {
+                let ended = ended.context("the recorder panicked").and_then(|ended| ended);
+                early = Some(());
+                break ended.and_then(|()| Err(anyhow::anyhow!("the recorder ended by itself")));
+            }
+            Some(request) = requests.recv() => changer.asked(request, &mut sources, &mut parts).await,
+            () = changer.due() => changer.look(&mut sources, &mut parts).await,
         }
+        show_sinks.send_replace(sources.sinks());
     };
+    if first.is_ok() {
+        changer.ends();
+    }
+    let epoch = changer.epoch().unwrap_or(this.epoch);
+    *in_force = Some(changer.site().clone());
+    drop((changer, sources));
     if let Some(risen) = first.as_ref().err().and_then(|error| error.downcast_ref::<uplink::Risen>()) {
         // A hint: without it the next life finds out again.
         data.position(FLOOR).store(Position { epoch: risen.floor, seq: 0 })?;
@@ -326,7 +330,7 @@ async fn life(
         return Ok(Ended::Stopped);
     }
     let now = wall.civil().or_else(|| civil.civil(clock.now())).unwrap_or_default();
-    data.rotate(Epoch(this.epoch), now)?;
+    data.rotate(Epoch(epoch), now)?;
     Ok(Ended::Rotated)
 }
 
@@ -352,21 +356,69 @@ pub fn stop_at_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-struct Parts {
-    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+/// Asks for the site file to be read anew at each SIGHUP.
+async fn reread_at_signal(asked: mpsc::Sender<Request>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            heard = hangup.recv() => {
+                if heard.is_none() {
+                    stop.cancelled().await;
+                    return Ok(());
+                }
+            }
+        }
+        tracing::info!("reading the site file anew");
+        // What became of it is in the log, on the page and in the record.
+        change::ask(&asked, Given::SiteFile, false).await;
+    }
+}
+
+/// The tasks of a life: when one ends by itself, all end.
+pub struct Parts {
+    /// `None` = it was told to end.
+    tasks: JoinSet<Option<(&'static str, anyhow::Result<()>)>>,
     stop: CancellationToken,
 }
 
 impl Parts {
-    fn spawn(&mut self, name: &'static str, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.tasks.spawn(async move { (name, part.await) });
+    /// Cancelled when all are to end.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Starts one that ends with all others.
+    pub fn spawn(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { Some((name, part.await)) });
+    }
+
+    /// Starts one that may also be told to end by itself; `ended` is cancelled when it has.
+    pub fn spawn_own(
+        &mut self,
+        name: &'static str,
+        stop: &CancellationToken,
+        ended: &CancellationToken,
+        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let (stop, ended) = (stop.clone(), ended.clone());
+        self.tasks.spawn(async move {
+            let outcome = part.await;
+            ended.cancel();
+            if stop.is_cancelled() && outcome.is_ok() { None } else { Some((name, outcome)) }
+        });
     }
 }
 
+/// `Ok`: it was told to.
 fn part_ended(
-    ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>,
+    ended: Result<Option<(&'static str, anyhow::Result<()>)>, tokio::task::JoinError>,
 ) -> anyhow::Result<()> {
-    let (name, ended) = ended.context("a part panicked")?;
+    let Some((name, ended)) = ended.context("a part panicked")? else { return Ok(()) };
     ended.with_context(|| format!("{name} failed"))?;
     anyhow::bail!("{name} ended by itself")
 }

@@ -8,7 +8,7 @@ use crate::restore::{device_id, point_id};
 
 /// What the rule says, as one number: FNV-1a over its fields, with ids in the place of slots. Texts, priority
 /// and verification are not part of it: they change nothing about when it is raised.
-pub(crate) fn fingerprint(plan: &Plan, rule: &RulePlan) -> u64 {
+pub fn fingerprint(plan: &Plan, rule: &RulePlan) -> u64 {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     hash.number(u64::from(rule.latching));
     match &rule.kind {

@@ -77,6 +77,29 @@ impl Intake {
         Self { points, thinning: false }
     }
 
+    /// The same points under another plan: `moved` says where a point of this one is there. A point that is read and
+    /// believed as before goes on as before; another one begins anew.
+    #[must_use]
+    pub fn under(&self, plan: &Plan, moved: impl Fn(PointIx) -> Option<PointIx>) -> Self {
+        let mut next = Self::new(plan);
+        next.thinning = self.thinning;
+        for door in &self.points {
+            let place = moved(door.counts.point).and_then(|point| next.points.get_mut(usize::from(point.0)));
+            if let Some(new) =
+                place.filter(|new| PointPlan { device: door.plan.device, ..new.plan.clone() } == door.plan)
+            {
+                (new.kept, new.fresh_at, new.marked) = (door.kept, door.fresh_at, door.marked);
+            }
+        }
+        next
+    }
+
+    /// When the point last had a good answer, kept or not, if its last one was.
+    pub fn answering(&self, point: PointIx) -> Option<EngineTime> {
+        let door = self.points.get(usize::from(point.0))?;
+        door.fresh_at.filter(|_| door.number().is_some() && !door.marked)
+    }
+
     /// From now on steady points are kept more sparsely, as far as no judgement depends on it; or again as planned.
     /// `busy` are the points of running cycles and open alerts: they are kept as always.
     pub fn thin(&mut self, thinning: bool, busy: &[PointIx]) {

@@ -49,4 +49,5 @@ mod wiring;
 
 pub use engine::{Engine, OpenAlert};
 pub use eval::evaluate;
+pub use fingerprint::fingerprint;
 pub use restore::RestoreError;

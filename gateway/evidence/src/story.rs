@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{
-    Change, ConclusionBody, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality,
-    StorageState, Text,
+    Change, ConclusionBody, ConfigStep, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan,
+    Quality, StorageState, Text,
 };
 use gateway_wire::{Body, Header};
 
@@ -246,6 +246,15 @@ impl Story {
                     format!("changed {} times while there was no room", folded.changes),
                 );
                 self.tell(at, text(&zh, &en), title, None, None);
+            }
+            ConclusionBody::Config(change) => {
+                let (zh, en) = match change.step {
+                    ConfigStep::Refused => ("新配置未被接受", "another configuration was refused"),
+                    ConfigStep::Applied => ("新配置生效", "another configuration is in force"),
+                    ConfigStep::Confirmed => ("新配置运行正常", "the configuration is confirmed"),
+                    ConfigStep::RolledBack => ("已恢复原配置", "the configuration before is in force again"),
+                };
+                self.tell(at, text(zh, en), text("网关配置", "The gateway's configuration"), None, None);
             }
             // Said again in the life of each alert that it touches.
             ConclusionBody::Suppression(_) | ConclusionBody::Order { .. } => {}

@@ -4,7 +4,9 @@ use alloc::string::String;
 
 use minicbor::{Decode, Encode};
 
-use crate::{AlertChange, EngineTime, Epoch, Folded, ModuleIx, PointIx, Seq, Storage, SuppressionChange};
+use crate::{
+    AlertChange, ConfigChange, EngineTime, Epoch, Folded, ModuleIx, PointIx, Seq, Storage, SuppressionChange,
+};
 
 /// One conclusion, at the engine time it was reached.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -45,14 +47,20 @@ pub enum ConclusionBody {
     /// The suppression of a rule changed.
     #[n(5)]
     Suppression(#[n(0)] SuppressionChange),
+    /// What becomes of another configuration. Said by the recorder.
+    #[n(6)]
+    Config(#[n(0)] ConfigChange),
 }
 
 impl ConclusionBody {
     /// Said by the recorder, not concluded by the engine: nobody can derive it from the inputs anew.
     pub fn said_by_recorder(&self) -> bool {
         match self {
-            Self::Order { outcome, .. } => *outcome == OrderOutcome::Expired,
-            Self::Storage(_) | Self::Folded(_) => true,
+            Self::Order { outcome, .. } => match outcome {
+                OrderOutcome::Expired | OrderOutcome::Declined(_) => true,
+                OrderOutcome::Done | OrderOutcome::Refused(_) => false,
+            },
+            Self::Storage(_) | Self::Folded(_) | Self::Config(_) => true,
             Self::Alert(_) | Self::Cycle(_) | Self::Suppression(_) => false,
         }
     }
@@ -70,6 +78,9 @@ pub enum OrderOutcome {
     /// It arrived after its time.
     #[n(2)]
     Expired,
+    /// Not carried out, and not by a decision of the engine: why, in words.
+    #[n(3)]
+    Declined(#[n(0)] String),
 }
 
 /// One run of a sterilizer or cabinet, recognised from its curve.

@@ -127,6 +127,9 @@ pub enum StopCause {
     /// A part of the process failed.
     #[n(1)]
     Failed,
+    /// It does not: another configuration is in force from the next epoch on, which follows at once.
+    #[n(2)]
+    Reconfigured,
 }
 
 /// What is known of civil time from this input on.
@@ -275,6 +278,17 @@ pub enum CommandBody {
     /// Sign with a new key from the next epoch on. Nothing for the engine to decide: the shell does it.
     #[n(20)]
     RotateKey,
+    /// Take the configuration with these bytes, which the center keeps. Nothing for the engine to decide: the shell fetches,
+    /// checks and applies it, and the command is eaten once it is in force.
+    #[n(21)]
+    Configure {
+        /// SHA-256 of the bytes.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        config: [u8; 32],
+        /// How many they are.
+        #[n(1)]
+        size: u64,
+    },
     /// The center's TLS will show these keys, in the place of all that were named before. Nothing for the engine to
     /// decide: the shell believes them if the statement is newer than the one it holds.
     #[n(22)]

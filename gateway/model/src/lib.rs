@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod alert;
 mod conclusion;
+mod configuration;
 mod device_fact;
 mod handling;
 mod id;
@@ -35,6 +36,7 @@ pub use alert::{
 pub use conclusion::{
     Conclusion, ConclusionBody, Cycle, CycleMeasured, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
+pub use configuration::{ConfigChange, ConfigStep};
 pub use device_fact::{Counters, DeviceFact};
 pub use handling::{
     AggravatePlan, AggravatedBy, AlertDetail, ChatterPlan, EscalatePlan, EscalationCause, Handling,

@@ -11,6 +11,7 @@
 mod batch;
 mod body;
 mod columns;
+mod configuration;
 mod counts;
 mod enrol;
 mod envelope;
@@ -30,6 +31,7 @@ pub use body::{
     Body, CONTENT_MAX, ConclusionsBody, ConfigBody, FRAME_MAX, Frame, InputsBody, Kind, NotUnderstood,
 };
 pub use columns::ITEMS_MAX;
+pub use configuration::{CONFIGURATION_MAX, Configuration};
 pub use enrol::{
     EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Fingerprint, Identity, KeyHistory, TLS_KEYS_MAX,
 };

@@ -55,6 +55,12 @@ impl Order {
         }
         Ok(order)
     }
+
+    /// What an order says it asks for, by nobody's word: for telling what was refused.
+    pub fn claimed(bytes: &[u8]) -> Option<CommandBody> {
+        let envelope = envelope::read(bytes, ORDER_TYPE, ORDER_MAX).ok()?;
+        envelope::decode::<Self>("order", envelope.payload()).ok().map(|order| order.body)
+    }
 }
 
 /// Signed orders as one answer: a CBOR array of byte strings, at most 64.

@@ -131,6 +131,11 @@ impl Process {
         self.signal(if frozen { Signal::STOP } else { Signal::CONT });
     }
 
+    /// Asks a gateway to read its site file anew: `kill -HUP`.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a pid");
         kill_process(pid, signal).ok();

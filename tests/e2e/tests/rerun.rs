@@ -112,7 +112,8 @@ fn a_reading_handed_over_after_its_timer_comes_out_the_same_again() {
             | ConclusionBody::Order { .. }
             | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
-            | ConclusionBody::Folded(_) => None,
+            | ConclusionBody::Folded(_)
+            | ConclusionBody::Config(_) => None,
         })
         .collect();
     assert_eq!(

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::app::{App, AppState};
 use crate::attachments;
+use crate::configuration;
 use crate::enrolment;
 use crate::error::{ApiError, words};
 use crate::ingest::{self, Manner};
@@ -200,6 +201,23 @@ async fn replace(
     };
     let history = keys::history(old, held.ring.first().to_bytes(), &held.keys, &app.key);
     Ok(answer(&app, &statement, history))
+}
+
+/// A piece of a configuration that was ordered, from a byte on.
+pub(super) async fn configuration(
+    State(app): State<AppState>,
+    Known(_): Known,
+    Path(sha256): Path<String>,
+    Query(from): Query<From>,
+) -> Result<Response, ApiError> {
+    let piece = configuration::piece(&app, &sha256, from.from).await?;
+    Ok(cbor("application/octet-stream", piece))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    #[serde(default)]
+    from: usize,
 }
 
 /// How the keys of a gateway followed each other, by its own word.

@@ -30,6 +30,7 @@ pub fn router(app: AppState) -> Router {
         .route("/gateway/v1/keys", post(gateway::gateway_keys))
         .route("/gateway/v1/predecessor", get(gateway::predecessor))
         .route("/gateway/v1/orders", get(gateway::orders))
+        .route("/gateway/v1/configurations/{sha256}", get(gateway::configuration))
         .route("/gateway/v1/session", post(gateway::session))
         .route("/gateway/v1/records", post(gateway::records).layer(DefaultBodyLimit::max(BATCH_MAX)))
         .route(

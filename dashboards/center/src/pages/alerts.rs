@@ -134,6 +134,8 @@ pub(crate) fn cleared_name<'t>(cause: Option<&str>, t: &'t Texts) -> &'t str {
         Some("settled") => &t.cleared_settled,
         Some("lapsed") => &t.cleared_lapsed,
         Some("superseded") => &t.cleared_superseded,
+        Some("rule_removed") => &t.cleared_rule_removed,
+        Some("disabled") => &t.cleared_disabled,
         Some(_) | None => &t.cleared_returned,
     }
 }

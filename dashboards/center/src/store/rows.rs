@@ -232,7 +232,7 @@ pub struct AlertRow {
     pub shown: String,
     /// `good`, `stale`, `bad`, `unevaluable`.
     pub quality: String,
-    /// `returned`, `settled`, `lapsed`, `superseded` once it is over.
+    /// `returned`, `settled`, `lapsed`, `superseded`, `rule_removed`, `disabled` once it is over.
     pub clear_cause: Option<String>,
     /// `closed` when every record before it is here, else `open`.
     pub chain: String,

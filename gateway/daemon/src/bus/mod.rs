@@ -31,12 +31,14 @@ use std::time::{Duration, Instant};
 
 use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, EngineTime, PointIx};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::config::{BlockPlan, BusPlan, Site, StreamPlan, UnitId, Urgency};
 use crate::metrics::Metrics;
 use crate::pause::{Backoff, Jitter};
+use crate::recorder::slots::Slots;
 use crate::recorder::{Answers, Event, Inputs};
 use breaker::{Breaker, Change};
 use dial::{Dial, Serial, Tcp};
@@ -62,6 +64,8 @@ const BAN_FIRST: Duration = Duration::from_mins(10);
 const BAN_LAST: Duration = Duration::from_hours(24);
 /// While no device of a bus answers, one of them is asked so often, real time.
 const DEAD_BUS_PROBE: Duration = Duration::from_secs(2);
+/// A bus without requests looks so often whether there are any, real time.
+const IDLE: Duration = Duration::from_hours(1);
 /// "The register is not there", "so many are not".
 const NOT_THERE: [u8; 2] = [0x02, 0x03];
 
@@ -80,6 +84,7 @@ pub struct Bus {
     /// While all of them are open: when to try one.
     dead_probe_at: Option<Instant>,
     jitter: Jitter,
+    speed: f64,
     learned: Learned,
     board: Board,
     metrics: Metrics,
@@ -116,6 +121,17 @@ impl Slot {
     }
 }
 
+/// Other requests for a bus that runs; its line and its devices' manners stay as they are.
+#[derive(Debug)]
+pub struct Replan {
+    /// What is wanted from now on.
+    pub blocks: Vec<BlockPlan>,
+    /// Where the points of the requests so far are now.
+    pub slots: Slots,
+    /// Where answers go: a source that knows the new slots.
+    pub inputs: Inputs,
+}
+
 /// What a bus does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -147,6 +163,7 @@ impl Bus {
             units,
             dead_probe_at: None,
             jitter,
+            speed,
             learned: Learned::default(),
             board: Board::new(plan.clone(), metrics.clone()),
             slots: Vec::new(),
@@ -200,7 +217,20 @@ impl Bus {
     }
 
     /// Polls until told to stop.
-    pub async fn run(mut self, clock: Clock, inputs: Inputs, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, clock: Clock, inputs: Inputs, stop: CancellationToken) -> anyhow::Result<()> {
+        // Never spoken through; but while it lives the other end waits instead of hearing that nobody is there.
+        let (_nobody, replans) = mpsc::channel(1);
+        self.run_changing(clock, inputs, replans, stop).await
+    }
+
+    /// The same, and asks other questions from the moment they come. Requests that stay the same keep their turn.
+    pub async fn run_changing(
+        mut self,
+        clock: Clock,
+        mut inputs: Inputs,
+        mut replans: mpsc::Receiver<Replan>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         if self.plan.transport.is_weighing() {
             let scale = scale::Scale::new(self.plan, self.streams, self.dial, self.jitter, self.metrics);
             return scale.run(clock, inputs, stop).await;
@@ -208,16 +238,18 @@ impl Bus {
         self.learned.cuts.forget(clock.now());
         self.replan(clock.now());
         loop {
-            let Some(next) = self.next(&clock) else {
-                stop.cancelled().await;
-                return Ok(());
-            };
+            if let Ok(replan) = replans.try_recv() {
+                inputs = self.take(replan, &clock);
+            }
+            let next = self.next(&clock).unwrap_or_else(|| Next::Wait(clock::instant() + IDLE));
             let events = match next {
                 Next::Wait(until) => {
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep_until(until.into()) => continue,
+                        () = tokio::time::sleep_until(until.into()) => {}
+                        Some(replan) = replans.recv() => inputs = self.take(replan, &clock),
                     }
+                    continue;
                 }
                 Next::Skip(slot, cause) => {
                     self.metrics.bus(&self.plan.name, "skipped", 1);
@@ -274,6 +306,25 @@ impl Bus {
             all.push((self.answers(slot, clock, &outcome), outcome.err()));
         }
         all
+    }
+
+    /// Other requests from now on; where their answers go.
+    fn take(&mut self, replan: Replan, clock: &Clock) -> Inputs {
+        let Replan { blocks, slots, inputs } = replan;
+        let bus = blocks.first().map_or(0, |block| block.bus);
+        self.slots = std::mem::take(&mut self.slots)
+            .into_iter()
+            .filter_map(|slot| Some(Slot { block: slot.block.moved(bus, &slots)?, ..slot }))
+            .collect();
+        let units: BTreeSet<UnitId> = blocks.iter().map(|block| block.unit).collect();
+        self.units.retain(|unit, _| units.contains(unit));
+        for unit in units {
+            let (timeout, speed, jitter) = (self.plan.timeout, self.speed, self.jitter);
+            self.units.entry(unit).or_insert_with(|| Breaker::new(timeout, speed, jitter));
+        }
+        self.blocks = blocks;
+        self.replan(clock.now());
+        inputs
     }
 
     /// Makes requests of what is wanted. Those that stay the same keep their turn.

@@ -328,6 +328,9 @@ fn concluded(conclusion: &Conclusion) -> String {
         ConclusionBody::Folded(folded) => {
             format!("rule {} changed {} times, folded", folded.rule.0, folded.changes)
         }
+        ConclusionBody::Config(change) => {
+            format!("configuration {:?}: {}", change.step, change.said.replace('\n', "; "))
+        }
         ConclusionBody::Suppression(change) => {
             format!("suppression of rule {} {:?}", change.rule.0, change.change).to_lowercase()
         }

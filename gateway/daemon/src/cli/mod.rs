@@ -11,6 +11,7 @@ mod fsck;
 mod journal;
 pub mod plan;
 mod probe;
+mod reload;
 mod rerun;
 mod rules;
 mod sink;
@@ -88,6 +89,15 @@ enum Command {
         /// Log as JSON lines.
         #[arg(long)]
         json: bool,
+    },
+    /// Has a running gateway take its site file and packs as they are now; the same as SIGHUP, with an answer.
+    Reload(reload::Asked),
+    /// Says in words what another site file would change in a running gateway.
+    Diff {
+        /// The site file in force.
+        old: PathBuf,
+        /// The other one.
+        new: PathBuf,
     },
     /// Reads every Modbus block once and shows what came.
     Once {
@@ -271,6 +281,8 @@ pub fn main() -> ExitCode {
             let record = record.map(|path| (path, record_mib << 20));
             run_site(&site, overrides, demo_clock.as_deref(), history, record)
         }
+        Command::Reload(asked) => reload::reload(asked),
+        Command::Diff { old, new } => reload::diff(&old, &new),
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
         Command::Probe(asked) => probe::probe(&asked),
         Command::Commission(asked) => commission::commission(asked),
@@ -403,19 +415,20 @@ fn run_site(
     history: Option<PathBuf>,
     record: Option<(PathBuf, u64)>,
 ) -> Ended {
-    let mut site = match load(path) {
+    let data = data_dir(path, overrides.data.clone());
+    let origin = reload::origin(path, overrides);
+    let site = match crate::change::begin(&origin, &data) {
         Ok(site) => site,
-        Err(status) => return Ok(status),
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(CONFIG);
+        }
     };
-    if let Err(problem) = overrides.apply(&mut site) {
-        eprintln!("error: {problem}");
-        return Ok(CONFIG);
-    }
     let wall = match demo_clock {
         Some(key) => Wall::demo(key)?,
         None => Wall::system(),
     };
-    let options = Options { site, data: data_dir(path, overrides.data), wall, history, record };
+    let options = Options { site, data, wall, history, record, origin: Some(origin) };
     runtime()?.block_on(async {
         let stop = run::stop_at_signal()?;
         run::run(options, stop, |up| {

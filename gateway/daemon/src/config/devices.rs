@@ -222,7 +222,7 @@ impl<'f, 'l> Reader<'f, 'l> {
         for pack in &self.library.packs {
             kinds.extend(pack.subject.kinds.iter().map(String::as_str));
         }
-        if !kinds.contains(&kind.value.as_str()) {
+        if !kinds.contains(&kind.value.as_str()) && !self.library.broken {
             let hint = did_you_mean(&kind.value, kinds.iter().copied()).map_or_else(
                 || format!("kinds: {}", kinds.join(", ")),
                 |near| format!("did you mean `{near}`?"),

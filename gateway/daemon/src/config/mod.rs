@@ -11,9 +11,11 @@ mod cards;
 mod checks;
 mod deadbands;
 mod devices;
+pub mod difference;
 mod head;
 mod mapping;
 mod maps;
+mod moved;
 mod points;
 mod profile;
 mod profile_mqtt;
@@ -22,10 +24,13 @@ mod site;
 mod table;
 mod weighing;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
+
+use gateway_wire::Configuration;
 
 pub use broker::*;
 pub use cards::{Card, CardField, CardSettings, cards};
@@ -45,25 +50,69 @@ const FILE_MAX: u64 = 1 << 20;
 
 /// Reads a site file, and the packs and profiles it names, relative to itself.
 pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
+    gather(path).1
+}
+
+/// The same, with every file that was read; `None` = not even the site file could be.
+pub fn gather(path: &Path) -> (Option<Configuration>, Result<Site, Vec<Problem>>) {
     let name = path.display().to_string();
-    let text = read_file(path).map_err(|message| vec![unreadable(&name, &message)])?;
-    let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut site = load_with(&Source { name, text }, &|relative| {
+    let text = match read_file(path) {
+        Ok(text) => text,
+        Err(message) => return (None, Err(vec![unreadable(&name, &message)])),
+    };
+    let base = base_of(path);
+    let files = RefCell::new(BTreeMap::new());
+    let site = load_with(&Source { name, text: text.clone() }, &|relative| {
         let path = base.join(relative);
-        read_file(&path).map(|text| Source { name: path.display().to_string(), text })
-    })?;
+        let text = read_file(&path)?;
+        files.borrow_mut().insert(relative.to_owned(), text.clone());
+        Ok(Source { name: path.display().to_string(), text })
+    });
+    let configuration = Configuration { site: text, files: files.into_inner().into_iter().collect() };
+    (Some(configuration), site.map(|site| rebased(site, &base)))
+}
+
+/// Reads a site from its bytes. Secret files that it names lie where they would for the site file at `path`.
+pub fn load_configuration(configuration: &Configuration, path: &Path) -> Result<Site, Vec<Problem>> {
+    let source = Source { name: CONFIGURATION_NAME.to_owned(), text: configuration.site.clone() };
+    let site = load_with(&source, &|relative| {
+        let text = configuration.file(relative);
+        let text = text.ok_or_else(|| "it is not among the files that came with the site file".to_owned())?;
+        Ok(Source { name: relative.to_owned(), text: text.to_owned() })
+    });
+    site.map(|site| rebased(site, &base_of(path)))
+}
+
+/// What problems call the site file of a configuration that is no file of its own.
+const CONFIGURATION_NAME: &str = "site.toml";
+
+fn base_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn rebased(mut site: Site, base: &Path) -> Site {
     if let Some(dir) = &mut site.journal.dir {
         *dir = base.join(&dir);
     }
-    site.broker.rebase(&base);
-    site.sinks.iter_mut().for_each(|sink| sink.based_on(&base));
-    Ok(site)
+    site.broker.rebase(base);
+    site.sinks.iter_mut().for_each(|sink| sink.based_on(base));
+    site
 }
 
 /// Reads a site from a text that stands alone.
 pub fn load_str(name: &str, text: &str) -> Result<Site, Vec<Problem>> {
     let source = Source { name: name.to_owned(), text: text.to_owned() };
     load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()))
+}
+
+/// Problems of a configuration as a page of text.
+pub fn explain_configuration(problems: &[Problem], configuration: &Configuration) -> String {
+    let mut sources = embedded_packs();
+    sources.extend(profile::embedded());
+    let site = (CONFIGURATION_NAME.to_owned(), configuration.site.clone());
+    let own = std::iter::once(site).chain(configuration.files.iter().cloned());
+    sources.extend(own.map(|(name, text)| Source { name, text }));
+    render(problems, &sources, false)
 }
 
 /// Problems as a page of text, each with its line, a caret and a hint. Reads the files they are about once more.
@@ -128,12 +177,14 @@ fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
 /// Packs and profiles at hand: those of the program, replaced or extended by files of the site.
 struct Library {
     packs: Vec<Pack>,
+    /// Some packs have problems of their own: nobody knows what they would have watched.
+    broken: bool,
     profiles: BTreeMap<String, profile::Profile>,
 }
 
 impl Library {
     fn new(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Self {
-        let mut library = Self { packs: Vec::new(), profiles: BTreeMap::new() };
+        let mut library = Self { packs: Vec::new(), broken: false, profiles: BTreeMap::new() };
         let mut packs = embedded_packs();
         packs.extend(files(root, "packs", read));
         for source in &packs {
@@ -142,7 +193,10 @@ impl Library {
                     library.packs.retain(|known| known.name != pack.name);
                     library.packs.push(pack);
                 }
-                Err(found) => problems.extend(found),
+                Err(found) => {
+                    library.broken = true;
+                    problems.extend(found);
+                }
             }
         }
         let mut profiles = profile::embedded();

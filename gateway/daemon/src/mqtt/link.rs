@@ -125,6 +125,14 @@ impl Link {
         }
     }
 
+    /// Asks for a topic no more.
+    pub(super) fn unsubscribe(&self, topic: &str) -> Result<(), Ended> {
+        match self {
+            Self::V3(session) => session.unsubscribe(topic),
+            Self::V5(session) => session.unsubscribe(topic),
+        }
+    }
+
     /// It has been handed over.
     pub(super) fn acknowledge(&self, message: &Message) -> Result<(), Ended> {
         match (self, message) {
@@ -193,6 +201,10 @@ macro_rules! version {
                     let filters =
                         topics.into_iter().map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
                     self.client.try_subscribe_many(filters).map_err(|error| full(&error))
+                }
+
+                pub(super) fn unsubscribe(&self, topic: &str) -> Result<(), Ended> {
+                    self.client.try_unsubscribe(topic).map_err(|error| full(&error))
                 }
 
                 pub(super) fn acknowledge(&self, publish: &Publish) -> Result<(), Ended> {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::EngineTime;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,19 @@ pub struct Listener {
     metrics: Metrics,
     overrun: Option<(EngineTime, u64)>,
     recording: Option<Recording>,
+    civil: Civil,
+    changes: Option<mpsc::Receiver<Resubscribe>>,
+    /// The topics of the last subscription.
+    asked: Vec<String>,
+}
+
+/// Other subscriptions for a listener that runs; the connection stays.
+#[derive(Debug)]
+pub struct Resubscribe {
+    /// What is listened to from now on.
+    pub plans: Vec<MqttPlan>,
+    /// Where readings go: a source that knows the new slots.
+    pub inputs: Inputs,
 }
 
 /// Between two connections.
@@ -89,14 +103,30 @@ impl Listener {
         civil: Civil,
         metrics: Metrics,
     ) -> Self {
-        let translator = Translator::new(plans, civil, metrics.clone());
-        Self { translator, address, inputs, metrics, overrun: None, recording: None }
+        let translator = Translator::new(plans, civil.clone(), metrics.clone());
+        Self {
+            translator,
+            address,
+            inputs,
+            metrics,
+            overrun: None,
+            recording: None,
+            civil,
+            changes: None,
+            asked: Vec::new(),
+        }
     }
 
     /// Writes down what comes as well.
     #[must_use]
     pub fn recorded(self, recording: Option<Recording>) -> Self {
         Self { recording, ..self }
+    }
+
+    /// Listens to something else from the moment that comes.
+    #[must_use]
+    pub fn changing(self, changes: mpsc::Receiver<Resubscribe>) -> Self {
+        Self { changes: Some(changes), ..self }
     }
 
     /// Listens until told to stop.
@@ -149,7 +179,14 @@ impl Listener {
         let mut link = Link::new(&self.address);
         let mut since = None;
         loop {
-            let heard = match link.next().await {
+            let next = tokio::select! {
+                next = link.next() => next,
+                Some(change) = changed(&mut self.changes) => {
+                    self.resubscribe(change, &link, since.is_some())?;
+                    continue;
+                }
+            };
+            let heard = match next {
                 Ok(heard) => heard,
                 Err(ended) => {
                     if since.is_some_and(|since: Instant| since.elapsed() >= STEADY) {
@@ -167,6 +204,7 @@ impl Listener {
                     }
                     let topics = self.translator.topics();
                     if !topics.is_empty() {
+                        self.asked.clone_from(&topics);
                         link.subscribe(topics)?;
                     }
                 }
@@ -182,9 +220,29 @@ impl Listener {
         }
     }
 
+    /// Topics that stay are not asked for again: their retained messages would come a second time.
+    fn resubscribe(&mut self, change: Resubscribe, link: &Link, connected: bool) -> Result<(), Ended> {
+        let before = self.translator.topics();
+        self.translator = Translator::new(change.plans, self.civil.clone(), self.metrics.clone());
+        self.inputs = change.inputs;
+        if !connected {
+            return Ok(());
+        }
+        let now = self.translator.topics();
+        for gone in before.iter().filter(|topic| !now.contains(topic)) {
+            link.unsubscribe(gone)?;
+        }
+        let new: Vec<String> = now.into_iter().filter(|topic| !before.contains(topic)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.asked.clone_from(&new);
+        link.subscribe(new)
+    }
+
     fn subscribed(&self, refused: &[bool]) {
         self.metrics.mqtt("subscribed");
-        for (topic, refused) in self.translator.topics().iter().zip(refused) {
+        for (topic, refused) in self.asked.iter().zip(refused) {
             if *refused {
                 self.metrics.mqtt("subscription_refused");
                 tracing::warn!(
@@ -230,5 +288,13 @@ impl Listener {
             Err(Refused::Full) => Ok(()),
             Err(Refused::Stopped) => Err(Refused::Stopped),
         }
+    }
+}
+
+/// The next change; for ever, where there can be none.
+async fn changed(changes: &mut Option<mpsc::Receiver<Resubscribe>>) -> Option<Resubscribe> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
     }
 }

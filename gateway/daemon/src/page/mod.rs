@@ -10,15 +10,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use gateway_model::{
-    CivilTime, EngineTime, GatewayId, Plan, Priority, Quality, Raw, Shown, Text, UncertainCause, Unit,
+    CivilTime, EngineTime, GatewayId, Priority, Quality, Raw, Shown, Text, UncertainCause, Unit,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::recorder::{Doors, Snapshot};
-use crate::{sinks, uplink};
+use crate::{change, sinks, uplink};
 
 mod words;
 
@@ -37,8 +38,6 @@ pub struct Page(Arc<Facts>);
 pub struct Facts {
     /// The site as people call it.
     pub name: Text,
-    /// The plan.
-    pub plan: Plan,
     /// Whose page it is.
     pub gateway: GatewayId,
     /// Under the demo clock.
@@ -48,7 +47,9 @@ pub struct Facts {
     /// The uplink, if there is a center.
     pub uplink: Option<uplink::Status>,
     /// Where records go besides the center.
-    pub sinks: Vec<sinks::status::Status>,
+    pub sinks: watch::Receiver<Vec<sinks::status::Status>>,
+    /// What became of another configuration.
+    pub configuration: watch::Receiver<change::Shown>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -106,6 +107,9 @@ pub struct Status {
     alerts: Vec<AlertRow>,
     points: Vec<PointRow>,
     sinks: Vec<sinks::status::Shown>,
+    configuration: change::Shown,
+    #[serde(skip)]
+    utc_offset_min: i16,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,10 +156,11 @@ struct PointRow {
 
 impl Facts {
     fn status(&self, snapshot: &Snapshot) -> Status {
+        let plan = &snapshot.plan;
         let civil = |at: EngineTime| self.doors.civil.civil(at).map(|civil| civil.0);
         let alerts = snapshot.alerts.iter().filter_map(|alert| {
-            let rule = self.plan.rules.get(usize::from(alert.rule.0))?;
-            let device = self.plan.devices.get(usize::from(rule.subject.0))?;
+            let rule = plan.rules.get(usize::from(alert.rule.0))?;
+            let device = plan.devices.get(usize::from(rule.subject.0))?;
             Some(AlertRow {
                 id: alert.alert.to_string(),
                 rule: rule.id.clone(),
@@ -176,7 +181,7 @@ impl Facts {
                 limit: alert.limit,
             })
         });
-        let points = self.plan.points.iter().zip(&snapshot.points).map(|(point, last)| {
+        let points = plan.points.iter().zip(&snapshot.points).map(|(point, last)| {
             let number = |raw: Raw| raw.value(point.gain, point.offset);
             PointRow {
                 id: point.id.clone(),
@@ -191,8 +196,8 @@ impl Facts {
         });
         let (ring_bytes, keep_bytes) = snapshot.bytes;
         Status {
-            site: self.plan.site.0.clone(),
-            institution: self.plan.institution.0.clone(),
+            site: plan.site.0.clone(),
+            institution: plan.institution.0.clone(),
             gateway: self.gateway.to_string(),
             simulated: self.simulated,
             epoch: snapshot.epoch,
@@ -219,7 +224,9 @@ impl Facts {
             keep_bytes,
             alerts: alerts.collect(),
             points: points.collect(),
-            sinks: self.sinks.iter().map(sinks::status::Status::shown).collect(),
+            sinks: self.sinks.borrow().iter().map(sinks::status::Status::shown).collect(),
+            configuration: self.configuration.borrow().clone(),
+            utc_offset_min: plan.utc_offset_min,
         }
     }
 }
@@ -308,7 +315,7 @@ async fn status_page(
     let lang = Lang::choose(asked.lang.as_deref(), accepts);
     let status = page.status().await?;
     let name = lang.pick(&page.0.name);
-    let utc_offset_min = page.0.plan.utc_offset_min;
+    let utc_offset_min = status.utc_offset_min;
     let html = StatusPage { words: lang.words(), lang, name, status: &status, utc_offset_min };
     let html = html.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(Html(html).into_response())

@@ -35,6 +35,12 @@ pub(super) struct Words {
     pub(super) line_spent: &'static str,
     pub(super) simulated: &'static str,
     pub(super) refusing: &'static str,
+    pub(super) configuration: &'static str,
+    refused: &'static str,
+    applied: &'static str,
+    confirmed: &'static str,
+    rolled_back: &'static str,
+    kept: &'static str,
     pub(super) other_lang: &'static str,
     good: &'static str,
     bad: &'static str,
@@ -68,6 +74,12 @@ const ZH: Words = Words {
     line_spent: "流量已用完：本月只上传预警，读数保存在本机",
     simulated: "演示数据：模拟时钟，不作为证据",
     refusing: "存储已满：仍在判断，只记录预警，请联系运维单位",
+    configuration: "配置",
+    refused: "新配置未被接受，仍按原配置运行",
+    applied: "新配置已生效，正在观察",
+    confirmed: "新配置运行正常",
+    rolled_back: "新配置运行异常，已自动恢复原配置",
+    kept: "按上次确认的配置运行",
     other_lang: "English",
     good: "正常",
     bad: "无数据",
@@ -101,6 +113,12 @@ const EN: Words = Words {
     line_spent: "used up: only alerts go up this month, readings are kept here",
     simulated: "Demonstration: simulated clock, never evidence",
     refusing: "Storage is full: alerts are still raised, readings are not recorded; call your maintainer",
+    configuration: "Configuration",
+    refused: "another one was refused; the one before stays in force",
+    applied: "another one is in force, and watched",
+    confirmed: "the new one is healthy",
+    rolled_back: "the new one was not healthy; the one before is in force again",
+    kept: "the one that was confirmed last is in force",
     other_lang: "中文",
     good: "good",
     bad: "no data",
@@ -161,6 +179,17 @@ impl Words {
             "stale" => self.stale,
             "uncertain" => self.uncertain,
             _ => self.none,
+        }
+    }
+
+    /// What became of another configuration: [`crate::change::Shown::step`].
+    pub(super) fn step_word(&self, step: &str) -> &'static str {
+        match step {
+            "refused" => self.refused,
+            "applied" => self.applied,
+            "confirmed" => self.confirmed,
+            "rolled-back" => self.rolled_back,
+            _ => self.kept,
         }
     }
 

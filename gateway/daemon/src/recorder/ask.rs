@@ -1,5 +1,7 @@
 //! What others may ask of the recorder: records from the journal, and the state.
 
+use std::sync::Arc;
+
 use gateway_journal::Position;
 use gateway_model::{ModuleIx, PointIx};
 use gateway_wire::Body;
@@ -54,18 +56,21 @@ impl Core {
 
     /// The state for pages and metrics.
     pub fn snapshot(&self) -> Snapshot {
-        let plan = self.engine.plan();
+        let plan = Arc::clone(&self.plan);
         Snapshot {
             epoch: self.epoch.0,
+            generation: self.generation,
             last: self.journal.last(),
             now: self.engine.now(),
             alerts: self.engine.alerts(),
             points: (0..plan.points.len()).map(|ix| self.engine.last(PointIx(ix as u16))).collect(),
+            answering: (0..plan.points.len()).map(|ix| self.intake.answering(PointIx(ix as u16))).collect(),
             cycles: (0..plan.modules.len())
                 .map(|ix| self.engine.cycle_running(ModuleIx(ix as u16)))
                 .collect(),
             bytes: self.journal.bytes(),
             refusing: self.full.is_some(),
+            plan,
         }
     }
 }

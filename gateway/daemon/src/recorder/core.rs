@@ -8,15 +8,15 @@
 //!
 //! What happens at the journal's limits stands in `room.rs` and `full.rs`, what can be asked in `ask.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, Command, CommandBody, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId,
-    Input, ModuleIx, ModulePlan, OrderOutcome, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause,
-    StorageState,
+    Change, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId, Input, ModuleIx,
+    ModulePlan, OrderOutcome, Plan, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause, StorageState,
 };
 use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, SigningKey, hash, seal};
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::dating::Dating;
 use super::full::Full;
 use super::room::Pending;
+use super::slots::Slots;
 use super::{Answers, Civil, Event, Urgent};
 use crate::clock::Wall;
 use crate::metrics::Metrics;
@@ -91,6 +92,12 @@ pub struct Core {
     pub(super) ring: KeyRing,
     /// Cancelled when somebody ordered a new key: the next epoch signs with it.
     pub(super) rotation: CancellationToken,
+    /// The plan in force, for whoever asks.
+    pub(super) plan: Arc<Plan>,
+    /// How often another plan has come into force in this process.
+    pub(super) generation: u32,
+    /// Slots of plans before, as far as sources still speak in them.
+    pub(super) older: BTreeMap<u32, Slots>,
 }
 
 /// The record that is being filled.
@@ -195,6 +202,19 @@ impl Core {
         Ok(())
     }
 
+    /// Eats one event of a source that knows the slots of the plan of `generation`.
+    pub fn hear(&mut self, generation: u32, event: Event, now: EngineTime) -> anyhow::Result<()> {
+        if generation == self.generation {
+            return self.take(event, now);
+        }
+        // Of a plan that nobody speaks of any more nothing has a place.
+        let event = match self.older.get(&generation) {
+            Some(slots) => slots.event(event),
+            None => Slots::default().event(event),
+        };
+        event.map_or(Ok(()), |event| self.take(event, now))
+    }
+
     /// Eats one event.
     pub fn take(&mut self, event: Event, now: EngineTime) -> anyhow::Result<()> {
         match event {
@@ -233,19 +253,14 @@ impl Core {
                 self.gaps(gaps, now)?;
             }
             Event::ServerTime { civil, error_ms } => self.server_time(civil.0, error_ms, now),
+            Event::Reconfigure(asked) => self.replan(*asked, now)?,
+            Event::Config { change, declined, said } => self.config(change, declined, said, now)?,
             Event::Order { order, author, body, expired, taken } => {
-                if self.last_order.is_none_or(|last| order > last) {
+                if expired && self.last_order.is_none_or(|last| order > last) {
                     self.last_order = Some(order);
-                    if expired {
-                        self.expired(order, now)?;
-                    } else {
-                        let rotates = body == CommandBody::RotateKey;
-                        self.eat(Input::Command(Command { at: now, order: Some(order), author, body }));
-                        self.seal(now)?;
-                        if rotates {
-                            self.rotation.cancel();
-                        }
-                    }
+                    self.not_obeyed(order, OrderOutcome::Expired, now)?;
+                } else if !expired {
+                    self.obey(order, author, body, now)?;
                 }
                 // Not told before it is on disk: it will come again. The sender may also have gone away.
                 if self.full.as_ref().is_none_or(Full::owes_nothing) {
@@ -349,7 +364,8 @@ impl Core {
                 | ConclusionBody::Order { .. }
                 | ConclusionBody::Suppression(_)
                 | ConclusionBody::Storage(_)
-                | ConclusionBody::Folded(_) => None,
+                | ConclusionBody::Folded(_)
+                | ConclusionBody::Config(_) => None,
             })
             .flat_map(|rule| self.deciding_points(rule))
             .collect();
@@ -475,10 +491,15 @@ impl Core {
         Ok(())
     }
 
-    /// An order that came too late is not eaten; the shell says so itself.
-    fn expired(&mut self, order: (u64, u64), now: EngineTime) -> anyhow::Result<()> {
+    /// An order that came too late, or that is nothing for the engine, is not eaten; the shell says so itself.
+    pub(super) fn not_obeyed(
+        &mut self,
+        order: (u64, u64),
+        outcome: OrderOutcome,
+        now: EngineTime,
+    ) -> anyhow::Result<()> {
         self.seal(now)?;
-        self.say(ConclusionBody::Order { order, outcome: OrderOutcome::Expired }, now)
+        self.say(ConclusionBody::Order { order, outcome }, now)
     }
 
     /// The clean end: a stop input, what follows from it, and a checkpoint, in one append.

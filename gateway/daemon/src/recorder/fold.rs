@@ -44,7 +44,10 @@ impl Folds {
                 self.0.get(rule).is_none_or(|fold| fold.told < TOLD_AT_ONCE)
             }
             // The end of an alert whose rule is gone comes once.
-            ConclusionBody::Alert(_) | ConclusionBody::Cycle(_) | ConclusionBody::Order { .. } => true,
+            ConclusionBody::Alert(_)
+            | ConclusionBody::Cycle(_)
+            | ConclusionBody::Order { .. }
+            | ConclusionBody::Config(_) => true,
             ConclusionBody::Storage(_) | ConclusionBody::Folded(_) => false,
         })
     }
@@ -80,7 +83,8 @@ impl Folds {
                 | ConclusionBody::Cycle(_)
                 | ConclusionBody::Order { .. }
                 | ConclusionBody::Storage(_)
-                | ConclusionBody::Folded(_) => others.push(conclusion),
+                | ConclusionBody::Folded(_)
+                | ConclusionBody::Config(_) => others.push(conclusion),
             }
         }
         others

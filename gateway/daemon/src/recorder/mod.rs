@@ -12,8 +12,10 @@ pub mod core;
 mod dating;
 mod fold;
 mod full;
+mod reconfigure;
 pub mod replay;
 mod room;
+pub mod slots;
 pub mod start;
 
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use gateway_engine::OpenAlert;
 use gateway_engine::intake::Answer;
 use gateway_journal::Position;
 use gateway_model::{
-    BadCause, CivilTime, CommandBody, EngineTime, Fact, Gap, PointIx, Quality, Raw, StopCause,
+    BadCause, CivilTime, CommandBody, ConfigChange, EngineTime, Fact, Gap, Plan, PointIx, Quality, Raw,
+    StopCause,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -111,6 +114,56 @@ pub enum Event {
     /// Numbers that the center lacks and has heard nothing of, (epoch, first, last): gap records name those that the
     /// journal does not have.
     Gone(Vec<(u64, u64, u64)>),
+    /// Another plan is to be in force from here on.
+    Reconfigure(Box<Reconfigure>),
+    /// Something else became of a configuration: for the record.
+    Config {
+        /// What.
+        change: ConfigChange,
+        /// The order that is thereby not carried out: its number, why, and who is told when that is on disk.
+        declined: Option<((u64, u64), String, oneshot::Sender<()>)>,
+        /// Told when it is on disk.
+        said: Option<oneshot::Sender<()>>,
+    },
+}
+
+/// Another plan for a running recorder.
+#[derive(Debug)]
+pub struct Reconfigure {
+    /// The plan.
+    pub plan: Plan,
+    /// What is said of it in the record.
+    pub change: ConfigChange,
+    /// The order that asked for it.
+    pub ordered: Option<Ordered>,
+    /// Generations of [`Inputs`] still in use: what others bring has no place any more.
+    pub live: Vec<u32>,
+    /// Told when the epoch under the new plan is on disk, or why there is none: the plan before is then in force.
+    pub begun: oneshot::Sender<Result<Begun, String>>,
+}
+
+/// An order that is eaten once its plan is in force.
+#[derive(Debug)]
+pub struct Ordered {
+    /// (center epoch, order seq).
+    pub order: (u64, u64),
+    /// Who.
+    pub author: String,
+    /// What.
+    pub body: CommandBody,
+    /// Told when it is on disk.
+    pub taken: oneshot::Sender<()>,
+}
+
+/// An epoch under another plan has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// Which.
+    pub epoch: u64,
+    /// What sources that know the slots of the new plan call themselves: see [`Inputs::of`].
+    pub generation: u32,
+    /// When.
+    pub at: EngineTime,
 }
 
 impl Event {
@@ -126,7 +179,9 @@ impl Event {
             | Self::Receipted(_)
             | Self::Order { .. }
             | Self::Lost(_)
-            | Self::Gone(_) => 1,
+            | Self::Gone(_)
+            | Self::Reconfigure(_)
+            | Self::Config { .. } => 1,
         }
     }
 }
@@ -162,6 +217,10 @@ pub enum Ask {
 pub struct Snapshot {
     /// Life of the journal.
     pub epoch: u64,
+    /// The plan in force: slots below are its own.
+    pub plan: Arc<Plan>,
+    /// What it is called by sources that know its slots.
+    pub generation: u32,
     /// Last record.
     pub last: Option<Position>,
     /// Engine time.
@@ -170,6 +229,8 @@ pub struct Snapshot {
     pub alerts: Vec<OpenAlert>,
     /// Last reading per point.
     pub points: Vec<Option<(EngineTime, Quality<Raw>)>>,
+    /// Per point: the last good answer, kept or not, if the last answer was a good one.
+    pub answering: Vec<Option<EngineTime>>,
     /// Is a cycle running, per module?
     pub cycles: Vec<bool>,
     /// Bytes of the ring and the keep set.
@@ -196,24 +257,38 @@ pub enum Refused {
     Stopped,
 }
 
-/// Where events go in.
+/// Where events go in. Slots in them are those of the plan of its generation.
 #[derive(Debug, Clone)]
-pub struct Inputs(mpsc::Sender<Event>);
+pub struct Inputs {
+    events: mpsc::Sender<(u32, Event)>,
+    generation: u32,
+}
 
 impl Inputs {
     /// Waits for room.
     pub async fn send(&self, event: Event) -> Result<(), Refused> {
-        self.0.send(event).await.map_err(|_| Refused::Stopped)
+        self.events.send((self.generation, event)).await.map_err(|_| Refused::Stopped)
+    }
+
+    /// For a source that knows the slots of another plan.
+    #[must_use]
+    pub fn of(&self, generation: u32) -> Self {
+        Self { events: self.events.clone(), generation }
+    }
+
+    /// Of which plan its slots are.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Has the recorder ended?
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.events.is_closed()
     }
 
     /// Does not wait.
     pub fn try_send(&self, event: Event) -> Result<(), Refused> {
-        self.0.try_send(event).map_err(|error| match error {
+        self.events.try_send((self.generation, event)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refused::Full,
             mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
         })
@@ -306,7 +381,7 @@ pub struct Doors {
 
 /// The other ends of the doors.
 pub struct Rooms {
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<(u32, Event)>,
     asks: mpsc::Receiver<Ask>,
     newest: watch::Sender<Option<Position>>,
 }
@@ -314,7 +389,7 @@ pub struct Rooms {
 impl Rooms {
     /// The next event: for tests of whoever sends them.
     pub async fn next_event(&mut self) -> Option<Event> {
-        self.events.recv().await
+        self.events.recv().await.map(|(_, event)| event)
     }
 }
 
@@ -324,25 +399,29 @@ pub fn doors(civil: Civil) -> (Doors, Rooms) {
     let (asks_in, asks) = mpsc::channel(ASKS_MAX);
     let (newest_in, newest) = watch::channel(None);
     (
-        Doors { inputs: Inputs(events_in), asks: Asks(asks_in), newest, civil },
+        Doors { inputs: Inputs { events: events_in, generation: 0 }, asks: Asks(asks_in), newest, civil },
         Rooms { events, asks, newest: newest_in },
     )
 }
 
 enum Turn {
     Stop,
-    Event(Event),
+    Event(u32, Event),
     Ask(Ask),
     Woke,
 }
 
 /// The next event or question. Whoever was heard last is looked at last: neither keeps the other waiting, and in virtual
 /// time the order is the same in every run.
-async fn heard(events: &mut mpsc::Receiver<Event>, asks: &mut mpsc::Receiver<Ask>, asked: bool) -> Turn {
+async fn heard(
+    events: &mut mpsc::Receiver<(u32, Event)>,
+    asks: &mut mpsc::Receiver<Ask>,
+    asked: bool,
+) -> Turn {
     if asked {
         tokio::select! {
             biased;
-            Some(event) = events.recv() => Turn::Event(event),
+            Some((generation, event)) = events.recv() => Turn::Event(generation, event),
             Some(ask) = asks.recv() => Turn::Ask(ask),
             else => std::future::pending().await,
         }
@@ -350,7 +429,7 @@ async fn heard(events: &mut mpsc::Receiver<Event>, asks: &mut mpsc::Receiver<Ask
         tokio::select! {
             biased;
             Some(ask) = asks.recv() => Turn::Ask(ask),
-            Some(event) = events.recv() => Turn::Event(event),
+            Some((generation, event)) = events.recv() => Turn::Event(generation, event),
             else => std::future::pending().await,
         }
     }
@@ -395,11 +474,11 @@ pub async fn record(
             Turn::Stop => break,
             Turn::Woke => {}
             Turn::Ask(ask) => core.answer(ask),
-            Turn::Event(first) => {
-                core.take(first, clock.now())?;
+            Turn::Event(generation, first) => {
+                core.hear(generation, first, clock.now())?;
                 for _ in 1..TURN_MAX {
-                    let Ok(event) = rooms.events.try_recv() else { break };
-                    core.take(event, clock.now())?;
+                    let Ok((generation, event)) = rooms.events.try_recv() else { break };
+                    core.hear(generation, event, clock.now())?;
                 }
             }
         }
@@ -407,8 +486,8 @@ pub async fn record(
     }
     // What was handed over before the stop is still eaten; after it the door is shut.
     rooms.events.close();
-    while let Ok(event) = rooms.events.try_recv() {
-        core.take(event, clock.now())?;
+    while let Ok((generation, event)) = rooms.events.try_recv() {
+        core.hear(generation, event, clock.now())?;
     }
     core.stop(clock.now(), StopCause::Asked)
 }

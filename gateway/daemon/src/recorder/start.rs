@@ -6,6 +6,7 @@
 //!
 //! A box that replaces another has no journal yet: its past is what the center had of the other one ([`Heritage`]).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -189,6 +190,9 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         check_again_at: at,
         ring,
         rotation: CancellationToken::new(),
+        plan: Arc::new(engine.plan().clone()),
+        generation: 0,
+        older: BTreeMap::new(),
         settings,
         engine,
         journal,

@@ -64,6 +64,7 @@ pub fn happenings(body: &Body) -> Vec<Happening<'_>> {
                 ConclusionBody::Order { .. }
                 | ConclusionBody::Storage(_)
                 | ConclusionBody::Folded(_)
+                | ConclusionBody::Config(_)
                 | ConclusionBody::Suppression(_) => None,
             })
             .collect(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use gateway_model::{CivilTime, GatewayId};
+use gateway_model::{CivilTime, CommandBody, GatewayId};
 use gateway_wire::{
     BATCH_TYPE, EnrolAnswer, EnrolCode, EnrolRequest, Enrolment, Identity, KeyHistory, Order, Receipt,
     RecordError, SigningKey, Survey, SurveyRequest, Token, VerifyingKey, hex, pack, unpack_orders,
@@ -147,6 +147,15 @@ pub struct Client {
     shown: Arc<Mutex<Option<(CivilTime, String)>>>,
 }
 
+/// An order that this center did not sign for this gateway.
+#[derive(Debug)]
+pub struct Unsigned {
+    /// What is wrong with it.
+    pub error: RecordError,
+    /// It claims to be a configuration.
+    pub configures: bool,
+}
+
 impl Client {
     /// Opens nothing yet.
     pub fn new(enrolled: Enrolled, key: SigningKey, meter: Meter) -> anyhow::Result<Self> {
@@ -240,7 +249,7 @@ impl Client {
         &self,
         civil: CivilTime,
         after: (u64, u64),
-    ) -> Result<(Vec<Order>, Vec<RecordError>), CallError> {
+    ) -> Result<(Vec<Order>, Vec<Unsigned>), CallError> {
         let metered = self.meter.budget.is_some();
         let wait = match (metered, self.forgetful.load(Ordering::Relaxed)) {
             (true, false) => ORDERS_WAIT_METERED,
@@ -272,7 +281,10 @@ impl Client {
         for bytes in &sealed {
             match Order::open(&self.enrolled.center, self.gateway, bytes) {
                 Ok(order) => orders.push(order),
-                Err(error) => refused.push(error),
+                Err(error) => {
+                    let configures = matches!(Order::claimed(bytes), Some(CommandBody::Configure { .. }));
+                    refused.push(Unsigned { error, configures });
+                }
             }
         }
         orders.sort_by_key(|order| (order.center_epoch, order.seq));
@@ -295,6 +307,17 @@ impl Client {
     /// Records of the box that this one replaces, from number `skip` on; none = that was all.
     pub async fn predecessor(&self, civil: CivilTime, skip: usize) -> Result<Vec<u8>, CallError> {
         let url = format!("{}/gateway/v1/predecessor?skip={skip}", self.enrolled.url);
+        self.call(civil, self.http.get(url).timeout(POST_TIMEOUT), 0).await
+    }
+
+    /// A piece of a configuration that was ordered, from byte `from` on; empty = that was all.
+    pub async fn configuration(
+        &self,
+        civil: CivilTime,
+        name: &str,
+        from: usize,
+    ) -> Result<Vec<u8>, CallError> {
+        let url = format!("{}/gateway/v1/configurations/{name}?from={from}", self.enrolled.url);
         self.call(civil, self.http.get(url).timeout(POST_TIMEOUT), 0).await
     }
 

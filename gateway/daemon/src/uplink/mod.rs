@@ -12,6 +12,7 @@
 
 pub mod attachments;
 pub mod client;
+pub mod configurations;
 pub mod gather;
 pub mod identity;
 pub mod ledger;
@@ -191,6 +192,8 @@ pub fn new(
         time: time.clone(),
         metrics: metrics.clone(),
         tried: status.0.tried.clone(),
+        configuring: None,
+        unsigned_at: None,
     };
     let ask_every = sender::ask_every(client.meter().budget.is_some());
     let sender = Sender {

@@ -82,7 +82,7 @@ pub struct Sender {
     pub(super) wants: Vec<Position>,
     /// The last batch was for conclusions alone.
     pub(super) was_alone: bool,
-    /// The epoch being written.
+    /// The epoch it began in.
     pub(super) written: u64,
     /// The first that this box can have written.
     pub(super) first_epoch: u64,
@@ -126,7 +126,7 @@ impl Sender {
                 Err(End::Recorder) => Ok(()),
                 Err(End::Rise(floor)) => {
                     tracing::error!(
-                        epoch = self.written,
+                        epoch = self.written(),
                         floor,
                         "the center has other records under this gateway's numbers: its disk was copied or set back to an \
                          older image. Going on in a new epoch; the records of this one are kept beside the chain"
@@ -136,6 +136,11 @@ impl Sender {
                 }
             },
         }
+    }
+
+    /// The epoch being written: another configuration begins one without a new uplink.
+    fn written(&self) -> u64 {
+        self.doors.newest.borrow().map_or(self.written, |newest| newest.epoch.max(self.written))
     }
 
     async fn send(&mut self) -> Result<std::convert::Infallible, End> {
@@ -148,7 +153,7 @@ impl Sender {
                     continue;
                 }
             }
-            if let Some(floor) = self.ledger.must_rise(self.written) {
+            if let Some(floor) = self.ledger.must_rise(self.written()) {
                 return Err(End::Rise(floor));
             }
             self.session(&mut pause).await?;
@@ -211,7 +216,7 @@ impl Sender {
                     self.pace.answered(receipt.window, (size, sent.records.len()), sent.took);
                     self.bundles.sent(size as u64);
                     let stuck = self.receipted(receipt, &sent).await?;
-                    if let Some(floor) = self.ledger.must_rise(self.written) {
+                    if let Some(floor) = self.ledger.must_rise(self.written()) {
                         return Err(End::Rise(floor));
                     }
                     if stuck {

@@ -82,6 +82,8 @@ async fn a_dead_unit_is_probed_now_and_then_and_its_readings_are_reported_all_th
             | Event::ServerTime { .. }
             | Event::Receipted(_)
             | Event::Order { .. }
+            | Event::Reconfigure(_)
+            | Event::Config { .. }
             | Event::Lost(_)
             | Event::Gone(_)) => panic!("{other:?}"),
         }
@@ -210,6 +212,8 @@ async fn lived(
             | Event::ServerTime { .. }
             | Event::Receipted(_)
             | Event::Order { .. }
+            | Event::Reconfigure(_)
+            | Event::Config { .. }
             | Event::Lost(_)
             | Event::Gone(_) => panic!("a bus says no such thing"),
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bus;
+mod change;
 mod faults;
 mod full;
 mod guard;

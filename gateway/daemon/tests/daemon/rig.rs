@@ -79,6 +79,7 @@ struct State {
     registers: HashMap<(u8, u8, u16), u16>,
     silent: Vec<u8>,
     asked: HashMap<u8, usize>,
+    connections: usize,
 }
 
 impl Peer {
@@ -89,6 +90,7 @@ impl Peer {
         let serving = peer.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                serving.0.lock().unwrap().connections += 1;
                 tokio::spawn(serving.clone().serve(stream));
             }
         });
@@ -105,6 +107,10 @@ impl Peer {
 
     pub(crate) fn asked(&self, unit: u8) -> usize {
         self.0.lock().unwrap().asked.get(&unit).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.0.lock().unwrap().connections
     }
 
     async fn serve(self, mut stream: TcpStream) {

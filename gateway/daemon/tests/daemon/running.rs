@@ -46,7 +46,7 @@ impl Running {
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
-        let options = Options { site, data, wall, history: None, record: None };
+        let options = Options { site, data, wall, history: None, record: None, origin: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
             up_in.take().unwrap().send(up.clone()).unwrap();
         }));
@@ -162,13 +162,13 @@ async fn a_payload_reaches_the_journal_through_the_embedded_broker() {
 
 /// A center that keeps what it gets, and misbehaves as told.
 #[derive(Clone)]
-struct Center(Arc<Mutex<Books>>);
+pub(crate) struct Center(pub(crate) Arc<Mutex<Books>>);
 
-struct Books {
-    key: SigningKey,
+pub(crate) struct Books {
+    pub(crate) key: SigningKey,
     gateway: VerifyingKey,
     now: Box<dyn Fn() -> CivilTime + Send>,
-    records: BTreeMap<(u64, u64), Vec<u8>>,
+    pub(crate) records: BTreeMap<(u64, u64), Vec<u8>>,
     twice: usize,
     sessions: usize,
     batches: Vec<Vec<Kind>>,
@@ -176,12 +176,16 @@ struct Books {
     lose_receipts: usize,
     /// So many batches are refused with 503.
     refuse: usize,
-    orders: Vec<Vec<u8>>,
+    pub(crate) orders: Vec<Vec<u8>>,
+    /// Under the hash by which they are asked for, whatever they are.
+    pub(crate) configurations: BTreeMap<String, Vec<u8>>,
+    /// So many pieces of a configuration are brought; then the center fails.
+    pub(crate) pieces: usize,
     ordered_after: BTreeSet<String>,
 }
 
 impl Center {
-    async fn start(gateway: VerifyingKey, wall: Wall) -> (Self, String) {
+    pub(crate) async fn start(gateway: VerifyingKey, wall: Wall) -> (Self, String) {
         let books = Books {
             key: SigningKey::from_bytes(&[9; 32]),
             gateway,
@@ -193,6 +197,8 @@ impl Center {
             lose_receipts: 0,
             refuse: 0,
             orders: Vec::new(),
+            configurations: BTreeMap::new(),
+            pieces: usize::MAX,
             ordered_after: BTreeSet::new(),
         };
         let center = Self(Arc::new(Mutex::new(books)));
@@ -200,6 +206,7 @@ impl Center {
             .route("/gateway/v1/records", post(records))
             .route("/gateway/v1/session", post(session))
             .route("/gateway/v1/orders", get(orders))
+            .route("/gateway/v1/configurations/{sha256}", get(configuration))
             .with_state(center.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -207,7 +214,7 @@ impl Center {
         (center, url)
     }
 
-    fn enrolled(&self, url: &str) -> Enrolled {
+    pub(crate) fn enrolled(&self, url: &str) -> Enrolled {
         let books = self.0.lock().unwrap();
         let statement = Enrolment {
             gateway_key: books.gateway.to_bytes(),
@@ -286,6 +293,29 @@ async fn session(State(center): State<Center>, headers: HeaderMap, body: Bytes) 
     books.sessions += 1;
     let Receipt { server_time, epochs, .. } = books.receipt();
     Survey { server_time, session: 7, epochs, next: None }.encode().into_response()
+}
+
+/// Five hundred bytes at a time.
+async fn configuration(
+    State(center): State<Center>,
+    headers: HeaderMap,
+    axum::extract::Path(sha256): axum::extract::Path<String>,
+    uri: axum::http::Uri,
+) -> Response {
+    let mut books = center.0.lock().unwrap();
+    if let Some(refusal) = books.admit(&headers) {
+        return refusal;
+    }
+    let from: usize = uri.query().unwrap().strip_prefix("from=").unwrap().parse().unwrap();
+    let Some(bytes) = books.configurations.get(&sha256).cloned() else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if books.pieces == 0 {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    books.pieces -= 1;
+    let from = from.min(bytes.len());
+    bytes[from..bytes.len().min(from + 500)].to_vec().into_response()
 }
 
 async fn orders(State(center): State<Center>, headers: HeaderMap, uri: axum::http::Uri) -> Response {

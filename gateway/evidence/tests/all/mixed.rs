@@ -161,7 +161,8 @@ fn acknowledge(dice: &mut Dice, recorder: &Recorder) -> Option<Input> {
             | ConclusionBody::Order { .. }
             | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
-            | ConclusionBody::Folded(_) => None,
+            | ConclusionBody::Folded(_)
+            | ConclusionBody::Config(_) => None,
         })
         .collect();
     let (alert, event) = *known.get(known.len().saturating_sub(1 + dice.roll(8) as usize))?;

@@ -73,7 +73,8 @@ fn every_conclusion_added_or_changed_is_noticed() {
             | ConclusionBody::Order { .. }
             | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
-            | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
+            | ConclusionBody::Folded(_)
+            | ConclusionBody::Config(_) => list[0].at = EngineTime(0),
         });
         check(&|list| match &mut list[0].body {
             ConclusionBody::Alert(change) => {
@@ -83,7 +84,8 @@ fn every_conclusion_added_or_changed_is_noticed() {
             | ConclusionBody::Order { .. }
             | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
-            | ConclusionBody::Folded(_) => list[0].at = EngineTime(0),
+            | ConclusionBody::Folded(_)
+            | ConclusionBody::Config(_) => list[0].at = EngineTime(0),
         });
     }
 }
@@ -158,7 +160,8 @@ fn a_changed_rule_supersedes_and_that_follows_too() {
             | ConclusionBody::Order { .. }
             | ConclusionBody::Suppression(_)
             | ConclusionBody::Storage(_)
-            | ConclusionBody::Folded(_) => false,
+            | ConclusionBody::Folded(_)
+            | ConclusionBody::Config(_) => false,
         }),
         _ => false,
     };

@@ -6,13 +6,14 @@ use std::{fs, path::PathBuf};
 use coset::{CoseSign1, TaggedCborSerializable as _};
 use gateway_model::{
     AckRegion, AlertChange, AlertId, AlertState, BadCause, Change, CivilTime, ClearCause, ClockInput,
-    ClockSource, ClockState, Command, CommandBody, Conclusion, ConclusionBody, Cycle, CycleOutcome,
-    CycleState, CycleVerdict, DeviceFact, DeviceIx, DevicePlan, EngineTime, Epoch, EventState, Fact,
-    FactBody, First, Folded, Gap, GapCause, HeatCyclePlan, HeatProgram, Input, InstitutionId, LatchRegion,
-    ModuleIx, ModulePlan, ModuleState, OccurrenceState, Op, OrderOutcome, PackRef, Phase, Plan, PointCounts,
-    PointIx, PointPlan, PointState, Priority, ProcessRegion, Program, Quality, QualityRegion, Raw, Reading,
-    Regions, RuleIx, RuleKind, RulePlan, RuleState, RuleText, Seq, SiteId, StartCause, StartInput, State,
-    StopCause, Storage, StorageState, Suppression, Text, UncertainCause, Unit, VerifyPlan,
+    ClockSource, ClockState, Command, CommandBody, Conclusion, ConclusionBody, ConfigChange, ConfigStep,
+    Cycle, CycleOutcome, CycleState, CycleVerdict, DeviceFact, DeviceIx, DevicePlan, EngineTime, Epoch,
+    EventState, Fact, FactBody, First, Folded, Gap, GapCause, HeatCyclePlan, HeatProgram, Input,
+    InstitutionId, LatchRegion, ModuleIx, ModulePlan, ModuleState, OccurrenceState, Op, OrderOutcome,
+    PackRef, Phase, Plan, PointCounts, PointIx, PointPlan, PointState, Priority, ProcessRegion, Program,
+    Quality, QualityRegion, Raw, Reading, Regions, RuleIx, RuleKind, RulePlan, RuleState, RuleText, Seq,
+    SiteId, StartCause, StartInput, State, StopCause, Storage, StorageState, Suppression, Text,
+    UncertainCause, Unit, VerifyPlan,
 };
 use gateway_wire::{
     Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
@@ -451,6 +452,18 @@ fn folded() -> Body {
     said(ConclusionBody::Folded(Folded { rule: RuleIx(0), changes: 576, from: T, to: T.plus(600_000), last }))
 }
 
+fn config_change(step: ConfigStep) -> Body {
+    let config = (step != ConfigStep::Refused).then_some([0x5c; 32]);
+    let order = (step == ConfigStep::Applied).then_some((1, 9));
+    said(ConclusionBody::Config(ConfigChange { step, config, order, said: "adds 3 points".into() }))
+}
+
+fn configure() -> Body {
+    let body = CommandBody::Configure { config: [0x5c; 32], size: 1_234 };
+    let command = Command { at: T.plus(1_000), order: Some((1, 9)), author: "p-17".into(), body };
+    Body::Inputs(InputsBody { items: vec![Input::Command(command)], counts: vec![] })
+}
+
 fn gap_of(cause: GapCause, records: Option<(Epoch, Seq, Seq)>) -> Body {
     Body::Gap(Gap { point: None, from: T, to: T.plus(9_000), count: 54, cause, records })
 }
@@ -495,6 +508,13 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("suppressions-v1", header(10), kinds::suppressions(), true),
         ("config-judging-v1", header(10), kinds::config(&config()), true),
         ("checkpoint-judging-v1", header(10), kinds::checkpoint(), true),
+        ("stop-reconfigured-v1", header(9), stop(StopCause::Reconfigured), false),
+        ("order-declined-v1", header(9), order(OrderOutcome::Declined("too long".into())), false),
+        ("config-refused-v1", header(9), config_change(ConfigStep::Refused), true),
+        ("config-applied-v1", header(9), config_change(ConfigStep::Applied), true),
+        ("config-confirmed-v1", header(9), config_change(ConfigStep::Confirmed), true),
+        ("config-rolled-back-v1", header(9), config_change(ConfigStep::RolledBack), true),
+        ("configure-v1", header(9), configure(), true),
     ]
 }
 

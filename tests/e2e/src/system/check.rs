@@ -175,6 +175,7 @@ fn raised(
                 ConclusionBody::Cycle(_)
                 | ConclusionBody::Order { .. }
                 | ConclusionBody::Storage(_)
+                | ConclusionBody::Config(_)
                 | ConclusionBody::Suppression(_) => {}
             }
         }

@@ -1,0 +1,512 @@
+//! Another configuration for a gateway that runs: read and checked whole, compared, put in force between two inputs, watched,
+//! and taken back by itself when it is not healthy.
+//!
+//! Promises: what has a problem changes nothing, and the record says that it was refused and why; buses that the change does
+//! not touch keep connection and timing; every step is a signed conclusion ([`gateway_model::ConfigChange`]) and the plan in
+//! force stands in the config record of the epoch; a restart at any moment begins with a configuration that was confirmed,
+//! or with the new one ([`store`]).
+//!
+//! Leaves out: how a center's configuration gets here ([`crate::uplink`]), what is different ([`crate::config::difference`]),
+//! what runs ([`crate::sources`]).
+
+pub mod health;
+pub mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_model::{CommandBody, ConfigChange, ConfigStep, EngineTime};
+use gateway_wire::Configuration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::{self, Clock};
+use crate::config::difference::Difference;
+use crate::config::{self, Site};
+use crate::recorder::{Doors, Event, Ordered, Reconfigure, Snapshot};
+use crate::run::Parts;
+use crate::sources::Sources;
+use health::Watch;
+use store::{Id, State, Store};
+
+/// Requests that wait.
+pub const REQUESTS_MAX: usize = 4;
+
+/// Where a gateway's configuration comes from.
+#[derive(Clone)]
+pub struct Origin {
+    /// The site file.
+    pub path: PathBuf,
+    /// What the command line says otherwise.
+    pub overrides: Arc<dyn Fn(&mut Site) -> Result<(), String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What is to be in force.
+#[derive(Debug)]
+pub enum Given {
+    /// The site file, as it is now.
+    SiteFile,
+    /// What a center ordered.
+    Ordered(Box<Configuration>, OrderedBy),
+}
+
+/// The order that came with a configuration.
+#[derive(Debug)]
+pub struct OrderedBy {
+    /// (center epoch, order seq).
+    pub order: (u64, u64),
+    /// Who.
+    pub author: String,
+    /// What.
+    pub body: CommandBody,
+}
+
+/// Somebody wants another configuration in force.
+#[derive(Debug)]
+pub struct Request {
+    /// Which.
+    pub given: Given,
+    /// Only says what would be different.
+    pub dry_run: bool,
+    /// Told what became of it. For an order: once that is on disk.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// In force, or would be; the difference in words.
+    Taken(String),
+    /// Not taken, and why: problems with file, line and caret, or a sentence.
+    Refused(String),
+}
+
+/// What the page shows of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Shown {
+    /// `refused`, `applied`, `confirmed`, `rolled-back`, `kept` (begun with what was confirmed last, not with the site
+    /// file); `None` = nothing has happened since the start.
+    pub step: Option<&'static str>,
+    /// The difference, or why it is not in force.
+    pub said: String,
+}
+
+/// Puts other configurations in force.
+pub struct Changer {
+    origin: Option<Origin>,
+    store: Store,
+    doors: Doors,
+    clock: Clock,
+    shown: watch::Sender<Shown>,
+    /// The site in force, and what it was made of.
+    site: Site,
+    id: Option<Id>,
+    watched: Option<Watched>,
+    /// There is a center that will want the packs.
+    offers: bool,
+    data: PathBuf,
+}
+
+/// A change that is not confirmed yet.
+struct Watched {
+    watch: Watch,
+    since: EngineTime,
+    until: Instant,
+    before: Box<(Site, Option<Id>)>,
+    order: Option<(u64, u64)>,
+}
+
+/// A configuration that was read and checked.
+struct Checked {
+    configuration: Configuration,
+    site: Site,
+}
+
+impl Changer {
+    /// For a gateway that begins with `site`. What begins is in force and confirmed.
+    pub fn new(
+        origin: Option<Origin>,
+        data: &Path,
+        site: Site,
+        (doors, clock): (Doors, Clock),
+        offers: bool,
+    ) -> Self {
+        let store = Store::of(data);
+        let (shown, _) = watch::channel(Shown::default());
+        let mut changer = Self {
+            origin,
+            store,
+            doors,
+            clock,
+            shown,
+            site,
+            id: None,
+            watched: None,
+            offers,
+            data: data.to_owned(),
+        };
+        if changer.origin.is_some() {
+            changer.began();
+        }
+        changer
+    }
+
+    /// What the page may show, from now on.
+    pub fn shown(&self) -> watch::Receiver<Shown> {
+        self.shown.subscribe()
+    }
+
+    /// The epoch that is being written.
+    pub fn epoch(&self) -> Option<u64> {
+        self.doors.newest.borrow().map(|newest| newest.epoch)
+    }
+
+    /// The site in force.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Notes what a life began with: the site file, or what is kept of another.
+    fn began(&mut self) {
+        let Some(origin) = &self.origin else { return };
+        let state = self.store.state();
+        let (local, read) = config::gather(&origin.path);
+        let chosen = state.choose(local.as_ref().map(Configuration::id), read.is_ok());
+        let settled = state.settled();
+        let noted = match (chosen, &local) {
+            (store::Choice::Kept(id, why), _) => {
+                self.id = Some(id);
+                tracing::warn!(why, "the gateway runs by the configuration that was confirmed last");
+                let said = format!("the configuration that was confirmed last is in force: {why}");
+                self.shown.send_replace(Shown { step: Some("kept"), said });
+                Ok(State { local: local.as_ref().map(Configuration::id).or(settled.local), ..settled })
+            }
+            (store::Choice::SiteFile, Some(local)) => self.store.keep(local).map(|id| {
+                self.id = Some(id);
+                State { confirmed: Some(id), local: Some(id), ..State::default() }
+            }),
+            (store::Choice::SiteFile, None) => Ok(settled),
+        };
+        if let Err(error) = noted.and_then(|state| self.store.put(state)) {
+            tracing::error!(%error, "what configuration is in force cannot be kept: a restart goes by the site file alone");
+        }
+    }
+
+    /// The process, or this life of it, ends in good order.
+    pub fn ends(&self) {
+        if self.watched.is_some()
+            && let Err(error) = self.store.put(State { stopped: true, ..self.store.state() })
+        {
+            tracing::warn!(%error, "cannot note that the configuration was not found wanting");
+        }
+    }
+
+    /// Waits until a change has been watched for long enough.
+    pub async fn due(&self) {
+        match &self.watched {
+            Some(watched) => tokio::time::sleep_until(watched.until.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what is asked. An error is one of the recorder, which says itself why it ended.
+    pub async fn asked(&mut self, request: Request, sources: &mut Sources, parts: &mut Parts) {
+        let Request { given, dry_run, answer } = request;
+        let (given, ordered) = match given {
+            Given::SiteFile => (None, None),
+            Given::Ordered(configuration, by) => (Some(configuration), Some(by)),
+        };
+        if ordered.is_some() && self.watched.is_some() {
+            // Unanswered, it comes again.
+            return;
+        }
+        let local = given.is_none();
+        let checked = self.check(given).await;
+        let outcome = match checked {
+            Err((id, why)) => Err((id, why)),
+            Ok(checked) => {
+                let id = checked.configuration.id();
+                let tried = if dry_run {
+                    self.compared(&checked.site).map(|difference| difference.to_string())
+                } else {
+                    self.take(checked, local, ordered.as_ref(), sources, parts).await
+                };
+                tried.map_err(|why| (Some(id), why))
+            }
+        };
+        let answered = match outcome {
+            Ok(said) => Answer::Taken(said),
+            Err((_, why)) if dry_run => Answer::Refused(why),
+            Err((config, why)) => {
+                if !self.refuse(config, &why, ordered.as_ref()).await {
+                    // There was no room to say so: unanswered, it comes again.
+                    return;
+                }
+                Answer::Refused(why)
+            }
+        };
+        // Whoever asked may have gone away.
+        let _told = answer.send(answered);
+    }
+
+    /// Read, and without a problem; or which it was, and the problems.
+    async fn check(&self, given: Option<Box<Configuration>>) -> Result<Checked, (Option<Id>, String)> {
+        let Some(origin) = self.origin.clone() else {
+            return Err((
+                None,
+                "this gateway was started without a site file: there is nothing to read anew".into(),
+            ));
+        };
+        let read = tokio::task::spawn_blocking(move || read(&origin, given.map(|given| *given)));
+        read.await.unwrap_or_else(|_| Err((None, "reading the configuration panicked".to_owned())))
+    }
+
+    /// What would be different; an error is what stands in the way.
+    fn compared(&self, site: &Site) -> Result<Difference, String> {
+        let difference = Difference::between(&self.site, site);
+        if difference.restart.is_empty() {
+            return Ok(difference);
+        }
+        Err(format!(
+            "{} cannot change while the gateway runs; it would be this: {difference}. Restart the gateway to take it over, or leave {} as before",
+            difference.restart.join(", "),
+            if difference.restart.len() == 1 { "it" } else { "them" },
+        ))
+    }
+
+    async fn take(
+        &mut self,
+        checked: Checked,
+        local: bool,
+        ordered: Option<&OrderedBy>,
+        sources: &mut Sources,
+        parts: &mut Parts,
+    ) -> Result<String, String> {
+        let Checked { configuration, site } = checked;
+        if let Some(watched) = &self.watched {
+            let left = watched.until.saturating_duration_since(clock::instant()).as_secs() + 1;
+            return Err(format!("the last change is still being watched: try again in {left} s"));
+        }
+        let difference = self.compared(&site)?;
+        let said = difference.to_string();
+        let keep = |error| format!("the configuration cannot be kept: {error}");
+        let id = self.store.keep(&configuration).map_err(keep)?;
+        let state = self.store.state().settled();
+        let here = if local { Some(id) } else { self.local() };
+        if difference.is_empty() && ordered.is_none() {
+            // Other words for the same: nothing to switch, but a restart goes by them.
+            let noted = State { confirmed: Some(id), local: here, refused: None, ..state };
+            self.store.put(noted).map_err(keep)?;
+            self.id = Some(id);
+            return Ok(said);
+        }
+        self.store.put(State { trial: Some(id), ..state }).map_err(keep)?;
+        let before = self.snapshot().await?;
+        let change = ConfigChange {
+            step: ConfigStep::Applied,
+            config: Some(id),
+            order: ordered.map(|by| by.order),
+            said: said.clone(),
+        };
+        let since = match self.switch(&site, &difference, change, ordered, sources, parts).await {
+            Ok(since) => since,
+            Err(why) => {
+                self.store.put(state).map_err(keep)?;
+                return Err(why);
+            }
+        };
+        tracing::info!(said, "another configuration is in force");
+        if self.offers {
+            crate::uplink::attachments::offer_packs(&self.data, &site);
+        }
+        let watch = Watch::new(&site, &difference, &before);
+        let for_ms = if watch.is_empty() { 0 } else { watch.for_ms };
+        let until = clock::instant() + self.clock.real(Duration::from_millis(for_ms.unsigned_abs()));
+        let old = std::mem::replace(&mut self.site, site);
+        let before = Box::new((old, self.id.replace(id)));
+        self.watched = Some(Watched { watch, since, until, before, order: ordered.map(|by| by.order) });
+        self.show("applied", &said);
+        if for_ms == 0 {
+            self.confirm().await;
+        }
+        Ok(said)
+    }
+
+    /// The plan in the recorder, then what runs for it.
+    async fn switch(
+        &mut self,
+        site: &Site,
+        difference: &Difference,
+        change: ConfigChange,
+        ordered: Option<&OrderedBy>,
+        sources: &mut Sources,
+        parts: &mut Parts,
+    ) -> Result<EngineTime, String> {
+        const ENDED: &str = "the gateway is stopping";
+        let (begun, told) = oneshot::channel();
+        let (taken, _on_disk) = oneshot::channel();
+        let ordered = ordered.map(|by| Ordered {
+            order: by.order,
+            author: by.author.clone(),
+            body: by.body.clone(),
+            taken,
+        });
+        let live = sources.generations();
+        let asked = Reconfigure { plan: site.plan.clone(), change, ordered, live, begun };
+        let event = Event::Reconfigure(Box::new(asked));
+        self.doors.inputs.send(event).await.map_err(|_| ENDED.to_owned())?;
+        let begun = told.await.map_err(|_| ENDED.to_owned())??;
+        let inputs = self.doors.inputs.of(begun.generation);
+        sources.turn(site, difference, &inputs, parts).await;
+        Ok(begun.at)
+    }
+
+    /// A change has been watched for long enough.
+    pub async fn look(&mut self, sources: &mut Sources, parts: &mut Parts) {
+        let Some(watched) = &self.watched else { return };
+        let ill = match self.snapshot().await {
+            Ok(now) => watched.watch.judge(watched.since, &now),
+            // The recorder has ended; whoever waits for it says why.
+            Err(_) => return,
+        };
+        match ill {
+            None => self.confirm().await,
+            Some(why) => self.roll_back(&why, sources, parts).await,
+        }
+    }
+
+    async fn confirm(&mut self) {
+        let Some(Watched { order, .. }) = self.watched.take() else { return };
+        let state = State { confirmed: self.id, local: self.local(), ..State::default() };
+        if let Err(error) = self.store.put(state) {
+            tracing::error!(%error, "cannot note that the configuration is confirmed: a restart goes back to the one before");
+        }
+        let said = "healthy for as long as it was watched".to_owned();
+        self.record(ConfigChange { step: ConfigStep::Confirmed, config: self.id, order, said }).await;
+        let shown = self.shown.borrow().said.clone();
+        self.show("confirmed", &shown);
+    }
+
+    async fn roll_back(&mut self, why: &str, sources: &mut Sources, parts: &mut Parts) {
+        let Some(Watched { before, order, .. }) = self.watched.take() else { return };
+        let (site, id) = *before;
+        let tried = self.id;
+        let difference = Difference::between(&self.site, &site);
+        let said = format!("taken back: {why}");
+        tracing::error!(why, "the new configuration is not healthy: the one before is in force again");
+        let change = ConfigChange { step: ConfigStep::RolledBack, config: tried, order, said: said.clone() };
+        if let Err(why) = self.switch(&site, &difference, change, None, sources, parts).await {
+            tracing::error!(why, "the configuration before cannot be put in force again");
+            self.show("applied", &format!("{said}; but the one before cannot be put in force again: {why}"));
+            return;
+        }
+        (self.site, self.id) = (site, id);
+        let state = State { confirmed: id, local: self.local(), refused: tried, ..State::default() };
+        if let Err(error) = self.store.put(state) {
+            tracing::error!(%error, "cannot note that the configuration was taken back");
+        }
+        self.show("rolled-back", &said);
+    }
+
+    /// False: the refusal of an order is not on disk.
+    async fn refuse(&self, config: Option<Id>, why: &str, ordered: Option<&OrderedBy>) -> bool {
+        tracing::error!(why, "another configuration was refused; the one before stays in force");
+        let change = ConfigChange {
+            step: ConfigStep::Refused,
+            config,
+            order: ordered.map(|by| by.order),
+            said: why.to_owned(),
+        };
+        self.show("refused", why);
+        let Some(by) = ordered else {
+            self.record(change).await;
+            return true;
+        };
+        let (taken, on_disk) = oneshot::channel();
+        let declined = Some((by.order, why.to_owned(), taken));
+        let sent = self.doors.inputs.send(Event::Config { change, declined, said: None }).await;
+        sent.is_ok() && on_disk.await.is_ok()
+    }
+
+    async fn record(&self, change: ConfigChange) {
+        let (said, on_disk) = oneshot::channel();
+        let event = Event::Config { change, declined: None, said: Some(said) };
+        if self.doors.inputs.send(event).await.is_ok() {
+            // Closed: the recorder has ended, and says why.
+            let _told = on_disk.await;
+        }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, String> {
+        self.doors.asks.snapshot().await.map_err(|_| "the gateway is stopping".to_owned())
+    }
+
+    /// The site file as it is now.
+    fn local(&self) -> Option<Id> {
+        self.origin.as_ref().and_then(|origin| config::gather(&origin.path).0).map(|local| local.id())
+    }
+
+    fn show(&self, step: &'static str, said: &str) {
+        self.shown.send_replace(Shown { step: Some(step), said: said.to_owned() });
+    }
+}
+
+/// Reads and checks; an error is which configuration it was, and its problems.
+fn read(origin: &Origin, given: Option<Configuration>) -> Result<Checked, (Option<Id>, String)> {
+    let (configuration, site) = match given {
+        Some(configuration) => {
+            let site = config::load_configuration(&configuration, &origin.path)
+                .map_err(|problems| config::explain_configuration(&problems, &configuration));
+            (Some(configuration), site)
+        }
+        None => {
+            let (configuration, site) = config::gather(&origin.path);
+            (configuration, site.map_err(|problems| config::explain(&problems, false)))
+        }
+    };
+    let id = configuration.as_ref().map(Configuration::id);
+    let (Some(configuration), site) = (configuration, site.map_err(|why| (id, why))?) else {
+        return Err((id, "the site file cannot be read".to_owned()));
+    };
+    let mut site = site;
+    (origin.overrides)(&mut site).map_err(|why| (id, why))?;
+    Ok(Checked { configuration, site })
+}
+
+/// What a start begins with: the site file, or the configuration that is kept where that is to be preferred. An error is
+/// the problems of the site file.
+pub fn begin(origin: &Origin, data: &Path) -> Result<Site, String> {
+    let store = Store::of(data);
+    let (local, read) = config::gather(&origin.path);
+    let chosen = store.state().choose(local.as_ref().map(Configuration::id), read.is_ok());
+    let site = match (chosen, read) {
+        (store::Choice::SiteFile, read) => read.map_err(|problems| config::explain(&problems, false)),
+        (store::Choice::Kept(id, why), read) => {
+            let kept = store.configuration(id).map(|kept| config::load_configuration(&kept, &origin.path));
+            match (kept, read) {
+                (Some(Ok(site)), _) => {
+                    tracing::warn!(why, "beginning with the configuration that was confirmed last");
+                    Ok(site)
+                }
+                // What is kept is no good any more: there is only the site file.
+                (_, read) => read.map_err(|problems| config::explain(&problems, false)),
+            }
+        }
+    };
+    let mut site = site?;
+    (origin.overrides)(&mut site)?;
+    Ok(site)
+}
+
+/// Asks for another configuration and waits for the answer; `None` = the gateway is stopping.
+pub async fn ask(requests: &mpsc::Sender<Request>, given: Given, dry_run: bool) -> Option<Answer> {
+    let (answer, told) = oneshot::channel();
+    requests.send(Request { given, dry_run, answer }).await.ok()?;
+    told.await.ok()
+}
