@@ -28,7 +28,6 @@ pub mod link;
 pub mod live;
 pub mod metrics;
 pub mod orders;
-pub mod orders;
 pub mod pages;
 pub mod plans;
 pub mod project;

@@ -38,6 +38,8 @@ enum Purse {
     Ordinary,
     /// That and the reserve.
     Reserve,
+    /// That, the reserve, and so many bytes that come free right afterwards.
+    Instead(u64),
 }
 
 /// No more room on the disk, of bytes, files or quota.
@@ -131,8 +133,18 @@ impl Journal {
     /// something is lost, alerts, the first records of an epoch. Takes from what [`Limits::reserve_bytes`] set aside, of
     /// the limit and of the disk, and fails where that is used up too. All of them are there, or none.
     pub fn append_reserved(&mut self, records: &[&[u8]]) -> Result<Vec<Position>, JournalError> {
+        self.append_needed(Purse::Reserve, records)
+    }
+
+    /// The same for records of which segments of the keep set are evicted right afterwards, `bytes` in all: what says so may
+    /// take of the room that comes free. For so long the set is larger than its limit, at most by that.
+    pub fn append_instead(&mut self, records: &[&[u8]], bytes: u64) -> Result<Vec<Position>, JournalError> {
+        self.append_needed(Purse::Instead(bytes), records)
+    }
+
+    fn append_needed(&mut self, purse: Purse, records: &[&[u8]]) -> Result<Vec<Position>, JournalError> {
         let records: Vec<_> = records.iter().map(|bytes| (Class::Keep, *bytes)).collect();
-        self.append_from(Purse::Reserve, &records)
+        self.append_from(purse, &records)
     }
 
     fn append_from(
@@ -153,7 +165,7 @@ impl Journal {
         }
         let mut groups = records.chunk_by(|a, b| a.0 == b.0);
         groups.try_for_each(|group| match self.append_group(purse, group[0].0, group) {
-            Err(JournalError::Io { source, .. }) if purse == Purse::Reserve && is_full(&source) => {
+            Err(JournalError::Io { source, .. }) if purse != Purse::Ordinary && is_full(&source) => {
                 let next = self.next.ok_or(JournalError::NoEpoch)?;
                 self.open_reserve(size_of(group), next)?;
                 self.append_group(purse, group[0].0, group)
@@ -215,13 +227,14 @@ impl Journal {
         let fits = last.is_some_and(|last| {
             if in_reserve {
                 // Its room is for what has to be written.
-                return purse == Purse::Reserve && last.end + size <= last.allocated;
+                return purse != Purse::Ordinary && last.end + size <= last.allocated;
             }
             last.end + size <= segment_bytes || last.contents.spans.is_empty()
         });
         let (limit, full) = match (class, purse) {
             (Class::Ring, _) => (self.limits.ring_bytes, JournalError::RingFull),
             (Class::Keep, Purse::Reserve) => (self.limits.keep_bytes, JournalError::KeepFull),
+            (Class::Keep, Purse::Instead(bytes)) => (self.limits.keep_bytes + bytes, JournalError::KeepFull),
             (Class::Keep, Purse::Ordinary) => {
                 (self.limits.keep_bytes - self.limits.reserve_bytes(), JournalError::KeepFull)
             }

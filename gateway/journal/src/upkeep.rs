@@ -46,17 +46,24 @@ impl Journal {
 
     /// The oldest segment of a set, unless it is the one being written.
     pub fn oldest(&self, class: Class) -> Option<Evictable> {
+        self.evictable(class).next()
+    }
+
+    /// The segments of a set, oldest first, but for the one being written.
+    pub fn evictable(&self, class: Class) -> impl Iterator<Item = Evictable> {
         let segments = &self.set(class).segments;
-        let oldest = segments.front().filter(|oldest| oldest.full || segments.len() > 1)?;
-        let spans = &oldest.contents.spans;
-        Some(Evictable {
-            class,
-            segment: oldest.number,
-            first: oldest.first().unwrap_or_default(),
-            last: oldest.last().unwrap_or_default(),
-            records: spans.iter().map(|span| span.records).sum(),
-            bytes: oldest.bytes,
-            epochs: spans.iter().map(|span| (span.epoch, span.first, span.last)).collect(),
+        let done = segments.iter().zip(1..).filter(|(segment, n)| segment.full || *n < segments.len());
+        done.map(move |(segment, _)| {
+            let spans = &segment.contents.spans;
+            Evictable {
+                class,
+                segment: segment.number,
+                first: segment.first().unwrap_or_default(),
+                last: segment.last().unwrap_or_default(),
+                records: spans.iter().map(|span| span.records).sum(),
+                bytes: segment.bytes,
+                epochs: spans.iter().map(|span| (span.epoch, span.first, span.last)).collect(),
+            }
         })
     }
 

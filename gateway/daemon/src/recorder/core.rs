@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dating::Dating;
 use super::full::Full;
-use super::room::Pending;
+use super::room::{Pending, Purse};
 use super::slots::Slots;
 use super::{Answers, Civil, Event, Urgent};
 use crate::clock::Wall;
@@ -405,8 +405,17 @@ impl Core {
     /// what was lacking; `reserved` takes from what is set aside, and then all are there or none.
     pub(super) fn put(
         &mut self,
-        mut batch: Vec<(Class, Body)>,
+        batch: Vec<(Class, Body)>,
         reserved: bool,
+    ) -> anyhow::Result<Option<Pending>> {
+        self.put_from(batch, if reserved { Purse::Reserve } else { Purse::Ordinary })
+    }
+
+    /// The same from this room.
+    pub(super) fn put_from(
+        &mut self,
+        mut batch: Vec<(Class, Body)>,
+        purse: Purse,
     ) -> anyhow::Result<Option<Pending>> {
         if batch.is_empty() {
             return Ok(None);
@@ -429,12 +438,15 @@ impl Core {
             prev = hash(&bytes);
             sealed.push((*class, bytes));
         }
-        let appended = if reserved {
-            let records: Vec<&[u8]> = sealed.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-            self.journal.append_reserved(&records)
-        } else {
-            let records: Vec<_> = sealed.iter().map(|(class, bytes)| (*class, bytes.as_slice())).collect();
-            self.journal.append_all(&records)
+        let needed = || sealed.iter().map(|(_, bytes)| bytes.as_slice()).collect::<Vec<_>>();
+        let appended = match purse {
+            Purse::Ordinary => {
+                let records: Vec<_> =
+                    sealed.iter().map(|(class, bytes)| (*class, bytes.as_slice())).collect();
+                self.journal.append_all(&records)
+            }
+            Purse::Reserve => self.journal.append_reserved(&needed()),
+            Purse::Instead(bytes) => self.journal.append_instead(&needed(), bytes),
         };
         // After an error the first of them may be there all the same: what is on disk counts.
         let stored = match &appended {

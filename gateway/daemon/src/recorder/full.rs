@@ -16,7 +16,7 @@ use gateway_wire::{Body, ConclusionsBody, InputsBody};
 
 use super::core::Core;
 use super::fold::Folds;
-use super::room::{Lack, Pending};
+use super::room::{Lack, Pending, Purse};
 
 /// The first attempt to go on as usual, ms of engine time; each later one after twice as long, …
 const RETRY_MIN_MS: i64 = 10_000;
@@ -228,6 +228,7 @@ impl Core {
 
     /// Goes on as usual, if there is room for more than this.
     pub(super) fn try_again(&mut self, now: EngineTime) -> anyhow::Result<()> {
+        self.begin_instead(now)?;
         if !self.find_room()? {
             if let Some(full) = &mut self.full {
                 full.retry_at = now.plus(full.retry_ms);
@@ -247,6 +248,31 @@ impl Core {
         let entries = self.full.take().map_or(0, |full| full.entries);
         tracing::info!(entries_refused = entries, "there is room again: everything is recorded");
         self.tell_storage(StorageState::Enough, now)
+    }
+
+    /// Where not even the first record of this epoch found room, nothing before it may give way by itself: a restart would
+    /// still need it. So what the epoch has to say goes to disk together with the word of what gives way for it, as far as
+    /// the center has that.
+    fn begin_instead(&mut self, now: EngineTime) -> anyhow::Result<()> {
+        if self.journal.next().seq > 0 {
+            return Ok(());
+        }
+        let old = self.journal.evictable(Class::Keep).take_while(|old| self.receipted >= Some(old.last));
+        let old: Vec<_> = old.collect();
+        let (mut batch, inputs, concluded) = self.whole_batch();
+        let mut bytes = 0;
+        for (n, oldest) in old.iter().enumerate() {
+            bytes += oldest.bytes;
+            batch.extend(self.evicted(oldest));
+            if self.put_from(batch.clone(), Purse::Instead(bytes))?.is_none() {
+                old[..=n].iter().try_for_each(|gone| self.journal.evict(gone))?;
+                tracing::warn!(segments = n + 1, "the oldest records gave way so that an epoch could begin");
+                self.settled(&concluded, now);
+                return Ok(());
+            }
+        }
+        (self.open.items, self.carried, self.concluded) = (inputs.items, inputs.counts, concluded);
+        Ok(())
     }
 
     /// Room to go on with: found, or made.

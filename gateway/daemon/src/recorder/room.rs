@@ -32,6 +32,17 @@ pub(super) enum Lack {
     Disk,
 }
 
+/// What records take their room from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purse {
+    /// What everything may use.
+    Ordinary,
+    /// That and what is set aside.
+    Reserve,
+    /// That and so many bytes of the keep set that give way right afterwards.
+    Instead(u64),
+}
+
 /// Bodies that found no room.
 pub(super) struct Pending {
     pub(super) rest: Vec<(Class, Body)>,
@@ -157,9 +168,8 @@ impl Core {
 
     /// Gap records for a segment, durable; then it goes. False where there is no room even for those.
     fn give_up(&mut self, oldest: &Evictable) -> anyhow::Result<bool> {
-        let gaps: Vec<_> =
-            self.evicted(oldest).into_iter().map(|gap| (Class::Keep, Body::Gap(gap))).collect();
-        if self.put(gaps, true)?.is_some() {
+        let purse = if oldest.class == Class::Keep { Purse::Instead(oldest.bytes) } else { Purse::Reserve };
+        if self.put_from(self.evicted(oldest), purse)?.is_some() {
             return Ok(false);
         }
         self.journal.evict(oldest)?;
@@ -176,7 +186,7 @@ impl Core {
 
     /// One gap per run of numbers that goes; records of the other set between them stay. Numbers in between that are
     /// nowhere any more have been named before.
-    fn evicted(&self, oldest: &Evictable) -> Vec<Gap> {
+    pub(super) fn evicted(&self, oldest: &Evictable) -> Vec<(Class, Body)> {
         let mut gaps: Vec<Gap> = Vec::new();
         let mut runs_on = false;
         for stored in self.journal.scan(oldest.first).filter_map(Result::ok) {
@@ -211,7 +221,7 @@ impl Core {
             }
             runs_on = true;
         }
-        gaps
+        gaps.into_iter().map(|gap| (Class::Keep, Body::Gap(gap))).collect()
     }
 
     /// What is to be said of numbers that the center lacks and has heard nothing of: they were evicted, and so was the record

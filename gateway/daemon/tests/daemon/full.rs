@@ -308,6 +308,32 @@ fn a_full_keep_set_gives_up_what_the_center_has_and_else_only_folds() {
 }
 
 #[test]
+fn a_box_without_room_even_to_begin_an_epoch_goes_on_once_the_center_has_the_rest() {
+    let mut rig = Rig::new();
+    rig.limits.keep_bytes = 48 << 10;
+    // Lives that nobody hears of, until one cannot begin.
+    let mut life = (0..60)
+        .find_map(|_| {
+            let mut life = rig.start();
+            rig.poll(&mut life, 5, chatter);
+            (life.core.last().unwrap().epoch < life.core.epoch().0).then_some(life)
+        })
+        .expect("48 KiB are used up");
+    rig.poll(&mut life, 30, chatter);
+    assert!(life.core.snapshot().refusing);
+
+    let last = life.core.last().unwrap();
+    life.core.take(Event::Receipted(last), EngineTime(rig.now)).unwrap();
+    rig.poll(&mut life, 5, noise);
+    assert!(!life.core.snapshot().refusing, "{:?}", life.core.snapshot().bytes);
+    assert_eq!(life.core.last().unwrap().epoch, life.core.epoch().0);
+    assert!(life.core.snapshot().bytes.1 <= rig.limits.keep_bytes);
+    drop(life);
+    rig.nothing_is_missing_unsaid();
+    rig.evidence();
+}
+
+#[test]
 fn killed_or_powered_off_at_any_write_it_comes_back_and_nothing_told_is_lost() {
     // Two lives on a disk that gets full and has room again, ended at the n-th change.
     let day = |fault: Option<(usize, Fault)>| {
