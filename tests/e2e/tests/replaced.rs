@@ -405,13 +405,13 @@ fn lamp_hours(one: &Box_) -> f64 {
         Some(ring) => ring.open(&found.bytes).unwrap().body.unwrap(),
         None => found.open(&e2e::records::key(&one.data).verifying_key()).1,
     };
-    let state = at_gateway(&one.data).iter().rev().find_map(|found| match opened(found) {
-        Body::Checkpoint(state) => Some(state),
-        _ => None,
-    });
-    let meters = state.unwrap().modules.into_iter().filter_map(|module| match module {
-        ModuleState::Meter { device, meter } if device == "lamp-1" => Some(meter.on_ms),
-        _ => None,
+    let state = at_gateway(&one.data)
+        .iter()
+        .rev()
+        .find_map(|found| if let Body::Checkpoint(state) = opened(found) { Some(state) } else { None });
+    let meters = state.unwrap().modules.into_iter().filter_map(|module| {
+        let ModuleState::Meter { device, meter } = module else { return None };
+        (device == "lamp-1").then_some(meter.on_ms)
     });
     meters.sum::<i64>() as f64 / HOUR as f64
 }

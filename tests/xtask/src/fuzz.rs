@@ -165,27 +165,33 @@ fn control(ground: &Ground, target: &Target) -> Result<()> {
     }
     seed(target, &folder.join("corpus"))?;
     let program = home(ground).join(TRIPLE).join("debug").join(name);
-    let output = Command::new(program)
-        .arg(folder.join("corpus"))
-        .current_dir(&ground.root)
-        .env("NONSITE_FUZZ_PLANTED", "1")
-        .args([
-            "-seed=1".to_owned(),
-            format!("-max_total_time={}", CONTROL.as_secs()),
-            format!("-timeout={TIMEOUT_S}"),
-            format!("-rss_limit_mb={MEMORY_MIB}"),
-            format!("-max_len={}", target.max_len),
-            format!("-artifact_prefix={}/", folder.display()),
-            "-print_final_stats=1".into(),
-            "-verbosity=0".into(),
-        ])
-        .output()
-        .with_context(|| format!("run the target `{name}`"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let run = |limit: String| {
+        Command::new(&program)
+            .arg(folder.join("corpus"))
+            .current_dir(&ground.root)
+            .env("NONSITE_FUZZ_PLANTED", "1")
+            .args([
+                "-seed=1".to_owned(),
+                limit,
+                format!("-timeout={TIMEOUT_S}"),
+                format!("-rss_limit_mb={MEMORY_MIB}"),
+                format!("-max_len={}", target.max_len),
+                format!("-artifact_prefix={}/", folder.display()),
+                "-print_final_stats=1".into(),
+                "-verbosity=0".into(),
+            ])
+            .output()
+            .with_context(|| format!("run the target `{name}`"))
+    };
+    let seeds = run("-runs=0".into())?;
+    let said = String::from_utf8_lossy(&seeds.stderr);
+    ensure!(seeds.status.success(), "the seeds of `{name}` meet the bug that is there on purpose\n{said}");
+    let found = run(format!("-max_total_time={}", CONTROL.as_secs()))?;
+    let said = String::from_utf8_lossy(&found.stderr);
     ensure!(
-        !output.status.success() && said.contains("the planted bug"),
+        !found.status.success() && said.contains("the planted bug"),
         "`{name}` did not find the bug that is there on purpose ({}): its runs show nothing\n{said}",
-        output.status
+        found.status
     );
     eprintln!("{name}: finds the bug that is there on purpose");
     Ok(())

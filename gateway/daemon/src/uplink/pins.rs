@@ -101,13 +101,14 @@ impl Pins {
     pub fn keep_in(&self, data: &Path) -> Result<(), StateError> {
         let path = data.join(FILE);
         if let Some(bytes) = read(&path)? {
-            match std::str::from_utf8(&bytes).ok().and_then(Held::parse) {
-                Some(held) => *self.write() = held,
+            if let Some(held) = std::str::from_utf8(&bytes).ok().and_then(Held::parse) {
+                *self.write() = held;
+            } else {
                 // A gateway must get home: it asks the center again where these keys are not the ones shown.
-                None => tracing::warn!(
+                tracing::warn!(
                     path = %path.display(),
                     "damaged, and not used: the TLS keys of the enrolment are believed"
-                ),
+                );
             }
         }
         self.0.data.get_or_init(|| data.to_owned());
