@@ -15,7 +15,7 @@ use gateway_model::{
     StopCause, Storage, StorageState, Suppression, Text, UncertainCause, Unit, VerifyPlan,
 };
 use gateway_wire::{
-    Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
+    Body, ConclusionsBody, ConfigBody, Configuration, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
     Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token, open, seal,
 };
 
@@ -579,6 +579,12 @@ fn released_messages_are_understood_for_ever() {
     let (issued, expires) = (CivilTime(T.0), CivilTime(T.0 + 600_000));
     let order = Order { center_epoch: 1, seq: 9, gateway, issued, expires, author: "p-17".into(), body };
     check("order-v1", &order.seal(&center()));
+    let configure = CommandBody::Configure { config: [0x5c; 32], size: 1_234 };
+    check("order-configure-v1", &Order { body: configure, ..order }.seal(&center()));
+    let files = vec![("own.toml".to_owned(), "name = \"own\"\n".to_owned())];
+    let configuration = Configuration { site: "[site]\nid = \"hotel-1\"\n".into(), files };
+    check("configuration-v1", &configuration.encode());
+    assert_eq!(Configuration::decode(&configuration.encode()).unwrap(), configuration);
     let gateway_key = key().verifying_key().to_bytes();
     let request = EnrolRequest {
         secret: "ABCD2345".into(),
