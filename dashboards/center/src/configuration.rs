@@ -94,7 +94,8 @@ fn folder(config: &Config) -> PathBuf {
 
 /// The site file, what it names in `[packs]`, `[profiles]` and `[devices]`, and `more`, all by their names in the site file.
 fn gather(site: &Path, more: &[PathBuf]) -> anyhow::Result<Configuration> {
-    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+    let read =
+        |path: &Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
     let base = site.parent().unwrap_or(Path::new(""));
     let text = read(site)?;
     let table: Table = text.parse().with_context(|| format!("{} is no TOML", site.display()))?;
@@ -108,7 +109,11 @@ fn gather(site: &Path, more: &[PathBuf]) -> anyhow::Result<Configuration> {
         .collect();
     for path in more {
         let name = path.strip_prefix(base).with_context(|| {
-            format!("{}: has to lie beside or below {}, by the name it has there", path.display(), site.display())
+            format!(
+                "{}: has to lie beside or below {}, by the name it has there",
+                path.display(),
+                site.display()
+            )
         })?;
         names.push(name.to_string_lossy().into_owned());
     }
@@ -156,7 +161,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         std::fs::create_dir(dir.path().join("packs")).unwrap();
-        let text = "[packs]\nfiles = [\"packs/own.toml\"]\n[[sink]]\nname = \"x\"\ntoken_file = \"x.token\"\n";
+        let text =
+            "[packs]\nfiles = [\"packs/own.toml\"]\n[[sink]]\nname = \"x\"\ntoken_file = \"x.token\"\n";
         write("site.toml", text);
         write("packs/own.toml", "a pack");
         write("x.token", "a secret");

@@ -240,8 +240,7 @@ fn order(what: &OrderWhat) -> anyhow::Result<u8> {
     let OrderWhat::Config { gateway, site, more, config, data, demo_clock } = what;
     let (config, clock) = settle(config.as_deref(), data.as_ref(), None, demo_clock.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ordered =
-        runtime.block_on(center::configuration::order(&config, &clock, gateway, site, more))?;
+    let ordered = runtime.block_on(center::configuration::order(&config, &clock, gateway, site, more))?;
     say(&serde_json::json!({
         "order": format!("{}/{}", ordered.order.0, ordered.order.1), "sha256": ordered.sha256, "bytes": ordered.bytes,
         "files": ordered.files,

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_model::{
-    AlertId, ConclusionBody, ConfigStep, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan, OrderOutcome,
-    Plan, Priority, Quality, Raw, StartCause, StartInput,
+    AlertId, ConclusionBody, ConfigStep, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan,
+    OrderOutcome, Plan, Priority, Quality, Raw, StartCause, StartInput,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
 use sqlx::SqliteConnection;

@@ -16,8 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::change::{self, Given};
+use crate::clock::Clock;
 use crate::recorder::{Doors, Event};
 
 /// Bytes of a request or an answer.

@@ -192,8 +192,14 @@ impl Sources {
         let status = Status::new(&plan.name, plan.target.kind());
         let home = Home { data: data.clone(), site: site.plan.site.0.clone(), gateway: *gateway };
         let task = task(parts);
-        let work =
-            sinks::work(plan.clone(), home, doors.clone(), metrics.clone(), status.clone(), task.stop.clone());
+        let work = sinks::work(
+            plan.clone(),
+            home,
+            doors.clone(),
+            metrics.clone(),
+            status.clone(),
+            task.stop.clone(),
+        );
         parts.spawn_own("a sink", &task.stop, &task.ended, work);
         self.sinks.push((plan.clone(), task, status));
     }

@@ -85,7 +85,9 @@ impl Intake {
         next.thinning = self.thinning;
         for door in &self.points {
             let place = moved(door.counts.point).and_then(|point| next.points.get_mut(usize::from(point.0)));
-            if let Some(new) = place.filter(|new| PointPlan { device: door.plan.device, ..new.plan.clone() } == door.plan) {
+            if let Some(new) =
+                place.filter(|new| PointPlan { device: door.plan.device, ..new.plan.clone() } == door.plan)
+            {
                 (new.kept, new.fresh_at, new.marked) = (door.kept, door.fresh_at, door.marked);
             }
         }

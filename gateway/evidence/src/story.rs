@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{
-    Change, ConclusionBody, ConfigStep, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan, Quality, RulePlan,
-    StorageState, Text,
+    Change, ConclusionBody, ConfigStep, CycleOutcome, CycleVerdict, EngineTime, GapCause, Input, Plan,
+    Quality, RulePlan, StorageState, Text,
 };
 use gateway_wire::{Body, Header};
 

@@ -57,7 +57,8 @@ async fn a_gateway_that_runs_takes_other_site_files_and_proves_what_it_concluded
     assert!(said.contains("changes nothing"), "{said}");
 
     // A bad one: the same words as `gateway check`, the same status, the old one goes on.
-    std::fs::write(&file, site(&["fridge-1", "fridge-2"]).replace("kind = \"fridge\"", "kind = \"frigde\"")).unwrap();
+    std::fs::write(&file, site(&["fridge-1", "fridge-2"]).replace("kind = \"fridge\"", "kind = \"frigde\""))
+        .unwrap();
     let (checked, reloaded) = (gateway::command(["check", &file]), reload(&[]));
     assert_eq!((checked.code, reloaded.code), (Some(78), Some(78)), "{}", reloaded.stderr);
     assert!(reloaded.stderr.starts_with(&checked.stderr), "{}\n--\n{}", checked.stderr, reloaded.stderr);
@@ -83,7 +84,10 @@ async fn a_gateway_that_runs_takes_other_site_files_and_proves_what_it_concluded
     assert!(ordered["order"].is_string() && ordered["bytes"].as_u64() > Some(500), "{ordered}");
     good(&gateway, "fridge-3/temperature").await;
     let said = step(&gateway, "confirmed").await;
-    assert!(said.contains("adds 1 device (fridge-3)") && said.contains("removes 1 device (fridge-0)"), "{said}");
+    assert!(
+        said.contains("adds 1 device (fridge-3)") && said.contains("removes 1 device (fridge-0)"),
+        "{said}"
+    );
 
     // And one that cannot be: the center hears why.
     let bad = place.write("bad.toml", &site(&["fridge-1"]).replace("1s", "1 parsec"));

@@ -46,7 +46,8 @@ impl Watch {
                 let place = before.plan.points.iter().position(|point| point.id == id);
                 place.is_some_and(|place| matches!(before.answering.get(place), Some(Some(_))))
             };
-            let known: Vec<String> = ids.iter().filter(|(id, _)| answered(id)).map(|(id, _)| id.clone()).collect();
+            let known: Vec<String> =
+                ids.iter().filter(|(id, _)| answered(id)).map(|(id, _)| id.clone()).collect();
             let slowest = ids.iter().map(|(_, every)| *every).max().unwrap_or(0);
             watch.for_ms = watch.for_ms.max((slowest * PERIODS).clamp(WATCH_MIN_MS, WATCH_MAX_MS));
             let expected = match known.is_empty() {
@@ -77,11 +78,7 @@ impl Watch {
         let mut wrong = Vec::new();
         for (bus, (expected, before)) in &self.buses {
             let answering = expected.iter().filter(|id| answers(id)).count();
-            let ill = if *before {
-                answering * 100 < expected.len() * SHARE_PERCENT
-            } else {
-                answering == 0
-            };
+            let ill = if *before { answering * 100 < expected.len() * SHARE_PERCENT } else { answering == 0 };
             if ill {
                 let were = if *before { "that answered before" } else { "on it" };
                 wrong.push(format!("bus `{bus}`: {answering} of {} points {were} answer", expected.len()));

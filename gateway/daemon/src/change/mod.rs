@@ -139,8 +139,18 @@ impl Changer {
     ) -> Self {
         let store = Store::of(data);
         let (shown, _) = watch::channel(Shown::default());
-        let mut changer =
-            Self { origin, store, doors, clock, shown, site, id: None, watched: None, offers, data: data.to_owned() };
+        let mut changer = Self {
+            origin,
+            store,
+            doors,
+            clock,
+            shown,
+            site,
+            id: None,
+            watched: None,
+            offers,
+            data: data.to_owned(),
+        };
         if changer.origin.is_some() {
             changer.began();
         }
@@ -248,7 +258,10 @@ impl Changer {
     /// Read, and without a problem; or which it was, and the problems.
     async fn check(&self, given: Option<Box<Configuration>>) -> Result<Checked, (Option<Id>, String)> {
         let Some(origin) = self.origin.clone() else {
-            return Err((None, "this gateway was started without a site file: there is nothing to read anew".into()));
+            return Err((
+                None,
+                "this gateway was started without a site file: there is nothing to read anew".into(),
+            ));
         };
         let read = tokio::task::spawn_blocking(move || read(&origin, given.map(|given| *given)));
         read.await.unwrap_or_else(|_| Err((None, "reading the configuration panicked".to_owned())))

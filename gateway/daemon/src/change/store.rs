@@ -152,7 +152,8 @@ impl Store {
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let file = self.storage.open(path, false).ok()?;
-        let length = usize::try_from(file.length().ok()?).ok().filter(|length| *length <= CONFIGURATION_MAX)?;
+        let length =
+            usize::try_from(file.length().ok()?).ok().filter(|length| *length <= CONFIGURATION_MAX)?;
         let mut bytes = vec![0; length];
         (file.read_at(0, &mut bytes).ok()? == length).then_some(bytes)
     }

@@ -244,7 +244,8 @@ fn buses(old: &Site, new: &Site, slots: &Slots) -> Vec<(String, Act)> {
             acts.push((plan.name.clone(), Act::Added));
             continue;
         };
-        let asked = |site: &Site| site.blocks_of(before).iter().map(|block| block.moved(slot, slots)).collect();
+        let asked =
+            |site: &Site| site.blocks_of(before).iter().map(|block| block.moved(slot, slots)).collect();
         let heard = |site: &Site| site.streams_of(before).iter().map(|one| one.moved(slot, slots)).collect();
         let asked: Option<Vec<_>> = asked(old);
         let heard: Option<Vec<_>> = heard(old);

@@ -3,14 +3,17 @@
 
 use gateway_model::PointIx;
 
-use super::mapping::{FeedMapping, JsonField, JsonMapping, Mapping, MilesightField, MilesightMapping, MqttPlan};
+use super::mapping::{
+    FeedMapping, JsonField, JsonMapping, Mapping, MilesightField, MilesightMapping, MqttPlan,
+};
 use super::site::{BlockPlan, BlockPoint, StreamPlan};
 use crate::recorder::slots::Slots;
 
 impl BlockPlan {
     /// On this slot of a bus, with points where they are now.
     pub fn moved(&self, bus: usize, slots: &Slots) -> Option<Self> {
-        let point = |point: &BlockPoint| Some(BlockPoint { point: slots.point(point.point)?, ..point.clone() });
+        let point =
+            |point: &BlockPoint| Some(BlockPoint { point: slots.point(point.point)?, ..point.clone() });
         let points = self.points.iter().map(point).collect::<Option<_>>()?;
         Some(Self { bus, points, ..self.clone() })
     }
@@ -36,12 +39,14 @@ impl Mapping {
     fn moved(&self, moved: impl Fn(PointIx) -> Option<PointIx>) -> Option<Self> {
         Some(match self {
             Self::Json(json) => {
-                let field = |field: &JsonField| Some(JsonField { point: moved(field.point)?, ..field.clone() });
+                let field =
+                    |field: &JsonField| Some(JsonField { point: moved(field.point)?, ..field.clone() });
                 let fields = json.fields.iter().map(field).collect::<Option<_>>()?;
                 Self::Json(JsonMapping { fields, ..json.clone() })
             }
             Self::Milesight(milesight) => {
-                let field = |field: &MilesightField| Some(MilesightField { point: moved(field.point)?, ..*field });
+                let field =
+                    |field: &MilesightField| Some(MilesightField { point: moved(field.point)?, ..*field });
                 let fields = milesight.fields.iter().map(field).collect::<Option<_>>()?;
                 Self::Milesight(MilesightMapping { fields, ..milesight.clone() })
             }

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::EngineTime;
-use tokio::time::Instant;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::access::check;

@@ -15,9 +15,8 @@ use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId,
-    Input, ModuleIx, ModulePlan, OrderOutcome, Plan, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause,
-    StorageState,
+    Change, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId, Input, ModuleIx,
+    ModulePlan, OrderOutcome, Plan, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause, StorageState,
 };
 use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, SigningKey, hash, seal};
 use tokio::sync::mpsc;

@@ -68,8 +68,7 @@ impl Core {
         live: &[u32],
         now: EngineTime,
     ) -> anyhow::Result<Result<Begun, String>> {
-        const FULL: &str =
-            "the journal is full: there is no room for a config record. See `gateway journal stat`; make room and try again";
+        const FULL: &str = "the journal is full: there is no room for a config record. See `gateway journal stat`; make room and try again";
         let old = self.engine.plan().clone();
         let slots = Slots::between(&old, &plan);
         let at = now.max(self.engine.now());
@@ -126,7 +125,8 @@ impl Core {
         self.engine = engine;
         self.epoch = Epoch(epoch);
         self.carried.clear();
-        self.open = Open { items: Vec::new(), readings: 0, text: 0, from: at, first_at: None, last_inputs: Seq(0) };
+        self.open =
+            Open { items: Vec::new(), readings: 0, text: 0, from: at, first_at: None, last_inputs: Seq(0) };
         (self.checkpoint_at, self.checkpoint_position) = (at, None);
         self.conclude(Seq(0), concluded, &mut batch);
         self.write(batch, at)?;

@@ -62,8 +62,10 @@ impl Slots {
     pub(super) fn event(&self, event: Event) -> Option<Event> {
         Some(match event {
             Event::Answers(Answers { at, items, frame }) => {
-                let items: Vec<_> =
-                    items.into_iter().filter_map(|(point, answer)| Some((self.point(point)?, answer))).collect();
+                let items: Vec<_> = items
+                    .into_iter()
+                    .filter_map(|(point, answer)| Some((self.point(point)?, answer)))
+                    .collect();
                 Event::Answers(Answers { at, items, frame })
             }
             Event::Missed { points, times, cause } => {

@@ -24,11 +24,7 @@ pub enum Missing {
 /// Who brings pieces.
 pub trait Bring: Sync {
     /// The bytes from `from` on, as many as it likes; empty = that was all.
-    fn piece(
-        &self,
-        name: &str,
-        from: usize,
-    ) -> impl Future<Output = Result<Vec<u8>, Missing>> + Send;
+    fn piece(&self, name: &str, from: usize) -> impl Future<Output = Result<Vec<u8>, Missing>> + Send;
 }
 
 /// A center, at a civil time.

@@ -354,7 +354,9 @@ pub(crate) fn raw(number: &str) -> Raw {
 fn render(conclusion: &Conclusion, line_at: EngineTime) -> String {
     let text = match &conclusion.body {
         ConclusionBody::Cycle(cycle) => render_cycle(cycle),
-        ConclusionBody::Storage(_) | ConclusionBody::Folded(_) | ConclusionBody::Config(_) => panic!("never said by the engine"),
+        ConclusionBody::Storage(_) | ConclusionBody::Folded(_) | ConclusionBody::Config(_) => {
+            panic!("never said by the engine")
+        }
         ConclusionBody::Order { outcome, .. } => match outcome {
             OrderOutcome::Done => "order done".into(),
             OrderOutcome::Refused(code) => format!("refused {code}"),

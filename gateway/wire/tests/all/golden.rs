@@ -6,17 +6,19 @@ use std::{fs, path::PathBuf};
 use coset::{CoseSign1, TaggedCborSerializable as _};
 use gateway_model::{
     AckRegion, AlertChange, AlertId, AlertState, BadCause, Change, CivilTime, ClearCause, ClockInput,
-    ClockSource, ClockState, Command, CommandBody, Conclusion, ConclusionBody, ConfigChange, ConfigStep, Cycle, CycleOutcome,
-    CycleState, CycleVerdict, DeviceFact, DeviceIx, DevicePlan, EngineTime, Epoch, EventState, Fact,
-    FactBody, First, Folded, Gap, GapCause, HeatCyclePlan, HeatProgram, Input, InstitutionId, LatchRegion,
-    ModuleIx, ModulePlan, ModuleState, OccurrenceState, Op, OrderOutcome, PackRef, Phase, Plan, PointCounts,
-    PointIx, PointPlan, PointState, Priority, ProcessRegion, Program, Quality, QualityRegion, Raw, Reading,
-    Regions, RuleIx, RuleKind, RulePlan, RuleState, RuleText, Seq, SiteId, StartCause, StartInput, State,
-    StopCause, Storage, StorageState, Suppression, Text, UncertainCause, Unit, VerifyPlan,
+    ClockSource, ClockState, Command, CommandBody, Conclusion, ConclusionBody, ConfigChange, ConfigStep,
+    Cycle, CycleOutcome, CycleState, CycleVerdict, DeviceFact, DeviceIx, DevicePlan, EngineTime, Epoch,
+    EventState, Fact, FactBody, First, Folded, Gap, GapCause, HeatCyclePlan, HeatProgram, Input,
+    InstitutionId, LatchRegion, ModuleIx, ModulePlan, ModuleState, OccurrenceState, Op, OrderOutcome,
+    PackRef, Phase, Plan, PointCounts, PointIx, PointPlan, PointState, Priority, ProcessRegion, Program,
+    Quality, QualityRegion, Raw, Reading, Regions, RuleIx, RuleKind, RulePlan, RuleState, RuleText, Seq,
+    SiteId, StartCause, StartInput, State, StopCause, Storage, StorageState, Suppression, Text,
+    UncertainCause, Unit, VerifyPlan,
 };
 use gateway_wire::{
-    Body, ConclusionsBody, ConfigBody, Configuration, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
-    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token, open, seal,
+    Body, ConclusionsBody, ConfigBody, Configuration, EnrolRequest, Enrolment, EpochReceipt, Fingerprint,
+    Frame, Header, Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token,
+    open, seal,
 };
 
 use crate::key;

@@ -29,9 +29,8 @@ async fn requests_that_stay_keep_their_turn_and_new_ones_begin_at_once() {
     let new = of(&[("room-x", "b", 3), ("room-a", "b", 1)]);
     let (doors, mut rooms) = recorder::doors(Civil::default());
     let (stop, metrics) = (CancellationToken::new(), Metrics::default());
-    let bus = Bus::of(&old, 0, 1.0, metrics.clone(), None)
-        .dialing(Arc::new(line.clone()))
-        .jittered(Jitter::None);
+    let bus =
+        Bus::of(&old, 0, 1.0, metrics.clone(), None).dialing(Arc::new(line.clone())).jittered(Jitter::None);
     let (replans, changed) = mpsc::channel(1);
     let clock = Clock::start(Wall::system(), EngineTime(0));
     let polling = tokio::spawn(bus.run_changing(clock, doors.inputs.clone(), changed, stop.clone()));
@@ -54,9 +53,18 @@ async fn requests_that_stay_keep_their_turn_and_new_ones_begin_at_once() {
         seen,
         [
             // room-a and room-b, as 0 and 1
-            (0, 0), (0, 1), (10, 0), (10, 1), (20, 0), (20, 1),
+            (0, 0),
+            (0, 1),
+            (10, 0),
+            (10, 1),
+            (20, 0),
+            (20, 1),
             // room-x at once, as 0; room-a when it is its turn, as 1; room-b no more
-            (25, 0), (30, 1), (35, 0), (40, 1), (45, 0),
+            (25, 0),
+            (30, 1),
+            (35, 0),
+            (40, 1),
+            (45, 0),
         ]
     );
     assert_eq!(metrics.bus_count("line", "missed"), 0);

@@ -3,9 +3,7 @@
 use gateway::change::begin;
 use gateway::clock::Wall;
 use gateway::state::DataDir;
-use gateway_model::{
-    CivilTime, CommandBody, ConclusionBody, ConfigStep, GatewayId, OrderOutcome,
-};
+use gateway_model::{CivilTime, CommandBody, ConclusionBody, ConfigStep, GatewayId, OrderOutcome};
 use gateway_wire::{Body, Configuration, Order, SigningKey, VerifyingKey, hex, open};
 use tempfile::TempDir;
 
@@ -77,7 +75,9 @@ impl Supervised {
             let bodies = books.records.values().map(|bytes| open(&self.key, bytes).unwrap().body.unwrap());
             let mut said = bodies.filter_map(|body| match body {
                 Body::Conclusions(conclusions) => Some(conclusions.list),
-                Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) => None,
+                Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) => {
+                    None
+                }
             });
             said.find_map(|list| {
                 list.into_iter().find_map(|one| match one.body {
@@ -142,13 +142,7 @@ async fn what_is_wrong_with_an_ordered_configuration_keeps_the_old_one_in_force(
     // Bytes that are not what was ordered.
     let other = Configuration { site: more.site.replace("room-b", "room-x"), ..more.clone() };
     let wrong_hash = order(2);
-    supervised
-        .center
-        .0
-        .lock()
-        .unwrap()
-        .configurations
-        .insert(hex(&more.id()), other.encode());
+    supervised.center.0.lock().unwrap().configurations.insert(hex(&more.id()), other.encode());
     supervised.give(&wrong_hash);
     supervised.declined(2, "SHA-256").await;
     // Never there.

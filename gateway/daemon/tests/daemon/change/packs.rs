@@ -66,7 +66,9 @@ fn the_difference_of_two_sites_is_a_sentence() {
         ("seals and page", one.replace("\"5s\"", "\"6s\"").replace("127.0.0.1:0", "127.0.0.1:9")),
         (
             "a sink",
-            format!("{one}\n[[sink]]\nname = \"building\"\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:1\"\nprefix = \"a/b\"\n"),
+            format!(
+                "{one}\n[[sink]]\nname = \"building\"\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:1\"\nprefix = \"a/b\"\n"
+            ),
         ),
     ];
     let mut text = String::new();

@@ -171,10 +171,7 @@ fn delays_of_unchanged_rules_go_on_and_slots_that_move_are_translated() {
         .collect();
     assert_eq!(
         told,
-        [
-            (60, 2, Change::Raised),
-            (110, 2, Change::Cleared(ClearCause::Returned)),
-        ],
+        [(60, 2, Change::Raised), (110, 2, Change::Cleared(ClearCause::Returned)),],
         "raised a minute after it became hot, not a minute after the change; once"
     );
     let starts: Vec<_> = records
@@ -208,8 +205,7 @@ fn an_alert_whose_rule_is_removed_is_over_and_says_why() {
     let all = alerts(&records);
     let raised = all.iter().filter(|(_, change)| change.change == Change::Raised).count();
     assert_eq!(raised, 2, "each once: {all:?}");
-    let over: Vec<_> =
-        all.iter().filter(|(_, change)| matches!(change.change, Change::Cleared(_))).collect();
+    let over: Vec<_> = all.iter().filter(|(_, change)| matches!(change.change, Change::Cleared(_))).collect();
     let [(at, change)] = &over[..] else { panic!("only the one whose rule is gone: {over:?}") };
     assert_eq!((*at, change.rule, change.change), (100, None, Change::Cleared(ClearCause::Superseded)));
 }
@@ -264,7 +260,9 @@ fn what_a_bus_says_of_points_that_are_gone_is_passed_over_and_the_rest_counts() 
     let (records, _dir) = rig.end(30);
     let counts: Vec<_> = records
         .iter()
-        .filter_map(|record| if let Body::Inputs(inputs) = &record.body { Some(&inputs.counts) } else { None })
+        .filter_map(
+            |record| if let Body::Inputs(inputs) = &record.body { Some(&inputs.counts) } else { None },
+        )
         .flatten()
         .map(|counts| (counts.point, counts.due))
         .collect();
