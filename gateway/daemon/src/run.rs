@@ -302,7 +302,8 @@ async fn life(
         }
         show_sinks.send_replace(sources.sinks());
     };
-    if first.is_ok() {
+    // Also where it leaves its epoch: that says nothing of its configuration.
+    if first.as_ref().err().is_none_or(anyhow::Error::is::<uplink::Risen>) {
         changer.ends();
     }
     let epoch = changer.epoch().unwrap_or(this.epoch);

@@ -40,6 +40,10 @@ impl Configuration {
         if found > FILES_MAX {
             return Err(RecordError::TooMany { what: WHAT, found, limit: FILES_MAX });
         }
+        if configuration.encode() != bytes {
+            let why = "it is not written the one way it may be".to_owned();
+            return Err(RecordError::Content { what: WHAT, why });
+        }
         let sorted = configuration.files.is_sorted_by(|(one, _), (next, _)| one < next);
         if !sorted {
             let why = "files are not in the order of their names, each once".to_owned();

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use gateway_model::GatewayId;
 use gateway_wire::{
-    Opened, Order, Receipt, SigningKey, open, pack_orders, peek, reread, seal, unpack_orders,
+    Configuration, Opened, Order, Receipt, SigningKey, hash, open, pack_orders, peek, reread, seal, unpack_orders,
 };
 
 pub use bundles::{bundle, change_bundle};
@@ -74,6 +74,16 @@ pub fn receipt(bytes: &[u8]) {
     let again = Receipt::decode(&written).expect("what was read can be written so that it is read");
     assert_eq!(again, receipt);
     assert_eq!(again.encode(), written);
+}
+
+/// A configuration: of what is taken, one writing is allowed, and it is called by the hash of that.
+pub fn configuration(bytes: &[u8]) {
+    let Ok(configuration) = Configuration::decode(bytes) else { return };
+    assert_eq!(configuration.encode(), bytes);
+    assert_eq!(configuration.id(), hash(bytes));
+    for (name, text) in &configuration.files {
+        assert_eq!(configuration.file(name), Some(text.as_str()));
+    }
 }
 
 /// An answer with orders, and one order under a good signature.

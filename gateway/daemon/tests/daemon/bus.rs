@@ -96,7 +96,7 @@ async fn a_dead_unit_is_probed_now_and_then_and_its_readings_are_reported_all_th
 
 /// A serial line in memory: bytes take as long as its speed says, and every device on it can be switched off.
 #[derive(Clone)]
-struct Line {
+pub(crate) struct Line {
     settings: LineSettings,
     dead: Arc<Mutex<BTreeSet<u8>>>,
     /// Registers that no device has: answered with exception 2.
@@ -105,12 +105,12 @@ struct Line {
 }
 
 impl Line {
-    fn new(baud: u32) -> Self {
+    pub(crate) fn new(baud: u32) -> Self {
         let settings = LineSettings { baud, parity: Parity::None, stop_bits: 1 };
         Self { settings, dead: Arc::default(), missing: Vec::new(), asked: Arc::default() }
     }
 
-    fn plan(&self) -> BusPlan {
+    pub(crate) fn plan(&self) -> BusPlan {
         BusPlan {
             name: "line".into(),
             transport: Transport::Rtu,

@@ -16,8 +16,9 @@ use gateway_model::{
     UncertainCause, Unit, VerifyPlan,
 };
 use gateway_wire::{
-    Body, ConclusionsBody, ConfigBody, EnrolRequest, Enrolment, EpochReceipt, Fingerprint, Frame, Header,
-    Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token, open, seal,
+    Body, ConclusionsBody, ConfigBody, Configuration, EnrolRequest, Enrolment, EpochReceipt, Fingerprint,
+    Frame, Header, Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token,
+    open, seal,
 };
 
 use crate::{key, kinds};
@@ -592,6 +593,12 @@ fn released_messages_are_understood_for_ever() {
     check("order-v1", &order.seal(&center()));
     let body = CommandBody::CenterKeys { issued, tls_keys: vec![[3; 32].into(), [4; 32].into()] };
     check("order-center-keys-v1", &Order { seq: 10, author: "center".into(), body, ..order }.seal(&center()));
+    let configure = CommandBody::Configure { config: [0x5c; 32], size: 1_234 };
+    check("order-configure-v1", &Order { body: configure, ..order }.seal(&center()));
+    let files = vec![("own.toml".to_owned(), "name = \"own\"\n".to_owned())];
+    let configuration = Configuration { site: "[site]\nid = \"hotel-1\"\n".into(), files };
+    check("configuration-v1", &configuration.encode());
+    assert_eq!(Configuration::decode(&configuration.encode()).unwrap(), configuration);
     let gateway_key = key().verifying_key().to_bytes();
     let request = EnrolRequest {
         secret: "ABCD2345".into(),

@@ -1,5 +1,6 @@
 //! Another configuration for a gateway that runs: what is kept, what is touched, what is refused, what is taken back.
 
+mod bus;
 mod ordered;
 mod packs;
 mod recorder;

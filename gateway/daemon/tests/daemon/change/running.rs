@@ -12,6 +12,7 @@ use gateway::state::DataDir;
 use gateway_journal::{Journal, Position};
 use gateway_model::{CivilTime, ConclusionBody, ConfigChange, ConfigStep};
 use gateway_wire::{Body, open};
+use rumqttc::{AsyncClient, MqttOptions, PublishOptions, QoS};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -267,4 +268,49 @@ async fn what_needs_a_restart_is_refused_in_words() {
     let why = house.reload(false).await.unwrap_err();
     assert!(why.starts_with("[journal] cannot change while the gateway runs"), "{why}");
     house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_topic_is_listened_to_and_the_connection_stays() {
+    let listeners = |list: &[(&str, &str)]| {
+        let device = |(id, topic): &(&str, &str)| {
+            format!(
+                "\n[[device]]\nid = \"{id}\"\nkind = \"room\"\nname = {{ zh = \"{id}\", en = \"{id}\" }}\n[[device.mqtt]]\ntopic = \"{topic}\"\nprofile = \"zigbee2mqtt\"\nmap = {{ temperature = \"temperature\" }}\n"
+            )
+        };
+        let devices: String = list.iter().map(device).collect();
+        format!("{}\n[broker]\nlisten = \"127.0.0.1:0\"\n{devices}", rooms(&[], &[]))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &listeners(&[("room-a", "house/a"), ("room-b", "house/b")]), PACK);
+    let house = House::start(dir).await;
+    let broker = house.up.mqtt.unwrap();
+    let options = MqttOptions::new("publisher", (broker.ip().to_string(), broker.port()));
+    let (client, mut events) = AsyncClient::builder(options).capacity(8).build();
+    let polling = tokio::spawn(async move { while events.poll().await.is_ok() {} });
+    let publish = async |topic: &str, celsius: f64| {
+        let payload = format!("{{\"temperature\":{celsius}}}").into_bytes();
+        client.publish(topic, payload, PublishOptions::new(QoS::AtLeastOnce)).await.unwrap();
+    };
+    let shows = async |topic: &str, id: &str, celsius: f64| {
+        eventually(&format!("{id} at {celsius}"), async || {
+            publish(topic, celsius).await;
+            let status = house.status().await;
+            let points = status["points"].as_array().unwrap();
+            points.iter().any(|point| point["id"] == id && point["value"] == celsius).then_some(())
+        })
+        .await;
+    };
+    shows("house/a", "room-a/temperature", 20.5).await;
+    shows("house/b", "room-b/temperature", 21.5).await;
+    write(house.dir.path(), &listeners(&[("room-c", "house/c"), ("room-a", "house/a")]), PACK);
+    let said = house.reload(false).await.unwrap();
+    assert!(said.ends_with("listens to other MQTT topics or fields, restarts nothing else"), "{said}");
+    shows("house/c", "room-c/temperature", 22.5).await;
+    shows("house/a", "room-a/temperature", 23.5).await;
+    let metrics = house.metrics().await;
+    assert!(!metrics.contains("connection_lost"), "{metrics}");
+    polling.abort();
+    let dir = house.stop().await;
+    assert_eq!(steps(&dir), [ConfigStep::Applied, ConfigStep::Confirmed]);
 }
