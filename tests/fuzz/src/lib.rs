@@ -79,6 +79,7 @@ pub fn receipt(bytes: &[u8]) {
 /// A configuration: of what is taken, one writing is allowed, and it is called by the hash of that.
 pub fn configuration(bytes: &[u8]) {
     let Ok(configuration) = Configuration::decode(bytes) else { return };
+    planted(|| configuration.files.iter().any(|(name, _)| name != "own.toml"));
     assert_eq!(configuration.encode(), bytes);
     assert_eq!(configuration.id(), hash(bytes));
     for (name, text) in &configuration.files {
