@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use gateway_model::{
-    CivilTime, EngineTime, GatewayId, Priority, Quality, Raw, Shown, Text, UncertainCause, Unit,
+    CivilTime, DeviceIx, EngineTime, GatewayId, Priority, Quality, Raw, Shown, Text, UncertainCause, Unit,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -186,7 +186,7 @@ impl Facts {
             PointRow {
                 id: point.id.clone(),
                 name: point.name.clone(),
-                device_name: self.device_name(point.device),
+                device_name: device_name(plan, point.device),
                 value: last.and_then(|(_, quality)| quality.number()).and_then(number),
                 unit: if point.truth { Unit::Truth.symbol() } else { point.unit.symbol() },
                 quality: quality(last.map(|(_, quality)| quality)),
@@ -231,11 +231,9 @@ impl Facts {
     }
 }
 
-impl Facts {
-    fn device_name(&self, device: gateway_model::DeviceIx) -> Text {
-        let device = self.plan.devices.get(usize::from(device.0));
-        device.map_or_else(|| Text { zh: String::new(), en: String::new() }, |device| device.name.clone())
-    }
+fn device_name(plan: &Plan, device: DeviceIx) -> Text {
+    let device = plan.devices.get(usize::from(device.0));
+    device.map_or_else(|| Text { zh: String::new(), en: String::new() }, |device| device.name.clone())
 }
 
 fn shown(shown: Shown) -> &'static str {

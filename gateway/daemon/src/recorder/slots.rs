@@ -83,6 +83,7 @@ impl Slots {
             | Event::ServerTime { .. }
             | Event::Order { .. }
             | Event::Receipted(_)
+            | Event::Gone(_)
             | Event::Reconfigure(_)
             | Event::Config { .. }) => event,
         })
