@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod meter;
 mod orders;
 pub mod pace;
+mod receipts;
 mod sender;
 pub mod tls;
 
