@@ -20,6 +20,7 @@ pub mod meter;
 mod orders;
 pub mod pace;
 pub mod pins;
+mod receipts;
 mod sender;
 pub mod tls;
 

@@ -46,8 +46,6 @@ const ASK_EVERY: Duration = Duration::from_mins(10);
 const RESTART: Duration = Duration::from_secs(5);
 /// When everything works again, everything is at the center within this.
 const DRAINED_WITHIN: Duration = Duration::from_hours(12);
-/// Where there can be room again, it is found within this.
-const ROOM_WITHIN: Duration = Duration::from_mins(10);
 const JOURNAL: &str = "/journal";
 const KEEP_BYTES: u64 = 32 << 20;
 /// Where the center is set back, a gateway may also have given up what only its backup lacks.
@@ -497,14 +495,11 @@ impl Edge {
     }
 
     async fn drained(&self, life: &Life, deadline: Instant) -> anyhow::Result<()> {
-        let begun = Instant::now();
         loop {
             let (newest, through) = (*life.newest.borrow(), life.status.receipted());
             ensure!(!life.has_failed(), "{}: the recorder ended on a good disk", self.name);
-            // What is owed while there is no room is not in the journal yet. A box that has no room even to begin an epoch
-            // waits for a person: it judges, and everything it ever recorded is at the center.
-            let refusing = Instant::now() < begun + ROOM_WITHIN
-                && life.asks.snapshot().await.is_ok_and(|state| state.refusing);
+            // What is owed while there is no room is not in the journal yet.
+            let refusing = life.asks.snapshot().await.is_ok_and(|state| state.refusing);
             if newest.is_some() && through == newest && !refusing && self.wire.underway() == 0 {
                 return Ok(());
             }
