@@ -7,8 +7,10 @@ use e2e::ground::program;
 use e2e::modbus::Peer;
 use e2e::process::run;
 use e2e::{Gateway, Place, eventually, gateway};
+use gateway_wire::hex;
 use serde_json::Value;
 
+use crate::evidence::agree;
 use crate::sites::{bus, fridge, head};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -105,6 +107,19 @@ async fn a_gateway_that_runs_takes_other_site_files_and_proves_what_it_concluded
     gateway.stop();
     let rerun = gateway::command(["rerun", &data]);
     assert_eq!(rerun.code, Some(0), "{}\n{}", rerun.stdout, rerun.stderr);
+
+    // So says the file that a stranger gets, to both verifiers, over three plans in one process.
+    let bundle = place.path().join("changes.tar");
+    let made = gateway::command(["journal", "export", &data, "-o", bundle.to_str().unwrap()]);
+    assert_eq!(made.code, Some(3), "devices are not known: {}", made.stderr);
+    let key = ::gateway::state::key_at(gateway.data()).unwrap().verifying_key();
+    let policy = place.write("trust.toml", &format!("[[gateway]]\nkey = \"{}\"\n", hex(&key.to_bytes())));
+    let (first, second) = agree(&bundle, &policy);
+    for line in ["signatures", "sequence", "chain"] {
+        assert_eq!(first.line(line)["status"], "ok", "{:#}", first.line(line));
+    }
+    assert_eq!(first.line("recomputation")["status"], "ok", "{:#}", first.line("recomputation"));
+    assert_ne!(second.line("recomputation")["status"], "failed", "{:#}", second.line("recomputation"));
 
     // A restart begins with the center's configuration: the site file is older.
     let up = gateway.run().await;

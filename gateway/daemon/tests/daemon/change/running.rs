@@ -71,7 +71,11 @@ impl House {
     }
 
     async fn metrics(&self) -> String {
-        let url = format!("{}/metrics", self.up.page.as_ref().unwrap());
+        self.get("/metrics").await
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.up.page.as_ref().unwrap());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         client.get(url).send().await.unwrap().text().await.unwrap()
     }
@@ -212,6 +216,9 @@ async fn a_bad_pack_is_refused_and_the_old_one_goes_on_raising_its_alerts() {
     let why = house.reload(false).await.unwrap_err();
     assert!(why.contains("own.toml") && why.contains("cannot be read"), "{why}");
     assert_eq!(house.status().await["epoch"], 1, "nothing was switched");
+    for (lang, words) in [("zh", "新配置未被接受"), ("en", "another one was refused")] {
+        assert!(house.get(&format!("/?lang={lang}")).await.contains(words), "{lang}");
+    }
     peer.set(1, 4, 0, 400);
     house.alert("own/hot", "room-a").await;
     let dir = house.stop().await;
@@ -254,6 +261,34 @@ async fn a_plan_that_is_not_healthy_is_taken_back_by_itself() {
     write(dir.path(), &text.replace("en = \"House\"", "en = \"Home\""), PACK);
     let site = begin(&origin(&dir), &dir.path().join("data")).unwrap();
     assert_eq!(site.name.en, "Home");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_bus_that_cannot_be_opened_is_taken_back_and_one_that_answers_stays() {
+    let ((one, first), (_two, second)) = two().await;
+    let (first, second) = (first.to_string(), second.to_string());
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &rooms(&[("one", &first)], &[("room-a", "one", 1)]), PACK);
+    let house = House::start(dir).await;
+    house.good("room-a/temperature", 20.1).await;
+    let with = |address: &str| {
+        rooms(&[("one", &first), ("two", address)], &[("room-a", "one", 1), ("room-b", "two", 2)])
+    };
+    write(house.dir.path(), &with("127.0.0.1:1"), PACK);
+    let said = house.reload(false).await.unwrap();
+    assert!(said.ends_with("adds bus `two`, restarts nothing else"), "{said}");
+    let why = house.step("rolled-back").await;
+    assert_eq!(why, "taken back: bus `two`: 0 of 1 points on it answer");
+    write(house.dir.path(), &with(&second), PACK);
+    house.reload(false).await.unwrap();
+    house.step("confirmed").await;
+    house.good("room-b/temperature", 20.2).await;
+    assert_eq!(one.connections(), 1, "the line that was there noticed nothing of all this");
+    let dir = house.stop().await;
+    assert_eq!(
+        steps(&dir),
+        [ConfigStep::Applied, ConfigStep::RolledBack, ConfigStep::Applied, ConfigStep::Confirmed]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
