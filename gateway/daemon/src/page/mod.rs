@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use gateway_model::{
-    CivilTime, DeviceIx, EngineTime, GatewayId, Plan, Priority, Quality, Raw, Shown, Text, UncertainCause, Unit,
+    CivilTime, DeviceIx, EngineTime, GatewayId, Plan, Priority, Quality, Raw, Shown, Text, UncertainCause,
+    Unit,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
