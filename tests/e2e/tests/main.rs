@@ -17,6 +17,7 @@ mod mqtt;
 mod mqtt_doors;
 mod outage;
 mod profiles;
+mod promtool;
 mod replaced;
 mod rerun;
 mod sim;
