@@ -1,6 +1,7 @@
 //! Everything end to end, in one binary: one link, shared programs.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests")]
 
+mod backtest;
 mod bad_input;
 mod browser;
 mod cases;

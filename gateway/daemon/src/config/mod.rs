@@ -23,7 +23,7 @@ mod table;
 mod weighing;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
@@ -45,13 +45,31 @@ const FILE_MAX: u64 = 1 << 20;
 
 /// Reads a site file, and the packs and profiles it names, relative to itself.
 pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
+    load_under(path, &[])
+}
+
+/// The same under other rules: these pack files are taken instead of those of their names, or beside them.
+pub fn load_under(path: &Path, rules: &[PathBuf]) -> Result<Site, Vec<Problem>> {
+    let mut packs = Vec::new();
+    let mut unread = Vec::new();
+    for file in rules {
+        let name = file.display().to_string();
+        match read_file(file) {
+            Ok(text) => packs.push(Source { name, text }),
+            Err(message) => unread.push(unreadable(&name, &message)),
+        }
+    }
+    if !unread.is_empty() {
+        return Err(unread);
+    }
     let name = path.display().to_string();
     let text = read_file(path).map_err(|message| vec![unreadable(&name, &message)])?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut site = load_with(&Source { name, text }, &|relative| {
+    let read = |relative: &str| {
         let path = base.join(relative);
         read_file(&path).map(|text| Source { name: path.display().to_string(), text })
-    })?;
+    };
+    let mut site = load_with(&Source { name, text }, &read, packs)?;
     if let Some(dir) = &mut site.journal.dir {
         *dir = base.join(&dir);
     }
@@ -63,7 +81,7 @@ pub fn load(path: &Path) -> Result<Site, Vec<Problem>> {
 /// Reads a site from a text that stands alone.
 pub fn load_str(name: &str, text: &str) -> Result<Site, Vec<Problem>> {
     let source = Source { name: name.to_owned(), text: text.to_owned() };
-    load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()))
+    load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()), Vec::new())
 }
 
 /// Problems as a page of text, each with its line, a caret and a hint. Reads the files they are about once more.
@@ -96,14 +114,14 @@ fn unreadable(name: &str, message: &str) -> Problem {
 /// How other files are read.
 type Read<'r> = &'r dyn Fn(&str) -> Result<Source, String>;
 
-fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
+fn load_with(source: &Source, read: Read<'_>, rules: Vec<Source>) -> Result<Site, Vec<Problem>> {
     let file = File::new(source);
     let mut foreign = Vec::new();
     let root = file.root();
     let sheets = root.as_ref().map_or_else(Vec::new, |root| sheets(root, read, &mut foreign));
     let tables: Vec<File<'_>> = sheets.iter().map(|sheet| File::new(&sheet.site)).collect();
     let site = root.and_then(|root| {
-        let library = Library::new(&root, read, &mut foreign);
+        let library = Library::new(&root, read, rules, &mut foreign);
         let (common, head) = head::read(&root);
         let rows = tables.iter().filter_map(File::root).collect();
         let devices = devices::read(&root, rows, &library, &common, head.as_ref());
@@ -132,10 +150,12 @@ struct Library {
 }
 
 impl Library {
-    fn new(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Self {
+    fn new(root: &Table<'_>, read: Read<'_>, rules: Vec<Source>, problems: &mut Vec<Problem>) -> Self {
         let mut library = Self { packs: Vec::new(), profiles: BTreeMap::new() };
         let mut packs = embedded_packs();
         packs.extend(files(root, "packs", read));
+        // The last of a name holds.
+        packs.extend(rules);
         for source in &packs {
             match parse_pack(source) {
                 Ok(pack) => {
