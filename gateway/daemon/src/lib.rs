@@ -11,6 +11,7 @@ pub mod clock;
 pub mod commission;
 pub mod config;
 pub mod door;
+pub mod field;
 pub mod history;
 pub mod metrics;
 pub mod mqtt;

@@ -44,7 +44,7 @@ const RISE_FIRST: Duration = Duration::from_mins(1);
 /// See [`RISE_FIRST`].
 const RISE_LAST: Duration = Duration::from_hours(1);
 /// While a recording is fed, records are sealed at the longest period a site file may set.
-const HISTORY_SEAL_MS: i64 = 300_000;
+pub(crate) const HISTORY_SEAL_MS: i64 = 300_000;
 
 /// What to run, and how.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use gateway_model::{
     UncertainCause, WindowPlan,
 };
 
-use crate::alert::{Delays, Desk, Face, Life};
+use crate::alert::{Delays, Desk, Face, Life, Sight};
 use crate::eval;
 use crate::handling::Insight;
 use crate::hours::{Hours, HoursNow};
@@ -323,6 +323,11 @@ impl Engine {
         };
         let process = life.state.regions.process;
         let sight = eval::sight(when, returned.as_ref(), process, &self.points, &self.view());
+        // Most looks end here: what a rule shows, and what its handling asks, is worked out when something is to be said.
+        let handling = self.plan.rules.get(slot).and_then(|rule| rule.handling.as_ref());
+        if sight == Sight::Returned && life.is_at_rest(handling) {
+            return;
+        }
         let delays = Delays { on_ms: *on_delay_ms, off_ms: *off_delay_ms };
         self.with_life(slot, out, |life, face, desk| life.see(sight, delays, face, desk));
     }

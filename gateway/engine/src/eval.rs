@@ -42,6 +42,8 @@ impl<F: Fn(PointIx) -> Option<f64>> Senses for PointsOnly<F> {
 
 /// Deepest stack a program may need. gateway-rules refuses nesting long before; a deeper one is unknown.
 const DEPTH_MAX: usize = 64;
+/// Programs of so few steps cannot need a deeper stack, and most have no more.
+const SHORT: usize = 8;
 
 /// The program's truth under Kleene's logic: an unknown operand never hides behind `||` or `&&`, and never
 /// decides either. `values` gives a point's number in its unit (truth points: 0 or 1), or `None` where it
@@ -57,9 +59,16 @@ pub(crate) fn truth(program: &Program, senses: &impl Senses) -> Option<bool> {
 }
 
 /// The one number the program leaves (true is 1).
-#[expect(clippy::float_cmp, reason = "`==` and `!=` of a rule mean just that")]
 pub(crate) fn number_of(program: &Program, senses: &impl Senses) -> Option<f64> {
-    let mut stack = Stack { slots: [None; DEPTH_MAX], depth: 0 };
+    if program.0.len() <= SHORT {
+        worked_out(program, senses, Stack { slots: [None; SHORT], depth: 0 })
+    } else {
+        worked_out(program, senses, Stack { slots: [None; DEPTH_MAX], depth: 0 })
+    }
+}
+
+#[expect(clippy::float_cmp, reason = "`==` and `!=` of a rule mean just that")]
+fn worked_out<const N: usize>(program: &Program, senses: &impl Senses, mut stack: Stack<N>) -> Option<f64> {
     for op in &program.0 {
         match *op {
             Op::Number(number) => stack.push(Some(number))?,
@@ -150,12 +159,12 @@ fn number(truth: bool) -> Option<f64> {
 /// A number, or not known.
 type Slot = Option<f64>;
 
-struct Stack {
-    slots: [Slot; DEPTH_MAX],
+struct Stack<const N: usize> {
+    slots: [Slot; N],
     depth: usize,
 }
 
-impl Stack {
+impl<const N: usize> Stack<N> {
     /// Not a finite number = not known. `None` = the program is malformed.
     fn push(&mut self, value: Slot) -> Option<()> {
         *self.slots.get_mut(self.depth)? = value.filter(|value| value.is_finite());

@@ -7,7 +7,8 @@
 
 use gateway_model::{
     AckRegion, AggravatedBy, AlertDetail, AlertId, Change, ConclusionBody, EngineTime, EscalationCause,
-    Handling, OccurrenceState, PointIx, Suppression, SuppressionChange, SuppressionEvent,
+    Handling, OccurrenceState, PointIx, ProcessRegion, QualityRegion, Suppression, SuppressionChange,
+    SuppressionEvent,
 };
 
 use crate::alert::{Desk, Face, Life};
@@ -162,6 +163,20 @@ impl Life {
             self.handling.detail.provable = true;
             self.say(Change::Provable, face, desk);
         }
+    }
+
+    /// A condition that does not hold would change nothing: it is normal and believed, no delay or window runs, and nothing
+    /// about its suppression can be another.
+    pub(crate) fn is_at_rest(&self, handling: Option<&Handling>) -> bool {
+        let regions = &self.state.regions;
+        let suppression = handling.is_none_or(|handling| {
+            handling.suppressed.is_none() && self.handling.asleep == regions.suppression.by_design
+        });
+        regions.process == ProcessRegion::Normal
+            && regions.quality == QualityRegion::Good
+            && self.state.due.is_none()
+            && suppression
+            && self.handling_due().is_none()
     }
 
     fn step_seen(&mut self, step: u8, handling: &Handling, face: &Face<'_>, desk: &mut Desk<'_>) {

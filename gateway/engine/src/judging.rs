@@ -32,6 +32,9 @@ impl Engine {
     }
 
     pub(crate) fn window_due(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
+        if let Some(window) = self.windows.get_mut(slot) {
+            window.add_up(self.now);
+        }
         for rule in listed(&self.wiring.window_rules, slot).to_vec() {
             self.judge(rule, out);
         }
@@ -42,7 +45,7 @@ impl Engine {
         let Some((window, plan)) = self.windows.get(slot).zip(windows(&self.plan).get(slot)) else { return };
         let due = window.next_look(self.now).filter(|_| !listed(&self.wiring.window_rules, slot).is_empty());
         let good_at = self.points.get(plan.point).and_then(|point| point.good_at);
-        let aged = good_at.filter(|_| self.wiring.aged.contains(&slot));
+        let aged = good_at.filter(|_| self.wiring.aged.get(slot) == Some(&true));
         let due = due.into_iter().chain(aged.map(|since| self.look_again(since, LOOK_MIN_MS))).min();
         if let Some(window) = self.windows.get_mut(slot) {
             window.look = due;

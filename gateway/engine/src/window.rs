@@ -35,18 +35,48 @@ pub(crate) struct Window {
     buckets: VecDeque<WindowBucket>,
     /// When it is looked at again.
     pub(crate) look: Option<EngineTime>,
+    /// All steps but the newest, added up once: they do not change. Follows from the buckets; never saved.
+    behind: Option<Behind>,
 }
 
-/// What a window holds at a moment.
-struct Content {
+/// Steps added up, from the oldest on: the same numbers in the same order, so the same sum to the last bit.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Sums {
     known_ms: i64,
     weighted: f64,
     span: Option<(f64, f64)>,
     count: u32,
     sum: f64,
     rise: f64,
+}
+
+/// The sums of the steps from `first` on that lie before the step `newest`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Behind {
+    first: i64,
+    newest: i64,
+    sums: Sums,
+}
+
+/// What a window holds at a moment.
+struct Content {
+    sums: Sums,
     length_ms: i64,
     watched: bool,
+}
+
+impl Sums {
+    fn add(&mut self, bucket: &WindowBucket) {
+        self.known_ms = self.known_ms.saturating_add(bucket.known_ms);
+        self.weighted += bucket.weighted;
+        self.count = self.count.saturating_add(bucket.count);
+        self.sum += bucket.sum;
+        self.rise += bucket.rise;
+        if let Some((low, high)) = bucket.span {
+            widen(&mut self.span, low);
+            widen(&mut self.span, high);
+        }
+    }
 }
 
 impl Window {
@@ -62,6 +92,7 @@ impl Window {
             counter: None,
             buckets: VecDeque::new(),
             look: None,
+            behind: None,
         }
     }
 
@@ -72,7 +103,19 @@ impl Window {
 
     /// Nobody watched before now.
     pub(crate) fn begin(&mut self, now: EngineTime, value: Option<f64>) {
-        *self = Self { since: now, upto: now, value, counter: value, buckets: VecDeque::new(), ..*self };
+        let (step_ms, span_ms, look) = (self.step_ms, self.span_ms, self.look);
+        let buckets = VecDeque::new();
+        *self = Self {
+            step_ms,
+            span_ms,
+            since: now,
+            upto: now,
+            value,
+            counter: value,
+            buckets,
+            look,
+            behind: None,
+        };
     }
 
     /// The believed number may be another from now on.
@@ -86,6 +129,7 @@ impl Window {
             let bucket = self.bucket(now);
             widen(&mut bucket.span, value);
         }
+        self.add_up(now);
     }
 
     /// A reading with a believed number.
@@ -102,15 +146,16 @@ impl Window {
         bucket.count = bucket.count.saturating_add(1);
         bucket.sum += value;
         bucket.rise += rise;
+        self.add_up(now);
     }
 
     /// When the answer may be another although nothing was received; `None` = it stays.
     pub(crate) fn next_look(&self, now: EngineTime) -> Option<EngineTime> {
         let content = self.content(now);
-        let same = content.span.is_none_or(|(low, high)| low >= high);
-        let idle =
-            self.value.is_some() && content.count == 0 && content.known_ms == content.length_ms && same;
-        let empty = content.count == 0 && content.known_ms == 0 && self.value.is_none();
+        let (sums, length_ms) = (content.sums, content.length_ms);
+        let same = sums.span.is_none_or(|(low, high)| low >= high);
+        let idle = self.value.is_some() && sums.count == 0 && sums.known_ms == length_ms && same;
+        let empty = sums.count == 0 && sums.known_ms == 0 && self.value.is_none();
         let settled = content.watched && (idle || empty);
         (!settled).then(|| {
             EngineTime((now.0.div_euclid(self.step_ms).saturating_add(1)).saturating_mul(self.step_ms))
@@ -123,15 +168,15 @@ impl Window {
         if !content.watched || content.length_ms <= 0 {
             return None;
         }
-        let enough =
-            content.known_ms.saturating_mul(1000) >= content.length_ms.saturating_mul(KNOWN_PERMILLE);
+        let (sums, length_ms) = (content.sums, content.length_ms);
+        let enough = sums.known_ms.saturating_mul(1000) >= length_ms.saturating_mul(KNOWN_PERMILLE);
         match function {
-            WindowFunction::Average => Some(content.weighted / content.known_ms as f64).filter(|_| enough),
-            WindowFunction::Minimum => content.span.map(|span| span.0).filter(|_| enough),
-            WindowFunction::Maximum => content.span.map(|span| span.1).filter(|_| enough),
-            WindowFunction::Sum => Some(content.sum),
-            WindowFunction::Count => Some(f64::from(content.count)),
-            WindowFunction::Rate => Some(content.rise * HOUR_MS / content.length_ms as f64),
+            WindowFunction::Average => Some(sums.weighted / sums.known_ms as f64).filter(|_| enough),
+            WindowFunction::Minimum => sums.span.map(|span| span.0).filter(|_| enough),
+            WindowFunction::Maximum => sums.span.map(|span| span.1).filter(|_| enough),
+            WindowFunction::Sum => Some(sums.sum),
+            WindowFunction::Count => Some(f64::from(sums.count)),
+            WindowFunction::Rate => Some(sums.rise * HOUR_MS / length_ms as f64),
             WindowFunction::Last | WindowFunction::Age => None,
         }
     }
@@ -165,6 +210,7 @@ impl Window {
         self.counter = state.counter;
         self.buckets = state.buckets.into();
         self.look = state.look.map(EngineTime);
+        self.behind = None;
     }
 
     /// The first moment of the window at `now`.
@@ -176,35 +222,43 @@ impl Window {
 
     fn content(&self, now: EngineTime) -> Content {
         let cutoff = self.cutoff(now);
-        let mut content = Content {
-            known_ms: 0,
-            weighted: 0.0,
-            span: None,
-            count: 0,
-            sum: 0.0,
-            rise: 0.0,
-            length_ms: now.0.saturating_sub(cutoff),
-            watched: self.since.0 <= cutoff,
-        };
         let first = cutoff.div_euclid(self.step_ms);
-        for bucket in self.buckets.iter().filter(|bucket| bucket.n >= first) {
-            content.known_ms = content.known_ms.saturating_add(bucket.known_ms);
-            content.weighted += bucket.weighted;
-            content.count = content.count.saturating_add(bucket.count);
-            content.sum += bucket.sum;
-            content.rise += bucket.rise;
-            if let Some((low, high)) = bucket.span {
-                widen(&mut content.span, low);
-                widen(&mut content.span, high);
+        let newest = self.buckets.back().map(|bucket| bucket.n);
+        let behind = self.behind.filter(|behind| {
+            behind.first == first && newest == Some(behind.newest) && first <= behind.newest
+        });
+        let mut sums = match (behind, self.buckets.back()) {
+            (Some(Behind { mut sums, .. }), Some(newest)) => {
+                sums.add(newest);
+                sums
             }
-        }
+            _ => self.sums(first, i64::MAX),
+        };
         if let Some(value) = self.value {
             let held_ms = now.0.saturating_sub(self.upto.0.max(cutoff)).max(0);
-            content.known_ms = content.known_ms.saturating_add(held_ms);
-            content.weighted += value * held_ms as f64;
-            widen(&mut content.span, value);
+            sums.known_ms = sums.known_ms.saturating_add(held_ms);
+            sums.weighted += value * held_ms as f64;
+            widen(&mut sums.span, value);
         }
-        content
+        Content { sums, length_ms: now.0.saturating_sub(cutoff), watched: self.since.0 <= cutoff }
+    }
+
+    /// The steps from `first` on and before `end`.
+    fn sums(&self, first: i64, end: i64) -> Sums {
+        let mut sums = Sums::default();
+        for bucket in self.buckets.iter().filter(|bucket| bucket.n >= first && bucket.n < end) {
+            sums.add(bucket);
+        }
+        sums
+    }
+
+    /// Adds up what no longer changes, so that several questions at a moment cost one addition each.
+    pub(crate) fn add_up(&mut self, now: EngineTime) {
+        let first = self.cutoff(now).div_euclid(self.step_ms);
+        let Some(newest) = self.buckets.back().map(|bucket| bucket.n) else { return };
+        if self.behind.is_none_or(|behind| (behind.first, behind.newest) != (first, newest)) {
+            self.behind = Some(Behind { first, newest, sums: self.sums(first, newest) });
+        }
     }
 
     /// Writes down what held until now.
@@ -322,6 +376,33 @@ mod tests {
         assert!(window.buckets.len() as i64 <= STEPS + 1, "{}", window.buckets.len());
         window.read(EngineTime(i64::MAX), 1.0);
         assert_eq!(window.ask(EngineTime(i64::MAX), WindowFunction::Count), Some(1.0));
+    }
+
+    #[test]
+    fn what_was_added_up_before_is_the_same_to_the_last_bit() {
+        let mut window = window(60);
+        let mut n = 1_u32;
+        for _ in 0..5_000 {
+            n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let now = window.upto.plus(i64::from(n >> 19));
+            match n % 11 {
+                0 => window.hold(now, None),
+                _ => window.read(now, f64::from(n >> 8) / 977.0),
+            }
+            let plain = Window { behind: None, ..window.clone() };
+            for later in [0, 400, 1_700, 59_999] {
+                for function in [
+                    WindowFunction::Average,
+                    WindowFunction::Minimum,
+                    WindowFunction::Sum,
+                    WindowFunction::Rate,
+                ] {
+                    let asked = |window: &Window| window.ask(now.plus(later), function).map(f64::to_bits);
+                    assert_eq!(asked(&window), asked(&plain), "{function:?} {later} ms after {now:?}");
+                }
+                assert_eq!(window.next_look(now.plus(later)), plain.next_look(now.plus(later)));
+            }
+        }
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub(crate) struct Wiring {
     pub(crate) outputs: Vec<Vec<usize>>,
     /// Windows over the point.
     pub(crate) windows: Vec<Vec<usize>>,
-    /// Windows that are asked for an age.
-    pub(crate) aged: Vec<usize>,
+    /// By window: it is asked for an age.
+    pub(crate) aged: Vec<bool>,
     /// Condition rules that look through the window.
     pub(crate) window_rules: Vec<Vec<usize>>,
     /// Rules that ask the calendar.
@@ -48,6 +48,7 @@ pub(crate) struct Wiring {
 impl Wiring {
     pub(crate) fn new(plan: &Plan) -> Self {
         let buses = plan.devices.iter().map(|device| usize::from(device.bus) + 1).max().unwrap_or(0);
+        let count = plan.judging.as_ref().map_or(0, |judging| judging.windows.len());
         let mut wiring = Self {
             conditions: vec![Vec::new(); plan.points.len()],
             absences: vec![Vec::new(); plan.points.len()],
@@ -60,8 +61,8 @@ impl Wiring {
             events: vec![Vec::new(); plan.modules.len()],
             outputs: vec![Vec::new(); plan.modules.len()],
             windows: vec![Vec::new(); plan.points.len()],
-            aged: Vec::new(),
-            window_rules: vec![Vec::new(); plan.judging.as_ref().map_or(0, |judging| judging.windows.len())],
+            aged: vec![false; count],
+            window_rules: vec![Vec::new(); count],
             hours: Vec::new(),
             clock_rules: Vec::new(),
             aggravating: vec![Vec::new(); plan.points.len()],
@@ -144,8 +145,10 @@ impl Wiring {
         for op in &program.0 {
             if let Op::Window { window, function, .. } = op {
                 note(&mut self.window_rules, usize::from(*window), slot);
-                if *function == WindowFunction::Age {
-                    self.aged.push(usize::from(*window));
+                if *function == WindowFunction::Age
+                    && let Some(aged) = self.aged.get_mut(usize::from(*window))
+                {
+                    *aged = true;
                 }
             } else if let Op::Output { module, .. } = op {
                 note(&mut self.outputs, usize::from(module.0), slot);

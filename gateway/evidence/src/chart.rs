@@ -1,17 +1,16 @@
 //! One point's curve as SVG, for the report that needs no program: no script, no style sheet, no link.
 //!
-//! A span without a good value is left empty and never bridged; doubtful values are a grey mark at the bottom.
+//! Alerts that stood are shaded behind the line. A span without a good value is left empty and never bridged; doubtful values are a grey mark at the bottom.
 
 use std::fmt::Write as _;
 
-use crate::story::{COLUMNS, Column, Curve};
+use crate::cover::escape;
+use crate::story::{COLUMNS, Curve};
 
 const HEIGHT: f64 = 180.0;
 const LEFT: f64 = 64.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
-/// Empty columns that a line still crosses: points are read now and then, not always.
-const BRIDGE: usize = 12;
 
 /// Draws it; `ends` are the words at both ends of the time axis.
 pub(crate) fn svg(curve: &Curve, ends: (&str, &str)) -> String {
@@ -34,6 +33,17 @@ pub(crate) fn svg(curve: &Curve, ends: (&str, &str)) -> String {
     );
     // Writing to a String cannot fail.
     let mut put = |text: std::fmt::Arguments<'_>| svg.write_fmt(text).unwrap_or_default();
+    for (from, to, title) in &curve.stood {
+        let x = LEFT + from * COLUMNS as f64;
+        put(format_args!(
+            "<rect x=\"{x:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\" fill=\"#c4162a\" fill-opacity=\"0.12\"/>\
+             <path d=\"M{x:.1} {TOP}v{}\" stroke=\"#c4162a\"><title>{title}</title></path>",
+            ((to - from) * COLUMNS as f64).max(1.0),
+            HEIGHT - TOP - BOTTOM,
+            HEIGHT - TOP - BOTTOM,
+            title = escape(title)
+        ));
+    }
     for value in [low, high] {
         put(format_args!(
             "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#5d6872\">{value:.1}</text>",
@@ -50,7 +60,7 @@ pub(crate) fn svg(curve: &Curve, ends: (&str, &str)) -> String {
             y = y(*limit)
         ));
     }
-    let path = path(&curve.columns, y);
+    let path = path(curve, y);
     put(format_args!("<path d=\"{path}\" fill=\"none\" stroke=\"#3a4754\" stroke-width=\"1.3\"/>"));
     for (place, _) in curve.columns.iter().enumerate().filter(|(_, column)| column.doubt) {
         put(format_args!(
@@ -69,10 +79,10 @@ pub(crate) fn svg(curve: &Curve, ends: (&str, &str)) -> String {
     svg
 }
 
-fn path(columns: &[Column], y: impl Fn(f64) -> f64) -> String {
+fn path(curve: &Curve, y: impl Fn(f64) -> f64) -> String {
     let mut path = String::new();
     let mut last: Option<usize> = None;
-    for (place, column) in columns.iter().enumerate() {
+    for (place, column) in curve.columns.iter().enumerate() {
         let Some((low, high)) = column.span else {
             // What cannot be believed ends the line.
             if column.doubt {
@@ -80,7 +90,7 @@ fn path(columns: &[Column], y: impl Fn(f64) -> f64) -> String {
             }
             continue;
         };
-        let pen = if last.is_some_and(|last| place - last <= BRIDGE) { 'L' } else { 'M' };
+        let pen = if last.is_some_and(|last| place - last <= curve.bridge) { 'L' } else { 'M' };
         let x = LEFT + place as f64 + 0.5;
         // Writing to a String cannot fail.
         write!(path, "{pen}{x:.1} {:.1}L{x:.1} {:.1}", y(low), y(high)).unwrap_or_default();

@@ -3,11 +3,12 @@
 
 use std::fmt::Write as _;
 
-use gateway_model::{EngineTime, Text};
+use gateway_model::{CivilTime, EngineTime, Text};
 use gateway_wire::hex;
 
 use crate::bundle::Contents;
 use crate::chart;
+use crate::dates::local;
 use crate::story::{Story, Told};
 
 /// Language of a cover.
@@ -98,13 +99,7 @@ fn ends(story: &Story) -> (String, String) {
 
 /// Civil time at the site.
 fn when(story: &Story, civil: i64) -> String {
-    let minutes = i32::from(story.utc_offset_min);
-    let zone = jiff::tz::Offset::from_seconds(minutes * 60).map(jiff::tz::TimeZone::fixed);
-    let zoned = jiff::Timestamp::from_millisecond(civil).ok().zip(zone.ok());
-    zoned.map_or_else(
-        || civil.to_string(),
-        |(at, zone)| at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-    )
+    local(CivilTime(civil), story.utc_offset_min)
 }
 
 fn sentence(story: &Story, told: &Told, lang: Lang) -> String {
@@ -165,6 +160,6 @@ pub(crate) fn html(story: &Story, contents: &Contents<'_>) -> String {
     out
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

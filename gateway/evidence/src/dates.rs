@@ -19,6 +19,22 @@ impl Dates {
         let last = self.0.iter().rev().find(|(from, offset)| at(*offset) >= *from);
         Some(at(last.or(self.0.first())?.1))
     }
+
+    /// Civil time at an engine time; `None` = nobody ever knew.
+    pub fn civil(&self, at: EngineTime) -> Option<CivilTime> {
+        let last = self.0.iter().rev().find(|(from, _)| *from <= at);
+        last.or(self.0.first()).map(|(_, offset)| at.civil(*offset))
+    }
+}
+
+/// A moment at a site, `2026-11-20 08:00:00`.
+pub fn local(at: CivilTime, utc_offset_min: i16) -> String {
+    let zone = jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60).map(jiff::tz::TimeZone::fixed);
+    let zoned = jiff::Timestamp::from_millisecond(at.0).ok().zip(zone.ok());
+    zoned.map_or_else(
+        || at.0.to_string(),
+        |(at, zone)| at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
 }
 
 /// Civil time as a person writes it: ms since 1970, a moment with a zone, or a day or time at the site.

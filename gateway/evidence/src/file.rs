@@ -70,13 +70,17 @@ impl Outcome {
 /// Checks a bundle by the policy in a file; see [`crate::verify`].
 pub fn verify_file(bundle: &Path, policy: Option<&Path>) -> Result<Report, FileError> {
     let policy = policy.map(read_policy).transpose()?;
+    Ok(crate::verify(&read_bundle(bundle)?, policy.as_ref()))
+}
+
+/// The bytes of a bundle, if they are not too many.
+pub fn read_bundle(bundle: &Path) -> Result<Vec<u8>, FileError> {
     let unread = |source| FileError::Bundle { path: bundle.to_owned(), source };
     let size = std::fs::metadata(bundle).map_err(unread)?.len();
     if size > BUNDLE_MAX {
         return Err(FileError::TooLarge { path: bundle.to_owned(), size });
     }
-    let bytes = std::fs::read(bundle).map_err(unread)?;
-    Ok(crate::verify(&bytes, policy.as_ref()))
+    std::fs::read(bundle).map_err(unread)
 }
 
 fn read_policy(path: &Path) -> Result<TrustPolicy, FileError> {

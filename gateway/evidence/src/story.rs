@@ -11,6 +11,8 @@ use gateway_wire::{Body, Header};
 
 /// Columns of a chart: what falls into one is drawn from its lowest to its highest value.
 pub(crate) const COLUMNS: usize = 720;
+/// Empty columns that a line crosses in any case: points are read now and then, not always.
+const BRIDGE: usize = 12;
 /// Things told one by one; the rest is counted.
 const TOLD_MAX: usize = 500;
 
@@ -27,6 +29,47 @@ pub(crate) struct Curve {
     pub(crate) unit: &'static str,
     pub(crate) limits: Vec<f64>,
     pub(crate) columns: Vec<Column>,
+    /// Empty columns that a line still crosses.
+    pub(crate) bridge: usize,
+    /// Alerts that stood: from and to as shares of the width, and what they were.
+    pub(crate) stood: Vec<(f64, f64, String)>,
+}
+
+impl Curve {
+    /// Empty. Between two readings the point had not moved by its deadband, for as long as its heartbeat or its period lasts:
+    /// so far a line goes on, and a little further.
+    pub(crate) fn new(plan: &Plan, slot: usize, window: (EngineTime, EngineTime)) -> Option<Self> {
+        let point = plan.points.get(slot)?;
+        let quiet_ms = point.heartbeat_ms.max(point.every_ms).max(0) as f64 * 1.25;
+        let column_ms = (window.1.since(window.0).max(1) as f64 / COLUMNS as f64).max(1.0);
+        Some(Self {
+            name: point.name.clone(),
+            unit: point.unit.symbol(),
+            limits: limits(Some(plan), slot),
+            columns: vec![Column::default(); COLUMNS],
+            bridge: BRIDGE.max((quiet_ms / column_ms) as usize + 1),
+            stood: Vec::new(),
+        })
+    }
+
+    /// A reading at this share (0 to 1) of the width; without a value it is doubtful.
+    pub(crate) fn take(&mut self, share: f64, value: Option<f64>) {
+        let place = ((share * COLUMNS as f64) as usize).min(COLUMNS - 1);
+        let Some(column) = self.columns.get_mut(place) else { return };
+        match value {
+            Some(value) => {
+                let widened = |(low, high): (f64, f64)| (low.min(value), high.max(value));
+                column.span = Some(column.span.map_or((value, value), widened));
+            }
+            None => column.doubt = true,
+        }
+    }
+}
+
+/// Where between two moments this one lies, 0 to 1; `None` = outside.
+pub(crate) fn share(window: (EngineTime, EngineTime), at: EngineTime) -> Option<f64> {
+    let (from, to) = (window.0.0, window.1.0);
+    (from..=to).contains(&at.0).then(|| (at.0 - from) as f64 / (to - from).max(1) as f64)
 }
 
 /// Something that happened.
@@ -141,30 +184,15 @@ impl Story {
                     Quality::Good(raw) => raw.value(point.gain, point.offset),
                     Quality::Uncertain(..) | Quality::Bad(_) => None,
                 };
-                let (from, to) = (self.window.0.0, self.window.1.0);
-                if reading.at.0 < from || reading.at.0 > to {
-                    return;
+                let (Some(share), Some(plan)) = (share(self.window, reading.at), &self.plan) else { return };
+                let id = point.id.clone();
+                if !self.curves.contains_key(&id)
+                    && let Some(curve) = Curve::new(plan, slot, self.window)
+                {
+                    self.curves.insert(id.clone(), curve);
                 }
-                let share = (reading.at.0 - from) as f64 / (to - from).max(1) as f64;
-                let place = ((share * COLUMNS as f64) as usize).min(COLUMNS - 1);
-                let (id, name, unit) = (point.id.clone(), point.name.clone(), point.unit.symbol());
-                let limits = || limits(self.plan.as_ref(), slot);
-                let curve = self.curves.entry(id).or_insert_with(|| Curve {
-                    name,
-                    unit,
-                    limits: limits(),
-                    columns: vec![Column::default(); COLUMNS],
-                });
-                let Some(column) = curve.columns.get_mut(place) else { return };
-                match value {
-                    Some(value) => {
-                        column.span = Some(
-                            column
-                                .span
-                                .map_or((value, value), |(low, high)| (low.min(value), high.max(value))),
-                        );
-                    }
-                    None => column.doubt = true,
+                if let Some(curve) = self.curves.get_mut(&id) {
+                    curve.take(share, value);
                 }
             }
             Input::Start(_)

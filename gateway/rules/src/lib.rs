@@ -20,6 +20,7 @@ mod packs;
 mod problem;
 mod quantity;
 mod read;
+mod reference;
 mod series;
 mod suggest;
 
@@ -41,5 +42,6 @@ pub use packs::embedded_packs;
 pub use problem::{Problem, Severity, Source, render};
 pub use quantity::{Millis, Quantity, convert};
 pub use read::parse_pack;
+pub use reference::{Language, REFERENCE, reference};
 pub use series::{Expectation, ExpectedState, PackTest, Sample};
 pub use suggest::did_you_mean;

@@ -1,7 +1,9 @@
 //! Packs: every problem of a wrong one at once, as a person sees it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use gateway_rules::{Source, parse_pack, render};
+use std::path::Path;
+
+use gateway_rules::{Pack, REFERENCE, Source, embedded_packs, parse_pack, reference, render};
 
 const WRONG: &str = r#"name = "wrong"
 version = "1"
@@ -59,4 +61,20 @@ fn a_wrong_pack_shows_every_problem_with_its_line() {
     );
     assert!(page.contains("= hint: did you mean `red`?"), "{page}");
     assert!(!page.contains('\u{1b}'), "no color asked for");
+}
+
+#[test]
+fn the_reference_in_docs_is_what_the_packs_say() {
+    let packs: Vec<Pack> = embedded_packs().iter().map(|source| parse_pack(source).unwrap()).collect();
+    for (file, language) in REFERENCE {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file);
+        let there = std::fs::read_to_string(&path).unwrap_or_default();
+        let due = reference(&packs, language);
+        assert!(there == due, "docs/{file} is not what the packs say: run `cargo xtask reference`");
+        for pack in &packs {
+            for rule in &pack.rules {
+                assert!(due.contains(&format!("### `{}/{}`", pack.name, rule.name)), "{}", rule.name);
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub mod api;
+pub mod engine;
 pub mod gateway;
 
 /// A span as people write it: `500ms`, `10s`, `5m`.

@@ -1,6 +1,7 @@
 //! Everything end to end, in one binary: one link, shared programs.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests")]
 
+mod backtest;
 mod bad_input;
 mod browser;
 mod cases;
@@ -19,6 +20,7 @@ mod mqtt;
 mod mqtt_doors;
 mod outage;
 mod profiles;
+mod promtool;
 mod replaced;
 mod rerun;
 mod sim;

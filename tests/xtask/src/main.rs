@@ -11,6 +11,7 @@ mod fuzz;
 mod ground;
 mod long;
 mod packages;
+mod reference;
 mod sim;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Sim(sim::Options),
     /// Whatever may come in at a door, thousands of times a second.
     Fuzz(fuzz::Options),
+    /// Writes docs/rules.md and docs/rules.zh-CN.md from the packs.
+    Reference,
     /// Three simulated institutions, three gateways and a center on loopback.
     Demo(demo::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Long(options) => long::run(&options),
         Command::Sim(options) => sim::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Reference => reference::run(),
         Command::Demo(options) => demo::run(&options),
     };
     match outcome {

@@ -20,6 +20,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("mosquitto-clients", "independent MQTT publisher and subscriber"),
     ("victoria-metrics", "independent database that takes InfluxDB 2 writes"),
     ("influxdb", "InfluxDB 1: the strictest reader of line protocol in Debian"),
+    ("prometheus", "promtool: another engine's opinion of the rules that both have"),
     ("chromium", "the pages in a real browser"),
     ("chromium-driver", "steers the browser"),
     ("fonts-noto-cjk", "Chinese text in screenshots"),
@@ -27,8 +28,12 @@ const DEBIAN: &[(&str, &str)] = &[
 ];
 
 /// Services that Debian starts when it installs one of the packages.
-const SERVICES: &[(&str, &str)] =
-    &[("mosquitto", "mosquitto"), ("victoria-metrics", "victoria-metrics"), ("influxdb", "influxdb")];
+const SERVICES: &[(&str, &str)] = &[
+    ("mosquitto", "mosquitto"),
+    ("victoria-metrics", "victoria-metrics"),
+    ("influxdb", "influxdb"),
+    ("prometheus", "prometheus"),
+];
 
 /// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface; the rest reads
 /// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`, judges messages by the schemas of docs/feeds, and has

@@ -3,6 +3,7 @@
 //! Exit status: 0 good, 1 found something wrong, 2 usage, 3 incomplete, 78 configuration.
 
 mod audit;
+mod backtest;
 mod commission;
 mod device;
 mod enrol;
@@ -11,7 +12,9 @@ mod fsck;
 mod journal;
 pub mod plan;
 mod probe;
+mod progress;
 mod reload;
+mod replay;
 mod rerun;
 mod rules;
 mod sink;
@@ -171,6 +174,10 @@ enum Command {
         #[command(subcommand)]
         command: RulesCommand,
     },
+    /// Says what the rules of a site file make of a recording, a journal or a bundle of evidence.
+    Replay(replay::Replay),
+    /// Says what the rules of a site file would have made of the gateway's own past, and how other rules differ.
+    Backtest(backtest::Backtest),
     /// Runs the inputs of a journal through the engine again and compares every conclusion.
     Rerun {
         /// The data directory (with the key) of a gateway.
@@ -307,6 +314,8 @@ pub fn main() -> ExitCode {
             JournalCommand::Fsck { dir, json } => fsck::fsck(&dir, json),
         },
         Command::Rules { command: RulesCommand::Test { dir } } => rules::test(&dir),
+        Command::Replay(asked) => replay::replay(&asked),
+        Command::Backtest(asked) => backtest::backtest(&asked),
         Command::Rerun { dir } => rerun::rerun(&dir),
     };
     match ended {

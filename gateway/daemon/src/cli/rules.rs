@@ -72,7 +72,7 @@ fn explain(problems: &[Problem], source: &Source) {
 }
 
 /// The pack files of a directory, by name; or the one file that was named.
-fn packs(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn packs(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }

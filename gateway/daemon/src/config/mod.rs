@@ -62,12 +62,13 @@ pub fn gather(path: &Path) -> (Option<Configuration>, Result<Site, Vec<Problem>>
     };
     let base = base_of(path);
     let files = RefCell::new(BTreeMap::new());
-    let site = load_with(&Source { name, text: text.clone() }, &|relative| {
+    let read = |relative: &str| {
         let path = base.join(relative);
         let text = read_file(&path)?;
         files.borrow_mut().insert(relative.to_owned(), text.clone());
         Ok(Source { name: path.display().to_string(), text })
-    });
+    };
+    let site = load_with(&Source { name, text: text.clone() }, &read, Vec::new());
     let configuration = Configuration { site: text, files: files.into_inner().into_iter().collect() };
     (Some(configuration), site.map(|site| rebased(site, &base)))
 }
@@ -75,12 +76,36 @@ pub fn gather(path: &Path) -> (Option<Configuration>, Result<Site, Vec<Problem>>
 /// Reads a site from its bytes. Secret files that it names lie where they would for the site file at `path`.
 pub fn load_configuration(configuration: &Configuration, path: &Path) -> Result<Site, Vec<Problem>> {
     let source = Source { name: CONFIGURATION_NAME.to_owned(), text: configuration.site.clone() };
-    let site = load_with(&source, &|relative| {
+    let read = |relative: &str| {
         let text = configuration.file(relative);
         let text = text.ok_or_else(|| "it is not among the files that came with the site file".to_owned())?;
         Ok(Source { name: relative.to_owned(), text: text.to_owned() })
-    });
-    site.map(|site| rebased(site, &base_of(path)))
+    };
+    load_with(&source, &read, Vec::new()).map(|site| rebased(site, &base_of(path)))
+}
+
+/// The same as [`load`] under other rules: these pack files are taken instead of those of their names, or beside them.
+pub fn load_under(path: &Path, rules: &[PathBuf]) -> Result<Site, Vec<Problem>> {
+    let mut packs = Vec::new();
+    let mut unread = Vec::new();
+    for file in rules {
+        let name = file.display().to_string();
+        match read_file(file) {
+            Ok(text) => packs.push(Source { name, text }),
+            Err(message) => unread.push(unreadable(&name, &message)),
+        }
+    }
+    if !unread.is_empty() {
+        return Err(unread);
+    }
+    let name = path.display().to_string();
+    let text = read_file(path).map_err(|message| vec![unreadable(&name, &message)])?;
+    let base = base_of(path);
+    let read = |relative: &str| {
+        let path = base.join(relative);
+        read_file(&path).map(|text| Source { name: path.display().to_string(), text })
+    };
+    load_with(&Source { name, text }, &read, packs).map(|site| rebased(site, &base))
 }
 
 /// What problems call the site file of a configuration that is no file of its own.
@@ -102,7 +127,7 @@ fn rebased(mut site: Site, base: &Path) -> Site {
 /// Reads a site from a text that stands alone.
 pub fn load_str(name: &str, text: &str) -> Result<Site, Vec<Problem>> {
     let source = Source { name: name.to_owned(), text: text.to_owned() };
-    load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()))
+    load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()), Vec::new())
 }
 
 /// Problems of a configuration as a page of text.
@@ -145,14 +170,14 @@ fn unreadable(name: &str, message: &str) -> Problem {
 /// How other files are read.
 type Read<'r> = &'r dyn Fn(&str) -> Result<Source, String>;
 
-fn load_with(source: &Source, read: Read<'_>) -> Result<Site, Vec<Problem>> {
+fn load_with(source: &Source, read: Read<'_>, rules: Vec<Source>) -> Result<Site, Vec<Problem>> {
     let file = File::new(source);
     let mut foreign = Vec::new();
     let root = file.root();
     let sheets = root.as_ref().map_or_else(Vec::new, |root| sheets(root, read, &mut foreign));
     let tables: Vec<File<'_>> = sheets.iter().map(|sheet| File::new(&sheet.site)).collect();
     let site = root.and_then(|root| {
-        let library = Library::new(&root, read, &mut foreign);
+        let library = Library::new(&root, read, rules, &mut foreign);
         let (common, head) = head::read(&root);
         let rows = tables.iter().filter_map(File::root).collect();
         let devices = devices::read(&root, rows, &library, &common, head.as_ref());
@@ -183,10 +208,12 @@ struct Library {
 }
 
 impl Library {
-    fn new(root: &Table<'_>, read: Read<'_>, problems: &mut Vec<Problem>) -> Self {
+    fn new(root: &Table<'_>, read: Read<'_>, rules: Vec<Source>, problems: &mut Vec<Problem>) -> Self {
         let mut library = Self { packs: Vec::new(), broken: false, profiles: BTreeMap::new() };
         let mut packs = embedded_packs();
         packs.extend(files(root, "packs", read));
+        // The last of a name holds.
+        packs.extend(rules);
         for source in &packs {
             match parse_pack(source) {
                 Ok(pack) => {

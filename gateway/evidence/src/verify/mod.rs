@@ -86,6 +86,17 @@ impl<'b> Parts<'b> {
     }
 }
 
+/// The records of a bundle and the keys in it, believed without a check: for looking, never for proving. What is wrong with
+/// the file comes back as words.
+pub fn contents(bytes: &[u8]) -> Result<(gateway_wire::KeyRing, Vec<&[u8]>), String> {
+    let (parts, line) = take_apart(bytes);
+    if let Some(fault) = line.findings.first() {
+        return Err(format!("{}: {}", fault.at, fault.text));
+    }
+    let ring = parts.ring()?.ok_or("it holds no key of a gateway")?;
+    Ok((ring, parts.records))
+}
+
 /// Checks a bundle. Without a policy everything else is checked, but nobody is believed.
 pub fn verify(bytes: &[u8], policy: Option<&TrustPolicy>) -> Report {
     let (parts, container) = take_apart(bytes);

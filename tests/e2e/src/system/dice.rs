@@ -2,11 +2,11 @@
 
 /// SplitMix64: small, and every seed is a good one.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
     /// For one purpose of one run.
-    pub(super) fn new(seed: u64, purpose: u64) -> Self {
+    pub fn new(seed: u64, purpose: u64) -> Self {
         let mut dice = Self(seed);
         let mixed = dice.next() ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(mixed)
@@ -22,17 +22,17 @@ impl Dice {
     }
 
     /// `0..n`; 0 where `n` is 0.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next().checked_rem(n).unwrap_or(0)
     }
 
     /// `from..to`.
-    pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
+    pub fn between(&mut self, from: i64, to: i64) -> i64 {
         from + self.below((to - from).max(1) as u64) as i64
     }
 
     /// So many times in a hundred.
-    pub(super) fn percent(&mut self, n: u64) -> bool {
+    pub fn percent(&mut self, n: u64) -> bool {
         self.below(100) < n
     }
 

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::ground::Place;
-use dice::Dice;
+pub use dice::Dice;
 use edge::{Edge, Happened, Outcome};
 use house::House;
 

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements, not tests. Figures belong into the report of whoever runs them, with the machine.
 
+mod engine;
 mod evidence;
 mod journal;
 mod programs;
@@ -15,6 +16,8 @@ use crate::ground::{Ground, cargo};
 pub(crate) enum Options {
     /// Readings made durable per second, bytes per reading, a gigabyte reopened.
     Journal(journal::Options),
+    /// The engine alone: rules a second, memory, a clinic's month, cost per reading at every size of site.
+    Engine(engine::Engine),
     /// A month of a demo site through `gateway verify`: records, seconds, memory.
     Verify(evidence::Verify),
     /// The simulator alone under a client that reads very many devices.
@@ -31,6 +34,7 @@ pub(crate) enum Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options {
         Options::Journal(options) => journal::run(options),
+        Options::Engine(options) => engine::run(options),
         Options::Verify(options) => evidence::verify(options),
         Options::Sim(options) => programs::sim(options),
         Options::Line => line(),

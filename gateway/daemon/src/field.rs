@@ -1,0 +1,355 @@
+//! A field recording (docs/recording-format.md) through the gateway's own recorder, in virtual time: the bytes that devices
+//! answered then, decoded by the registers of a site file now.
+//!
+//! What decides is what was asked and answered, not when this site file would have asked: each exchange gives the points that
+//! lie wholly in it. So a site file with other periods, blocks or rules can be tried on the same recording. Devices are found
+//! by the bus's name and the unit id, registers by function and address, messages by their topics.
+//!
+//! Leaves out: weighing indicators (they speak unasked, and what counts is when they are still), connections that were
+//! refused, and whatever the recording says for people. What is left out is counted.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+
+use anyhow::Context as _;
+use gateway_engine::intake::Answer;
+use gateway_model::{BadCause, CivilTime, EngineTime};
+use serde::Deserialize;
+
+use crate::bus::decode;
+use crate::bus::frame::{Body, Found, Framing, Question, find, words};
+use crate::config::{BlockPlan, FunctionCode, Site, Transport, UnitId};
+use crate::history::advance;
+use crate::metrics::Metrics;
+use crate::mqtt::Translator;
+use crate::recorder::core::Core;
+use crate::recorder::{Answers, Civil, Event};
+
+/// A line of a recording, at most.
+const LINE_MAX: usize = 1 << 20;
+/// Lines that may stand out of order: an exchange is written when it is over, at the latest a minute after it began.
+const LATE_MS: i64 = 120_000;
+
+/// The first line.
+#[derive(Debug, Deserialize)]
+pub struct Head {
+    /// Version of the format.
+    recording: u32,
+    /// First moment, civil ms.
+    pub from: i64,
+    #[serde(default)]
+    buses: Vec<Bus>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Bus {
+    name: String,
+    transport: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Exchange(Exchange),
+    Message(Message),
+    Other(Other),
+}
+
+#[derive(Debug, Deserialize)]
+struct Exchange {
+    t: i64,
+    bus: String,
+    ask: String,
+    got: Vec<(i64, String)>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    t: i64,
+    topic: String,
+    payload: Option<String>,
+    payload_hex: Option<String>,
+    #[serde(default)]
+    retain: bool,
+}
+
+/// Refused connections, gaps, notes, the end.
+#[derive(Debug, Deserialize)]
+struct Other {
+    t: i64,
+    gap: Option<u64>,
+}
+
+/// What became of a recording.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fed {
+    /// Exchanges and messages that gave something.
+    pub used: u64,
+    /// Exchanges and messages that this site file asks nothing of.
+    pub unasked: u64,
+    /// What the recording itself could not keep up with.
+    pub lost: u64,
+}
+
+/// The lines of a recording, plain or compressed, without those ends.
+fn lines(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<(usize, String)>>> {
+    let file = File::open(path).with_context(|| format!("open the recording {}", path.display()))?;
+    let reader: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "zst") {
+        Box::new(zstd::Decoder::new(file).with_context(|| format!("unpack {}", path.display()))?)
+    } else {
+        Box::new(file)
+    };
+    let mut reader = BufReader::new(reader);
+    let mut number = 0;
+    Ok(std::iter::from_fn(move || {
+        loop {
+            number += 1;
+            let mut line = Vec::new();
+            let read = (&mut reader).take(LINE_MAX as u64 + 1).read_until(b'\n', &mut line);
+            match read.with_context(|| format!("read line {number} of the recording")) {
+                Ok(0) => return None,
+                Ok(n) if n > LINE_MAX => {
+                    return Some(Err(anyhow::anyhow!(
+                        "line {number} of the recording is longer than {LINE_MAX} bytes"
+                    )));
+                }
+                Ok(_) if line.trim_ascii().is_empty() => {}
+                // Its writer was killed in the middle of it.
+                Ok(_) if !line.ends_with(b"\n") => return None,
+                Ok(_) => {
+                    let text =
+                        String::from_utf8(line).with_context(|| format!("line {number} of the recording"));
+                    return Some(text.map(|text| (number, text)));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }))
+}
+
+/// Which format a recording has: 1 (polled history) or 2 (exchanges).
+pub fn version(path: &Path) -> anyhow::Result<u32> {
+    Ok(first(path)?.recording)
+}
+
+/// When a recording begins.
+pub fn head(path: &Path) -> anyhow::Result<Head> {
+    let head = first(path)?;
+    anyhow::ensure!(head.recording == 2, "recordings of version {} are not known here", head.recording);
+    Ok(head)
+}
+
+fn first(path: &Path) -> anyhow::Result<Head> {
+    let (_, line) = lines(path)?.next().with_context(|| format!("{} is empty", path.display()))??;
+    serde_json::from_str(&line).with_context(|| {
+        format!(
+            "{}: the first line of a recording says `recording` and `from` (docs/recording-format.md)",
+            path.display()
+        )
+    })
+}
+
+/// Feeds a recording. Engine time equals civil time here: the journal was begun at the recording's first moment.
+pub fn feed(
+    core: &mut Core,
+    site: &Site,
+    path: &Path,
+    civil: &Civil,
+    metrics: &Metrics,
+    mut read: impl FnMut(usize),
+) -> anyhow::Result<Fed> {
+    let head = head(path)?;
+    let engine = |t: i64| civil.engine(CivilTime(t)).unwrap_or(EngineTime(t));
+    let mut translator = Translator::new(site.mqtt.clone(), civil.clone(), metrics.clone());
+    let mut fed = Fed::default();
+    let mut waiting = Waiting::default();
+    let mut last = head.from;
+    let mut take = |line: Line, core: &mut Core, fed: &mut Fed| -> anyhow::Result<()> {
+        let t = line.at();
+        let at = engine(t);
+        let events = match line {
+            Line::Exchange(exchange) => answered(&exchange, &head, site, at)?,
+            Line::Message(message) => {
+                translator.events(&message.topic, &message.bytes()?, message.retain, at)
+            }
+            Line::Other(other) => {
+                fed.lost += other.gap.unwrap_or(0);
+                return Ok(());
+            }
+        };
+        if events.is_empty() {
+            fed.unasked += 1;
+        } else {
+            fed.used += 1;
+        }
+        for event in events {
+            advance(core, at)?;
+            core.take(event, at)?;
+        }
+        Ok(())
+    };
+    for line in lines(path)?.skip(1) {
+        let (number, text) = line?;
+        read(text.len());
+        let line: Line =
+            serde_json::from_str(&text).with_context(|| format!("line {number} of the recording"))?;
+        last = last.max(line.at());
+        for ready in waiting.push(line) {
+            take(ready, core, &mut fed)?;
+        }
+    }
+    for rest in waiting.rest() {
+        take(rest, core, &mut fed)?;
+    }
+    advance(core, engine(last))?;
+    Ok(fed)
+}
+
+/// Puts lines into the order of their moments.
+#[derive(Default)]
+struct Waiting {
+    lines: std::collections::BTreeMap<(i64, u64), Line>,
+    count: u64,
+}
+
+impl Waiting {
+    fn push(&mut self, line: Line) -> Vec<Line> {
+        self.count += 1;
+        let newest = line.at();
+        self.lines.insert((line.at(), self.count), line);
+        let later = self.lines.split_off(&(newest.saturating_sub(LATE_MS), 0));
+        std::mem::replace(&mut self.lines, later).into_values().collect()
+    }
+
+    fn rest(self) -> impl Iterator<Item = Line> {
+        self.lines.into_values()
+    }
+}
+
+impl Line {
+    fn at(&self) -> i64 {
+        match self {
+            Self::Exchange(Exchange { t, .. })
+            | Self::Message(Message { t, .. })
+            | Self::Other(Other { t, .. }) => *t,
+        }
+    }
+}
+
+impl Message {
+    fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+        match (&self.payload, &self.payload_hex) {
+            (Some(text), None) => Ok(text.clone().into_bytes()),
+            (None, Some(digits)) => unhex(digits),
+            _ => anyhow::bail!("a message has either `payload` or `payload_hex`"),
+        }
+    }
+}
+
+/// What an exchange says of the points of a site.
+fn answered(exchange: &Exchange, head: &Head, site: &Site, at: EngineTime) -> anyhow::Result<Vec<Event>> {
+    let Some(slot) = site.buses.iter().position(|bus| bus.name == exchange.bus) else {
+        return Ok(Vec::new());
+    };
+    let recorded = head.buses.iter().find(|bus| bus.name == exchange.bus).map(|bus| bus.transport.as_str());
+    let framing = match (recorded, site.buses[slot].transport) {
+        (Some("tcp"), _) | (None, Transport::Tcp) => Framing::Tcp,
+        _ => Framing::Rtu,
+    };
+    let Some(question) = question(framing, &unhex(&exchange.ask)?) else { return Ok(Vec::new()) };
+    let mut got = Vec::new();
+    for (_, piece) in &exchange.got {
+        got.extend(unhex(piece)?);
+    }
+    let said = said(framing, question, &got);
+    let blocks = site.blocks.iter().filter(|block| {
+        block.bus == slot && block.unit == question.unit && block.function == question.function
+    });
+    Ok(blocks
+        .filter_map(|block| {
+            let items: Vec<_> = block
+                .points
+                .iter()
+                .filter_map(|point| {
+                    let (from, to) = point.span();
+                    let inside = block.first + from >= question.first
+                        && u32::from(block.first) + u32::from(to)
+                            <= u32::from(question.first) + u32::from(question.count);
+                    let answer = match &said {
+                        Ok(words) => {
+                            let words = placed(block, question, words);
+                            decode::raw(point, &words)
+                                .map_or(Answer::Failed(BadCause::Malformed), Answer::Raw)
+                        }
+                        Err(cause) => Answer::Failed(*cause),
+                    };
+                    inside.then_some((point.point, answer))
+                })
+                .collect();
+            let frame = said.is_ok().then(|| got.clone().into());
+            (!items.is_empty()).then_some(Event::Answers(Answers { at, items, frame }))
+        })
+        .collect())
+}
+
+/// The words of an answer where they lie in a block; the rest of it is 0 and looked at by nobody.
+fn placed(block: &BlockPlan, question: Question, words: &[u16]) -> Vec<u16> {
+    let mut all = vec![0; usize::from(block.count)];
+    for (address, word) in (u32::from(question.first)..).zip(words) {
+        let place = address.checked_sub(u32::from(block.first));
+        if let Some(own) = place.and_then(|place| all.get_mut(place as usize)) {
+            *own = *word;
+        }
+    }
+    all
+}
+
+/// What was asked; `None` = nothing that a gateway asks.
+fn question(framing: Framing, ask: &[u8]) -> Option<Question> {
+    let body = match framing {
+        Framing::Tcp => ask.get(6..)?,
+        Framing::Rtu => ask,
+    };
+    let [unit, function, a, b, c, d, ..] = *body else { return None };
+    let functions = [
+        FunctionCode::Coils,
+        FunctionCode::DiscreteInputs,
+        FunctionCode::HoldingRegisters,
+        FunctionCode::InputRegisters,
+    ];
+    let function = functions.into_iter().find(|known| known.code() == function)?;
+    Some(Question {
+        unit: UnitId(unit),
+        function,
+        first: u16::from_be_bytes([a, b]),
+        count: u16::from_be_bytes([c, d]),
+    })
+}
+
+/// The words that answer the question, or why there are none.
+fn said(framing: Framing, question: Question, mut got: &[u8]) -> Result<Vec<u16>, BadCause> {
+    if got.is_empty() {
+        return Err(BadCause::NoCommunication);
+    }
+    while !got.is_empty() {
+        match find(framing, got) {
+            Found::Frame(frame) if frame.unit == question.unit.0 => match frame.body {
+                Body::Data { data, .. } if frame.shape() == Some(question.shape()) => {
+                    return Ok(words(question, data));
+                }
+                Body::Exception { function, .. } if function == question.function.code() => {
+                    return Err(BadCause::DeviceRefused);
+                }
+                Body::Data { .. } | Body::Exception { .. } => got = &got[frame.bytes.len().max(1)..],
+            },
+            Found::Frame(frame) => got = &got[frame.bytes.len().max(1)..],
+            Found::More | Found::Junk(_) => got = &got[1..],
+        }
+    }
+    Err(BadCause::Malformed)
+}
+
+fn unhex(digits: &str) -> anyhow::Result<Vec<u8>> {
+    gateway_wire::unhex_any(&digits.replace(' ', "")).context("not pairs of hex digits")
+}
