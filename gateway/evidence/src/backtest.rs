@@ -393,7 +393,9 @@ fn translated(input: &Input, points: &[Option<Found>], devices: &[Option<DeviceI
             | CommandBody::TakeOut { .. }
             | CommandBody::PutBack { .. }
             | CommandBody::DeclareClosure { .. }
-            | CommandBody::RotateKey => input.clone(),
+            | CommandBody::RotateKey
+            | CommandBody::Configure { .. }
+            | CommandBody::CenterKeys { .. } => input.clone(),
         },
         // Its epoch is counted anew.
         Input::Start(_) => return None,
