@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use gateway_model::{AlertId, CivilTime, EngineTime, GatewayId, InstitutionId, Priority};
+use gateway_model::{AlertId, CivilTime, EngineTime, GatewayId, InstitutionId, Priority, RulePlan};
 use minicbor::{Decode, Encode};
 
 use crate::{Actor, Decision, Disposition, Verdict, VerdictKind};
@@ -23,6 +23,13 @@ pub struct Key {
     /// Rule id, `pack/rule`.
     #[n(3)]
     pub rule: String,
+}
+
+impl Key {
+    /// The key of an alert of this rule, about this device.
+    pub fn of(institution: InstitutionId, gateway: GatewayId, device: &str, rule: &RulePlan) -> Self {
+        Self { institution, gateway, device: device.into(), rule: rule.id.clone() }
+    }
 }
 
 /// A span of a gateway's engine time.

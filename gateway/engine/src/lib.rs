@@ -49,4 +49,5 @@ mod wiring;
 
 pub use engine::{Engine, OpenAlert};
 pub use eval::evaluate;
+pub use hours::contact_due_ms;
 pub use restore::RestoreError;

@@ -221,6 +221,8 @@ impl<'f, 'l> Reader<'f, 'l> {
         let mut kinds: Vec<&str> = vec![KIND_WITHOUT_PACK];
         for pack in &self.library.packs {
             kinds.extend(pack.subject.kinds.iter().map(String::as_str));
+            // What a pack only looks at besides its own devices has no rules, but has to be there.
+            kinds.extend(pack.neighbours.values().map(|neighbour| neighbour.device.as_str()));
         }
         if !kinds.contains(&kind.value.as_str()) {
             let hint = did_you_mean(&kind.value, kinds.iter().copied()).map_or_else(

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::house::House;
 use super::incident::Incident;
 use super::line::{Fates, Weather, Wire};

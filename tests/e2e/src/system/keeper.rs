@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::house::House;
 
 /// When the center dies and comes back, until `end`; it is up when this returns.

@@ -13,7 +13,7 @@ use reqwest::{RequestBuilder, Response};
 use tokio::time::{Instant, sleep};
 
 use super::Plant;
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::house::{Answer, House};
 
 /// A request that names no limit of time has this one.

@@ -11,7 +11,6 @@
 //! Leaves out: devices and buses (`crate::sim`), orders, TLS and sockets (the tests over real processes), people.
 
 mod check;
-mod dice;
 mod edge;
 mod house;
 mod incident;
@@ -29,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::ground::Place;
-use dice::Dice;
+use crate::dice::Dice;
 use edge::{Edge, Happened};
 use house::House;
 

@@ -1,0 +1,47 @@
+//! `cargo xtask long county`: four hundred sites for a month; also any other number of sites and days.
+//!
+//! Prints a table per rule, items a day and every violation that had to reach a supervisor. Exit code 0: within the limits, 1: not,
+//! 2: wrong usage.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use e2e::county::{Control, County};
+
+/// A county of simulated sites.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Chooses everything.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Sites.
+    #[arg(long, default_value_t = 400)]
+    sites: u64,
+    /// Days of virtual time.
+    #[arg(long, default_value_t = 30)]
+    days: u64,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
+fn main() -> ExitCode {
+    let Options { seed, sites, days, jobs } = Options::parse();
+    let begun = Instant::now();
+    match (County { seed, sites, days, jobs, control: Control::default() }).go() {
+        Ok(report) => {
+            println!("{report}");
+            eprintln!("{:.1} s", begun.elapsed().as_secs_f64());
+            let faults = report.faults();
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
