@@ -3,6 +3,7 @@
 //! Prints a table per rule, items a day and every violation that had to reach a supervisor. Exit code 0: within the limits, 1: not,
 //! 2: wrong usage.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -24,13 +25,31 @@ struct Options {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Files of rule packs in place of those in the program.
+    #[arg(long)]
+    packs: Vec<PathBuf>,
+    /// Whoever is first has no time: shows that the limits can be exceeded.
+    #[arg(long)]
+    nobody_first: bool,
+    /// Every alert is a case of its own.
+    #[arg(long)]
+    ungrouped: bool,
+    /// How each site's alerts came, one a line, for whoever wants to know why.
+    #[arg(long)]
+    verbose: bool,
 }
 
 fn main() -> ExitCode {
-    let Options { seed, sites, days, jobs } = Options::parse();
+    let Options { seed, sites, days, jobs, packs, nobody_first, ungrouped, verbose } = Options::parse();
     let begun = Instant::now();
-    match (County { seed, sites, days, jobs, control: Control::default() }).go() {
+    let control = Control { nobody_first, ungrouped, switched_off: None };
+    match (County { seed, sites, days, jobs, packs, control }).go() {
         Ok(report) => {
+            if verbose {
+                for line in &report.alerts {
+                    println!("{line}");
+                }
+            }
             println!("{report}");
             eprintln!("{:.1} s", begun.elapsed().as_secs_f64());
             let faults = report.faults();

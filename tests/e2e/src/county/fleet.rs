@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use gateway::config::{Site, explain, load_str};
+use std::path::{Path, PathBuf};
+
+use gateway::config::{Site, explain, load, load_str};
 
 use crate::dice::Dice;
 
@@ -127,10 +129,24 @@ impl Premises {
         format!("site-{}", self.n)
     }
 
-    /// The site file, read as the gateway reads it. `dates`: the local date of a day of the run.
-    pub(super) fn site(&self, settings: &str, dates: impl Fn(i64) -> String) -> anyhow::Result<Site> {
+    /// The site file, read as the gateway reads it. `dates`: the local date of a day of the run. `packs`: rule packs in place
+    /// of those in the program; the file is written to `folder` then, since it names them.
+    pub(super) fn site(
+        &self,
+        settings: &str,
+        dates: impl Fn(i64) -> String,
+        packs: &[PathBuf],
+        folder: &Path,
+    ) -> anyhow::Result<Site> {
         let text = self.text(settings, dates);
-        load_str(&self.institution(), &text).map_err(|problems| anyhow::anyhow!("{}", explain(&problems, false)))
+        let said = |problems: Vec<_>| anyhow::anyhow!("{}", explain(&problems, false));
+        if packs.is_empty() {
+            return load_str(&self.institution(), &text).map_err(said);
+        }
+        let named: Vec<String> = packs.iter().map(|pack| format!("\"{}\"", pack.display())).collect();
+        let path = folder.join(format!("{}.toml", self.institution()));
+        std::fs::write(&path, format!("{text}[packs]\nfiles = [{}]\n", named.join(", ")))?;
+        load(&path).map_err(said)
     }
 
     fn text(&self, settings: &str, dates: impl Fn(i64) -> String) -> String {

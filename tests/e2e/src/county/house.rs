@@ -201,10 +201,9 @@ impl House {
     }
 
     fn track(&mut self, point: &str) -> &mut Track {
-        let known = self.names.join(", ");
         match self.probe(point) {
             Some(probe) => &mut probe.track,
-            None => panic!("no point `{point}` among {known}"),
+            None => panic!("no point `{point}`"),
         }
     }
 
@@ -294,7 +293,8 @@ impl House {
         }
         let begin = day * DAY;
         let guests = if self.chance(rate::NO_GUESTS) { 0 } else { self.dice.between(5, 80) };
-        self.tell(begin + self.premises.opens.max(480) * MINUTE + self.dice.between(0, 600), "desk-1/occupied", guests, None);
+        let told = begin + self.premises.opens.max(480) * MINUTE + self.dice.between(0, 600);
+        self.tell(told, "desk-1/occupied", guests, None);
         for n in 1..=self.premises.machines {
             let id = format!("cabinet-{n}");
             let idle = self.day_of(Violation::NoCycle, day).is_some();
@@ -366,7 +366,8 @@ impl House {
         track.to(at + 50 * MINUTE + hold, 60_000);
         track.to(at + 110 * MINUTE + hold, ROOM);
         let opened = if how == Run::Short { at + 20 * MINUTE + hold } else { at + 100 * MINUTE + hold };
-        self.pulse(&door, opened, self.dice.clone().between(40, 100));
+        let seconds = self.dice.between(40, 100);
+        self.pulse(&door, opened, seconds);
         at + 110 * MINUTE + hold
     }
 

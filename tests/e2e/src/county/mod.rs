@@ -23,14 +23,16 @@ mod truth;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use desk::{Desk, World};
+use crate::ground::Place;
+use desk::World;
 use edge::Lived;
 use fleet::{FESTIVAL, Premises};
 use house::House;
-use truth::{DAY, HOUR, MINUTE, Truth};
+use truth::{DAY, HOUR, MINUTE};
 
 /// The first moment: Monday, 2027-02-01T00:00:00+08:00; the festival's first day is the Saturday after it.
 const BEGIN_MS: i64 = 1_801_411_200_000;
@@ -63,7 +65,7 @@ pub struct Control {
 }
 
 /// What to simulate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct County {
     /// Chooses everything.
     pub seed: u64,
@@ -73,6 +75,8 @@ pub struct County {
     pub days: u64,
     /// Threads.
     pub jobs: usize,
+    /// Files of rule packs in place of those in the program.
+    pub packs: Vec<PathBuf>,
     /// For a test of the simulation itself.
     pub control: Control,
 }
@@ -111,6 +115,8 @@ pub struct Report {
     pub truths: BTreeMap<&'static str, (u64, u64)>,
     /// Those that did not, in words.
     pub missed: Vec<String>,
+    /// Every alert, a line each.
+    pub alerts: Vec<String>,
     /// Cases open at the end.
     pub open: usize,
     /// Answers, readings kept, cycles.
@@ -122,16 +128,17 @@ pub struct Report {
 
 impl County {
     /// Lives through it.
-    pub fn go(self) -> anyhow::Result<Report> {
+    pub fn go(&self) -> anyhow::Result<Report> {
         let premises: Vec<Premises> = (0..self.sites).map(|n| Premises::new(self.seed, n)).collect();
         let planted = truth::plant(self.seed, &premises, self.days as i64);
         let settings = self.settings();
+        let place = Place::new("county");
         let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 scope.spawn(|| {
                     while let Some(one) = premises.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let lived = self.live(one, planted.get(&one.n).copied(), &settings);
+                        let lived = self.live(one, planted.get(&one.n).copied(), &settings, place.path());
                         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(one.n, lived);
                     }
                 });
@@ -156,8 +163,9 @@ impl County {
         one: &Premises,
         planted: Option<(i64, truth::Violation)>,
         settings: &str,
+        folder: &Path,
     ) -> anyhow::Result<Lived> {
-        let site = one.site(settings, date)?;
+        let site = one.site(settings, date, &self.packs, folder)?;
         let house = House::new(self.seed, one.clone(), &site, planted);
         let cuts: Vec<(i64, i64)> =
             CUTS.iter().filter(|(township, ..)| *township == one.township).map(|(_, from, to)| (*from, *to)).collect();

@@ -14,7 +14,7 @@ use super::{County, FLOOD, Report, RuleCount};
 const WINDOW_S: i64 = 10 * MINUTE;
 
 pub(super) fn report(
-    county: County,
+    county: &County,
     premises: &[Premises],
     lived: &[Lived],
     desk: Desk,
@@ -22,7 +22,7 @@ pub(super) fn report(
 ) -> Report {
     let days = county.days as i64;
     let mut rules: BTreeMap<String, RuleCount> = BTreeMap::new();
-    let mut hash = Sha256::new();
+    let (mut hash, mut alerts) = (Sha256::new(), Vec::new());
     for seen in &desk.alerts {
         let count = rules.entry(seen.rule.clone()).or_default();
         count.raised += 1;
@@ -31,7 +31,9 @@ pub(super) fn report(
         count.joined += u64::from(seen.item.is_some() && !seen.opened);
         count.chatter += u64::from(seen.chatter > 0);
         count.open += u64::from(seen.cleared.is_none());
-        hash.update(format!("{seen:?}\n"));
+        let line = line(seen);
+        hash.update(&line);
+        alerts.push(line);
     }
     let mut daily = vec![0; county.days as usize];
     for (at, _) in &desk.items {
@@ -81,6 +83,7 @@ pub(super) fn report(
         night_calls: desk.items.iter().filter(|(at, red)| *red && night(*at)).count() as u64,
         truths,
         missed,
+        alerts,
         open: desk.open,
         work: lived.iter().fold((0, 0, 0), |sum, one| {
             (sum.0 + one.offered, sum.1 + one.kept, sum.2 + one.cycles)
@@ -110,6 +113,18 @@ fn tells(seen: &Seen, truth: &Truth, by: i64) -> bool {
         && truth.rules.contains(&seen.rule.as_str())
         && seen.cleared.is_none_or(|cleared| cleared >= truth.at)
         && seen.item.is_some_and(|item| item <= by)
+}
+
+fn line(seen: &Seen) -> String {
+    let moment = |second: i64| format!("{}d {}", second / DAY, clock(second));
+    let over = seen.cleared.map_or("open".to_owned(), moment);
+    let item = match (seen.item, seen.opened) {
+        (None, _) => "below".to_owned(),
+        (Some(at), true) => format!("item {}", moment(at)),
+        (Some(at), false) => format!("joined {}", moment(at)),
+    };
+    let Seen { site, device, rule, raised, priority, .. } = seen;
+    format!("site {site} {device} {rule} {priority:?}: {} to {over}, {item}", moment(*raised))
 }
 
 fn clock(second: i64) -> String {
