@@ -26,9 +26,12 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of an alert of this rule, about this device.
+    /// The key of an alert of this rule, about this device. Rules that speak of one cause have one case (a fridge that is
+    /// too warm, and far too warm): its rule is the one that the pack says they join, and that one is what a rectification is
+    /// verified by.
     pub fn of(institution: InstitutionId, gateway: GatewayId, device: &str, rule: &RulePlan) -> Self {
-        Self { institution, gateway, device: device.into(), rule: rule.id.clone() }
+        let joins = rule.handling.as_ref().and_then(|handling| handling.joins.as_ref());
+        Self { institution, gateway, device: device.into(), rule: joins.unwrap_or(&rule.id).clone() }
     }
 }
 

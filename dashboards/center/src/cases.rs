@@ -56,15 +56,6 @@ pub struct CommandRequest {
     pub disposition: Option<String>,
 }
 
-fn key_of(row: &AlertRow, gateway: GatewayId) -> Key {
-    Key {
-        institution: InstitutionId(row.institution.clone()),
-        gateway,
-        device: row.device.clone(),
-        rule: row.rule.clone(),
-    }
-}
-
 fn gateway_of(text: &str) -> sqlx::Result<GatewayId> {
     GatewayId::parse(text).ok_or_else(|| sqlx::Error::Decode(format!("gateway id {text:?}").into()))
 }
@@ -74,11 +65,12 @@ pub async fn raise(
     tx: &mut SqliteConnection,
     app: &App,
     alert: &StoredAlert,
+    rule: &RulePlan,
     priority: Priority,
     changes: &mut Changes,
 ) -> anyhow::Result<i64> {
     let gateway = gateway_of(&alert.row.gateway)?;
-    let key = key_of(&alert.row, gateway);
+    let key = Key::of(InstitutionId(alert.row.institution.clone()), gateway, &alert.row.device, rule);
     let open = rows::find_open(tx, &key).await?;
     let case = match open {
         Some(id) => rows::load(tx, id).await?,

@@ -264,19 +264,27 @@ impl Center<'_> {
             let calendar = judging.and_then(|judging| judging.calendar.as_ref());
             let last = CivilTime(begin_ms + since * 1_000);
             // Looked at closely while it is young, and each quarter of an hour then.
-            if second - since > HOUR && second % (15 * MINUTE) != 0 && self.watch.told[site] == Contact::Fine {
-                continue;
-            }
-            let due_ms = contact_due_ms(calendar, last, now);
-            let before = CivilTime(last.0 - 60_000);
-            silences.push(Silence { last, due_ms, in_service: contact_due_ms(calendar, before, last) > 0 });
+            let known = self.watch.known[site].filter(|known| known.last == last);
+            let silence = match known {
+                Some(known) if second - since > HOUR && second % (15 * MINUTE) != 0 => known,
+                Some(_) | None => {
+                    let before = CivilTime(last.0 - 60_000);
+                    let in_service = contact_due_ms(calendar, before, last) > 0;
+                    Silence { last, due_ms: contact_due_ms(calendar, last, now), in_service }
+                }
+            };
+            self.watch.known[site] = Some(silence);
+            silences.push(silence);
             silent.push(site);
         }
         let together = incident(&silences, now);
         if together.is_empty() {
-            self.watch.incident = None;
+            if let Some(slot) = self.watch.incident.take() {
+                self.desk.alerts[slot].cleared = Some(second);
+            }
         } else if self.watch.incident.is_none() {
-            let slot = self.center_alert(0, "center/many-silent", second, Priority::Orange, true);
+            let first = silent[together[0]];
+            let slot = self.center_alert(first, "center/many-silent", second, Priority::Orange, true);
             self.watch.incident = Some(slot);
         }
         for (place, (site, silence)) in silent.iter().zip(&silences).enumerate() {
@@ -333,6 +341,7 @@ struct Watch {
     /// The span that is looked at.
     cursor: Vec<usize>,
     told: Vec<Contact>,
+    known: Vec<Option<Silence>>,
     alerts: Vec<Vec<usize>>,
     incident: Option<usize>,
 }
@@ -355,6 +364,7 @@ impl Watch {
         Self {
             cursor: vec![0; away.len()],
             told: vec![Contact::Fine; away.len()],
+            known: vec![None; away.len()],
             alerts: vec![Vec::new(); away.len()],
             incident: None,
             away,

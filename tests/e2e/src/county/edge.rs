@@ -4,6 +4,8 @@
 //! Every probe is asked as often as the site file says; what intake keeps is eaten at once, as the recorder's core does. There is
 //! no journal: conclusions are taken from the engine. So nothing is lost at a power cut but what happens during it.
 
+use std::collections::VecDeque;
+
 use gateway::config::Site;
 use gateway_engine::Engine;
 use gateway_engine::intake::{Answer, Intake};
@@ -12,11 +14,11 @@ use gateway_model::{
     StartCause, StartInput,
 };
 
-use super::house::House;
+use super::house::{House, Told};
 use super::truth::{DAY, Truth};
 
 /// Seconds between two looks: the fastest pace of the site files.
-const STEP_S: i64 = 30;
+const STEP_S: i64 = 60;
 /// An idle gateway's record is advanced so often.
 const ADVANCE_S: i64 = 600;
 /// A box without a clock of its own knows the time again so many seconds after its start.
@@ -133,13 +135,15 @@ pub(super) fn live(mut house: House, site: Site, days: i64, cuts: &[(i64, i64)],
         kept: 0,
         cycles: 0,
     };
+    // What the house's systems tell while the gateway is off waits at the sender, as at any broker.
+    let mut waiting: VecDeque<Told> = VecDeque::new();
     let mut on = false;
     let mut off_since = 0;
     for day in 0..days {
         let begin = day * DAY;
         let cut = cuts.iter().copied().find(|(from, _)| (begin..begin + DAY).contains(from));
         house.begin(day, cut);
-        let mut told = std::mem::take(&mut house.told).into_iter().peekable();
+        waiting.extend(std::mem::take(&mut house.told));
         for step in 0..DAY / STEP_S {
             let second = begin + step * STEP_S;
             let powered = !house.off.iter().any(|(from, to)| (*from..*to).contains(&second));
@@ -152,12 +156,8 @@ pub(super) fn live(mut house: House, site: Site, days: i64, cuts: &[(i64, i64)],
                 off_since = second;
             }
             on = powered;
-            let mut said = Vec::new();
-            while let Some(one) = told.next_if(|one| one.at <= second) {
-                said.push(one);
-            }
             if !on {
-                // Probes go on; nobody asks them. What a system tells into the void is lost.
+                // Probes go on; nobody asks them.
                 continue;
             }
             if edge.clock_at.take_if(|at| *at <= second).is_some() {
@@ -177,7 +177,7 @@ pub(super) fn live(mut house: House, site: Site, days: i64, cuts: &[(i64, i64)],
                 };
                 lived.kept += u64::from(edge.offer(probe.point, second, answer));
             }
-            for one in said {
+            while let Some(one) = waiting.pop_front_if(|one| one.at <= second) {
                 lived.offered += 1;
                 lived.kept += u64::from(edge.offer(one.point, second, Answer::Raw(Raw::Int(one.value))));
                 if let Some(body) = one.fact {

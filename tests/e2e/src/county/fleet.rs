@@ -186,8 +186,8 @@ impl Premises {
             Kind::Hotel => {
                 for n in 1..=self.machines {
                     device(text, &format!("cabinet-{n}"), "disinfection-cabinet", "program = \"accommodation-ir-125/30\"\n");
-                    read(text, &mut units, "mb8art", "temperature", "channel-1", "30s");
-                    read(text, &mut units, "waveshare-8di", "door", "di-1", "30s");
+                    read(text, &mut units, "mb8art", "temperature", "channel-1", "60s");
+                    read(text, &mut units, "waveshare-8di", "door", "di-1", "60s");
                 }
                 if self.feed {
                     device(text, "desk-1", "hotel-feed", "");
@@ -197,22 +197,22 @@ impl Premises {
             Kind::Clinic | Kind::Hospital => {
                 for n in 1..=self.machines {
                     device(text, &format!("sterilizer-{n}"), "sterilizer", "program = \"134/4\"\n");
-                    read(text, &mut units, "mb8art", "temperature", "channel-1", "30s");
-                    read(text, &mut units, "pressure-transmitter", "pressure", "pressure", "30s");
-                    read(text, &mut units, "waveshare-8di", "door", "di-1", "30s");
+                    read(text, &mut units, "mb8art", "temperature", "channel-1", "60s");
+                    read(text, &mut units, "pressure-transmitter", "pressure", "pressure", "60s");
+                    read(text, &mut units, "waveshare-8di", "door", "di-1", "60s");
                     feed(text, "bowie_dick", "duty");
                 }
                 for n in 1..=self.lamps {
                     device(text, &format!("lamp-{n}"), "uv-lamp", "");
                     read(text, &mut units, "uvc-254", "irradiance", "irradiance", "60s");
                     if n % 3 == 1 {
-                        read(text, &mut units, "waveshare-8di", "person", "di-1", "30s");
+                        read(text, &mut units, "waveshare-8di", "person", "di-1", "60s");
                     }
                 }
                 for n in 1..=self.fridges {
                     device(text, &format!("fridge-{n}"), "fridge", "");
                     read(text, &mut units, "mb8art", "temperature", "channel-1", "60s");
-                    read(text, &mut units, "waveshare-8di", "door", "di-1", "30s");
+                    read(text, &mut units, "waveshare-8di", "door", "di-1", "60s");
                 }
                 if self.kind == Kind::Clinic && self.feed {
                     device(text, "feed-1", "dental-feed", "");
@@ -228,7 +228,7 @@ impl Premises {
         }
         if self.wired {
             device(text, "box-1", "gateway", "");
-            read(text, &mut units, "waveshare-8di", "lid", "di-1", "30s");
+            read(text, &mut units, "waveshare-8di", "lid", "di-1", "60s");
         }
     }
 }
@@ -257,7 +257,7 @@ fn scale(text: &mut String, units: &mut u32) {
         text,
         "[[device.read]]\nbus = \"line\"\nunit = {units}\nprofile = \"scale-transmitter\"\n\
          options = {{ decimals = 2, unit = \"kg\" }}\n\
-         map = {{ gross = \"gross\", net = \"net\", tare = \"tare\", stable = \"stable\" }}\nevery = \"60s\"\n"
+         map = {{ gross = \"gross\", net = \"net\", tare = \"tare\", stable = \"stable\" }}\nevery = \"300s\"\n"
     )
     .expect("a text can be written to");
 }

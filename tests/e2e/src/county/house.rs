@@ -272,7 +272,7 @@ impl House {
                     probe.track.to(to + HOUR, 4_500);
                 }
                 "temperature" => probe.track.cut(from, ROOM, 40 * MINUTE),
-                "pressure" | "irradiance" => probe.track.cut(from, 0, 5 * MINUTE),
+                "pressure" | "irradiance" | "door" | "person" => probe.track.cut(from, 0, MINUTE),
                 _ => {}
             }
         }
@@ -416,9 +416,16 @@ impl House {
                     false => ended + self.dice.between(40, 150) * MINUTE,
                 };
             }
-            if let Some(ended) = last_failed.filter(|ended| *ended < closes - 4 * HOUR && self.premises.feed) {
-                // Patients go on coming: 90 minutes later it is plain that nobody sterilizes it again.
-                self.know("a failed load was used", &id, &["sterilizer/cycle-failed"], ended, 4 * HOUR);
+            if let Some(ended) = last_failed.filter(|_| self.premises.kind == Kind::Clinic && self.premises.feed) {
+                let rules = &["sterilizer/cycle-failed"];
+                if ended < closes - 4 * HOUR {
+                    // Patients go on coming: 90 minutes later it is plain that nobody sterilizes it again.
+                    self.know("a failed load was used", &id, rules, ended, 4 * HOUR);
+                } else if self.premises.works(day + 1) {
+                    // It was the day's last; the first patients of the next morning get its instruments.
+                    let within = begin + DAY + self.premises.opens * MINUTE + 3 * HOUR - ended;
+                    self.know("the day's last load failed and was used in the morning", &id, rules, ended, within);
+                }
             }
         }
         if self.premises.kind == Kind::Clinic && self.premises.feed {
