@@ -19,6 +19,7 @@ pub mod pause;
 pub mod recorder;
 pub mod recording;
 pub mod run;
+pub mod senses;
 pub mod sinks;
 pub mod state;
 pub mod uplink;

@@ -31,6 +31,7 @@ use crate::recorder::core::{Core, Settings};
 use crate::recorder::start::{Found, Heritage, Setup, start};
 use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
 use crate::recording::Taping;
+use crate::senses::Senses;
 use crate::sinks::Home;
 use crate::state::{DataDir, Enrolled, keys_at};
 use crate::{history, mqtt, sinks, uplink};
@@ -183,11 +184,24 @@ async fn life(
         }
         BrokerPlan::Embedded(_) => None,
     };
+    let mut connected = None;
     if let Some(address) = address.filter(|_| !site.mqtt.is_empty()) {
         let listener =
             Listener::new(site.mqtt.clone(), address, doors.inputs.clone(), civil.clone(), metrics.clone())
                 .recorded(tape.clone());
+        connected = Some(listener.connected());
         parts.spawn("the MQTT listener", listener.run(clock.clone(), parts.stop.clone()));
+    }
+    if !site.senses.is_empty() {
+        let senses = Senses {
+            plans: site.senses.clone(),
+            data: data.root().to_owned(),
+            wall: wall.clone(),
+            civil: civil.clone(),
+            connected,
+            inputs: doors.inputs.clone(),
+        };
+        parts.spawn("the box's own senses", senses.run(clock.clone(), parts.stop.clone()));
     }
     for slot in 0..site.buses.len() {
         let mut bus = Bus::of(&site, slot, wall.speed(), metrics.clone(), Some(data.root()));

@@ -14,6 +14,7 @@ mod devices;
 mod head;
 mod mapping;
 mod maps;
+mod own;
 mod points;
 mod profile;
 mod profile_mqtt;
@@ -30,6 +31,7 @@ use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_p
 pub use broker::*;
 pub use cards::{Card, CardField, CardSettings, cards};
 pub use mapping::*;
+pub use own::{OWN_EVERY_MS, Sense, SensePlan};
 pub use sinks::{
     Begin, InfluxApi, InfluxPlan, Login, MqttSinkPlan, SinkPlan, TargetPlan, UrlPlan, WebhookPlan,
 };

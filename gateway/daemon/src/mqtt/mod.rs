@@ -19,6 +19,7 @@ mod sparing;
 mod translate;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gateway_model::EngineTime;
@@ -71,6 +72,22 @@ pub struct Listener {
     metrics: Metrics,
     overrun: Option<(EngineTime, u64)>,
     recording: Option<Recording>,
+    connected: Connected,
+}
+
+/// Is there a connection to the broker? Shared with whoever asks.
+#[derive(Debug, Clone, Default)]
+pub struct Connected(Arc<AtomicBool>);
+
+impl Connected {
+    /// Now.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, connected: bool) {
+        self.0.store(connected, Ordering::Relaxed);
+    }
 }
 
 /// Between two connections.
@@ -90,7 +107,13 @@ impl Listener {
         metrics: Metrics,
     ) -> Self {
         let translator = Translator::new(plans, civil, metrics.clone());
-        Self { translator, address, inputs, metrics, overrun: None, recording: None }
+        let connected = Connected::default();
+        Self { translator, address, inputs, metrics, overrun: None, recording: None, connected }
+    }
+
+    /// Tells whether there is a connection, from now on.
+    pub fn connected(&self) -> Connected {
+        self.connected.clone()
     }
 
     /// Writes down what comes as well.
@@ -111,6 +134,7 @@ impl Listener {
                 () = stop.cancelled() => return Ok(()),
                 ended = self.session(&clock, &mut pauses) => ended,
             };
+            self.connected.set(false);
             let Err(ended) = ended else { return Ok(()) };
             // Our own broker stops at the same moment as we do.
             if stop.is_cancelled() {
@@ -161,6 +185,7 @@ impl Listener {
             };
             match heard {
                 Heard::Connected => {
+                    self.connected.set(true);
                     since = Some(Instant::now());
                     if std::mem::take(&mut pauses.said) {
                         tracing::info!(host = self.address.host, "connected to the broker again");

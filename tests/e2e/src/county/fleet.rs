@@ -124,6 +124,17 @@ impl Premises {
         !(festive || self.rests && day.rem_euclid(7) == 6)
     }
 
+    /// The rule packs that its devices need.
+    pub(super) fn packs(&self) -> Vec<&'static str> {
+        let own: &[&str] = match self.kind {
+            Kind::Hotel => &["disinfection-cabinet"],
+            Kind::Clinic | Kind::Hospital => &["sterilizer", "uv-lamp", "medical-waste"],
+        };
+        let fridge = (self.fridges > 0).then_some("cold-chain");
+        let feed = (self.kind == Kind::Clinic && self.feed).then_some("dental-clinic");
+        own.iter().copied().chain(["gateway-self"]).chain(fridge).chain(feed).collect()
+    }
+
     /// Its name at the center.
     pub(super) fn institution(&self) -> String {
         format!("site-{}", self.n)

@@ -27,12 +27,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::ground::Place;
 use desk::World;
 use edge::Lived;
 use fleet::{FESTIVAL, Premises};
 use house::House;
+use gateway_rules::{Pack, parse_pack};
 use truth::{DAY, HOUR, MINUTE};
+
+use crate::ground::Place;
 
 /// The first moment: Monday, 2027-02-01T00:00:00+08:00; the festival's first day is the Saturday after it.
 const BEGIN_MS: i64 = 1_801_411_200_000;
@@ -131,14 +133,15 @@ impl County {
     pub fn go(&self) -> anyhow::Result<Report> {
         let premises: Vec<Premises> = (0..self.sites).map(|n| Premises::new(self.seed, n)).collect();
         let planted = truth::plant(self.seed, &premises, self.days as i64);
-        let settings = self.settings();
+        let packs: Vec<Pack> =
+            gateway_rules::embedded_packs().iter().map(|source| parse_pack(source).expect("an embedded pack")).collect();
         let place = Place::new("county");
         let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 scope.spawn(|| {
                     while let Some(one) = premises.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let lived = self.live(one, planted.get(&one.n).copied(), &settings, place.path());
+                        let lived = self.live(one, planted.get(&one.n).copied(), &packs, place.path());
                         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(one.n, lived);
                     }
                 });
@@ -162,29 +165,28 @@ impl County {
         &self,
         one: &Premises,
         planted: Option<(i64, truth::Violation)>,
-        settings: &str,
+        packs: &[Pack],
         folder: &Path,
     ) -> anyhow::Result<Lived> {
-        let site = one.site(settings, date, &self.packs, folder)?;
+        let site = one.site(&self.settings(one, packs), date, &self.packs, folder)?;
         let house = House::new(self.seed, one.clone(), &site, planted);
         let cuts: Vec<(i64, i64)> =
             CUTS.iter().filter(|(township, ..)| *township == one.township).map(|(_, from, to)| (*from, *to)).collect();
         Ok(edge::live(house, site, self.days as i64, &cuts, BEGIN_MS))
     }
 
-    /// Settings for every site file.
-    fn settings(&self) -> String {
+    /// Settings for the site file of a house, by its packs.
+    fn settings(&self, one: &Premises, packs: &[Pack]) -> String {
         let mut text = String::new();
+        let in_use = |name: &str| one.packs().contains(&name);
         if self.control.nobody_first {
-            for source in gateway_rules::embedded_packs() {
-                let pack = gateway_rules::parse_pack(&source).expect("an embedded pack");
+            for pack in packs.iter().filter(|pack| in_use(&pack.name)) {
                 let own = pack.rules.iter().filter(|rule| rule.self_fix.is_some());
                 text.extend(own.map(|rule| format!("\"{}/{}.self_fix\" = \"0s\"\n", pack.name, rule.name)));
             }
         }
-        if let Some(rule) = self.control.switched_off {
-            text.push_str(&format!("\"{rule}.off\" = \"yes\"\n"));
-        }
+        let off = self.control.switched_off.filter(|rule| in_use(rule.split('/').next().unwrap_or_default()));
+        text.extend(off.map(|rule| format!("\"{rule}.off\" = \"yes\"\n")));
         text
     }
 }
