@@ -252,6 +252,16 @@ pub enum CaseEventBody {
         #[n(0)]
         window: Window,
     },
+    /// An alert of the case became more urgent than the case was (HI → HIHI, a failed load that is used).
+    #[n(15)]
+    Worsened {
+        /// Which.
+        #[n(0)]
+        alert: AlertId,
+        /// Its urgency now.
+        #[n(1)]
+        priority: Priority,
+    },
 }
 
 impl CaseEventBody {
@@ -273,6 +283,7 @@ impl CaseEventBody {
             Self::Noted { .. } => "noted",
             Self::Recalled { .. } => "recalled",
             Self::Reverified { .. } => "reverified",
+            Self::Worsened { .. } => "worsened",
         }
     }
 }
@@ -373,6 +384,7 @@ impl Case {
                 self.alerts.push((*alert, false));
                 self.priority = self.priority.min(*priority);
             }
+            CaseEventBody::Worsened { priority, .. } => self.priority = self.priority.min(*priority),
             CaseEventBody::SelfCleared { alert } => {
                 for (_, over) in self.alerts.iter_mut().filter(|(known, _)| known == alert) {
                     *over = true;

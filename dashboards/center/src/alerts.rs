@@ -156,6 +156,9 @@ pub async fn changed(
         alert.row.case = Some(case);
         rows::keep(tx, &alert).await?;
     }
+    if opens && !is_raise && alert.row.case.is_some() {
+        cases::worsen(tx, with.app, &alert, urgent, changes).await?;
+    }
     if alert.row.state == "cleared" && alert.row.case.is_some() {
         cases::clear(tx, with.app, &alert, changes).await?;
     }

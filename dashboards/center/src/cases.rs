@@ -100,6 +100,27 @@ pub async fn raise(
     Ok(id)
 }
 
+/// An alert of a case may have become more urgent: then the case has, too. A case that is closed stays as it is.
+pub async fn worsen(
+    tx: &mut SqliteConnection,
+    app: &App,
+    alert: &StoredAlert,
+    priority: Priority,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let Some(id) = alert.row.case else { return Ok(()) };
+    let Some(case) = rows::load(tx, id).await?.filter(|case| priority < case.priority) else { return Ok(()) };
+    let body =
+        CommandBody::Raise { key: case.key.clone(), alert: alert.alert, priority, recurrence_of: None };
+    let actor = Actor::Gateway(gateway_of(&alert.row.gateway)?);
+    let command = Command { actor, seen: case.event, body };
+    // Refused by a case that is closed.
+    if let Ok(events) = decide(Some(&case), &command, app.clock.civil()) {
+        store(tx, id, Some(case), &events, None, changes).await?;
+    }
+    Ok(())
+}
+
 /// K18: an alert of a case is over.
 pub async fn clear(
     tx: &mut SqliteConnection,

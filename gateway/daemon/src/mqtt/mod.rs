@@ -85,7 +85,7 @@ impl Connected {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn set(&self, connected: bool) {
+    pub(crate) fn set(&self, connected: bool) {
         self.0.store(connected, Ordering::Relaxed);
     }
 }

@@ -30,6 +30,8 @@ mod rate {
     pub(super) const TEST_FORGOTTEN: u64 = 300;
     /// Somebody walks in under a lit lamp: 12 of about 250 watched sessions.
     pub(super) const WALKS_IN: u64 = 480;
+    /// Lamps that become weak: 0.9 of 600 a day.
+    pub(super) const LAMP_WEAK: u64 = 15;
     /// Fridges with a long stocking or defrosting: 9 of 225; that stop cooling.
     pub(super) const FRIDGE_LONG: u64 = 400;
     pub(super) const FRIDGE_FAILS: u64 = 40;
@@ -101,8 +103,10 @@ pub(super) struct House {
     devices: Vec<String>,
     dice: Dice,
     planted: Option<(i64, Violation)>,
-    /// Irradiance of each lamp, mW/m² × 100.
-    lamps: Vec<i64>,
+    /// Irradiance of each lamp, thousandths of a µW/cm², and days since it became weak.
+    lamps: Vec<(i64, i64)>,
+    /// Machines whose last load failed with no time left to run it again.
+    overnight: Vec<bool>,
     /// Bags in the store: label and grams.
     bags: Vec<(String, i64)>,
     /// Labels given so far.
@@ -112,6 +116,8 @@ pub(super) struct House {
 }
 
 const ROOM: i64 = 24_000;
+/// A weak lamp is replaced after so many working days.
+const LAMP_REPLACED: i64 = 5;
 
 impl House {
     pub(super) fn new(seed: u64, premises: Premises, site: &Site, planted: Option<(i64, Violation)>) -> Self {
@@ -150,6 +156,7 @@ impl House {
             devices: site.plan.devices.iter().map(|device| device.id.clone()).collect(),
             planted,
             lamps,
+            overnight: vec![false; premises.machines + 1],
             bags: Vec::new(),
             labels: 0,
             fetch: dice.between(0, premises.removal.max(1)),
@@ -395,6 +402,10 @@ impl House {
                 }
             }
             let mut at = opens + self.dice.between(50, 110) * MINUTE;
+            // What failed in the evening is run first thing in the morning, where people know it.
+            if std::mem::take(&mut self.overnight[n]) && self.chance(rate::STERILIZER_AGAIN) {
+                at = opens + self.dice.between(5, 20) * MINUTE;
+            }
             let mut last_failed = None;
             while at < closes - 70 * MINUTE {
                 let planted = used && n == 1 && last_failed.is_none();
@@ -410,6 +421,7 @@ impl House {
                     last_failed = Some(ended);
                     break;
                 }
+                self.overnight[n] = fails;
                 at = match fails {
                     true if again < rate::STERILIZER_AGAIN => ended + self.dice.between(5, 40) * MINUTE,
                     true => ended + self.dice.between(100, 180) * MINUTE,
@@ -486,9 +498,7 @@ impl House {
             }
             let at = day * DAY + 12 * HOUR + self.dice.between(5, 25) * MINUTE;
             let lasts = self.dice.between(35, 50) * MINUTE;
-            let strength = if weak { 45_000 } else { self.lamps[n - 1] };
-            // Lamps age by a twentieth in half a year of daily use.
-            self.lamps[n - 1] -= self.lamps[n - 1] / 3_600;
+            let strength = if weak { 45_000 } else { self.lamp(n - 1) };
             let track = self.track(&format!("{id}/irradiance"));
             track.to(at, 0);
             track.to(at + 30, strength * 7 / 10);
@@ -510,6 +520,24 @@ impl House {
                 self.pulse(&format!("{id}/person"), when, seconds);
             }
         }
+    }
+
+    /// A lamp on a working day: it ages by a twentieth in half a year of daily use; some break early, and are replaced within days.
+    fn lamp(&mut self, n: usize) -> i64 {
+        let breaks = self.chance(rate::LAMP_WEAK);
+        let fresh = self.dice.between(100_000, 120_000);
+        let drop = self.dice.between(58_000, 69_000);
+        let (strength, weak) = &mut self.lamps[n];
+        *strength -= *strength / 3_600;
+        if *weak > 0 {
+            *weak += 1;
+        } else if breaks {
+            (*strength, *weak) = (drop, 1);
+        }
+        if *weak > LAMP_REPLACED {
+            (*strength, *weak) = (fresh, 0);
+        }
+        *strength
     }
 
     fn fridges(&mut self, day: i64) {
