@@ -65,8 +65,12 @@ impl Silence {
 /// them long enough to be called silent. Empty: there is none. Places in the list, in its order.
 pub fn incident(silences: &[Silence], now: CivilTime) -> Vec<usize> {
     let counts = |silence: &Silence| silence.in_service && silence.contact(now) >= Contact::Delayed;
-    let mut fell: Vec<(CivilTime, usize)> =
-        silences.iter().zip(0..).filter(|(one, _)| counts(one)).map(|(one, place)| (one.last, place)).collect();
+    let mut fell: Vec<(CivilTime, usize)> = silences
+        .iter()
+        .zip(0..)
+        .filter(|(one, _)| counts(one))
+        .map(|(one, place)| (one.last, place))
+        .collect();
     fell.sort_unstable();
     let mut members = Vec::new();
     for (first, (from, _)) in fell.iter().enumerate() {
@@ -100,7 +104,11 @@ mod tests {
         let off = Silence { in_service: false, ..since(0, 0) };
         assert_eq!(off.contact(CivilTime(15 * 24 * HOUR)), Contact::Fine);
         let late = Silence { due_ms: 400_000, ..off };
-        assert_eq!(late.contact(CivilTime(15 * 24 * HOUR)), Contact::Silent, "and late in the morning: the maintainer's");
+        assert_eq!(
+            late.contact(CivilTime(15 * 24 * HOUR)),
+            Contact::Silent,
+            "and late in the morning: the maintainer's"
+        );
     }
 
     #[test]

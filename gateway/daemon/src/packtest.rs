@@ -446,7 +446,11 @@ expect = [{{ at = "3 h", rule = "cycle-failed", state = "{state}" }}]
         for (celsius, gauge) in table {
             let steam = |celsius| chamber_at(celsius, gauge, asked);
             assert_eq!(steam(celsius), (true, false), "{celsius} °C at {gauge} kPa");
-            assert_eq!(steam(celsius + 3.0), (false, true), "three kelvin above the steam of {gauge} kPa: air in it");
+            assert_eq!(
+                steam(celsius + 3.0),
+                (false, true),
+                "three kelvin above the steam of {gauge} kPa: air in it"
+            );
         }
     }
 

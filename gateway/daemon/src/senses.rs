@@ -34,7 +34,8 @@ pub struct Senses {
 impl Senses {
     /// Looks once a minute until told to stop.
     pub async fn run(self, clock: Clock, stop: CancellationToken) -> anyhow::Result<()> {
-        let every = Duration::from_millis(OWN_EVERY_MS as u64).div_f64(self.wall.speed().max(f64::MIN_POSITIVE));
+        let every =
+            Duration::from_millis(OWN_EVERY_MS as u64).div_f64(self.wall.speed().max(f64::MIN_POSITIVE));
         loop {
             let answers = self.look(clock.now());
             tokio::select! {
@@ -73,7 +74,9 @@ impl Senses {
 /// Free share of a file system for whoever may not use the reserve, ‰.
 fn free_permille(path: &Path) -> Option<i64> {
     let found = rustix::fs::statvfs(path)
-        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "its file system cannot be asked"))
+        .inspect_err(
+            |error| tracing::warn!(path = %path.display(), %error, "its file system cannot be asked"),
+        )
         .ok()?;
     let free = u128::from(found.f_bavail) * 1_000 / u128::from(found.f_blocks.max(1));
     i64::try_from(free).ok()
@@ -83,9 +86,7 @@ fn free_permille(path: &Path) -> Option<i64> {
 mod tests {
     use gateway_engine::Engine;
     use gateway_engine::intake::Intake;
-    use gateway_model::{
-        Change, CivilTime, ConclusionBody, Epoch, Input, Plan, StartCause, StartInput,
-    };
+    use gateway_model::{Change, CivilTime, ConclusionBody, Epoch, Input, Plan, StartCause, StartInput};
 
     use super::*;
     use crate::config::load_str;
@@ -146,8 +147,14 @@ map = { visits = "visits" }
     fn senses(data: &Path, wall: Wall, civil: Civil, connected: Option<Connected>) -> (Plan, Senses) {
         let site = load_str("site.toml", SITE).unwrap_or_else(|problems| panic!("{problems:?}"));
         let (doors, _rooms) = recorder::doors(civil.clone());
-        let senses =
-            Senses { plans: site.senses, data: data.to_owned(), wall, civil, connected, inputs: doors.inputs };
+        let senses = Senses {
+            plans: site.senses,
+            data: data.to_owned(),
+            wall,
+            civil,
+            connected,
+            inputs: doors.inputs,
+        };
         (site.plan, senses)
     }
 
@@ -236,7 +243,10 @@ map = { visits = "visits" }
     fn what_the_box_does_not_know_is_refused_with_a_hint() {
         let text = SITE.replace("disk_free", "disk_fre");
         let problems = load_str("site.toml", &text).unwrap_err();
-        assert!(problems.iter().any(|problem| problem.message.contains("knows no `disk_fre`")), "{problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.message.contains("knows no `disk_fre`")),
+            "{problems:?}"
+        );
         let alone = SITE.split("[[device]]\nid = \"feed-1\"").next().unwrap();
         let problems = load_str("site.toml", alone).unwrap_err();
         assert!(problems.iter().any(|problem| problem.message.contains("over MQTT")), "{problems:?}");

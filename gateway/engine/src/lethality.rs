@@ -61,7 +61,9 @@ mod tests {
         }
         // The same table above the ambient pressure it names.
         let gauge = [67.9, 85.1, 103.7, 123.8, 138.1, 160.9, 185.5, 202.9, 230.5, 240.2];
-        for (celsius, gauge) in [115.0, 118.0, 121.0, 124.0, 126.0, 129.0, 132.0, 134.0, 137.0, 138.0].into_iter().zip(gauge) {
+        for (celsius, gauge) in
+            [115.0, 118.0, 121.0, 124.0, 126.0, 129.0, 132.0, 134.0, 137.0, 138.0].into_iter().zip(gauge)
+        {
             let found = saturation_c(gauge).unwrap_or_default();
             assert!((found - celsius).abs() < 0.04, "{celsius}: {found}");
         }

@@ -25,7 +25,10 @@ fn a_week_of_a_county_is_bearable_and_every_violation_reaches_a_supervisor() {
 #[test]
 fn the_same_seed_gives_the_same_county_on_any_number_of_threads() {
     let run = |seed, jobs| {
-        County { seed, sites: 12, days: 2, jobs, packs: Vec::new(), control: Control::default() }.go().unwrap().hash
+        County { seed, sites: 12, days: 2, jobs, packs: Vec::new(), control: Control::default() }
+            .go()
+            .unwrap()
+            .hash
     };
     assert_eq!(run(5, 1), run(5, 2));
     assert_ne!(run(5, 2), run(6, 2), "the hash says something");
@@ -44,7 +47,11 @@ fn a_rule_that_is_switched_off_leaves_a_violation_unseen() {
     assert!(seen.truths.contains_key("somebody opened the box"), "{:?}", seen.truths);
     assert!(seen.missed.is_empty(), "{:?}", seen.missed);
     let report = county(SMALL, 2, Control { switched_off, ..Control::default() });
-    assert!(report.missed.iter().all(|missed| missed.contains("somebody opened the box")), "{:?}", report.missed);
+    assert!(
+        report.missed.iter().all(|missed| missed.contains("somebody opened the box")),
+        "{:?}",
+        report.missed
+    );
     assert!(!report.missed.is_empty());
 }
 

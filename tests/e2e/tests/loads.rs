@@ -6,8 +6,8 @@ use e2e::ground::root;
 use gateway::config::load;
 use gateway_engine::Engine;
 use gateway_model::{
-    AlertChange, Change, ClearCause, ConclusionBody, DeviceIx, EngineTime, Epoch, Fact, FactBody, Input, PointIx, Priority,
-    Quality, Raw, Reading, RulePlan, StartCause, StartInput,
+    AlertChange, Change, ClearCause, ConclusionBody, DeviceIx, EngineTime, Epoch, Fact, FactBody, Input,
+    PointIx, Priority, Quality, Raw, Reading, RulePlan, StartCause, StartInput,
 };
 
 const MINUTE: i64 = 60;
@@ -67,7 +67,11 @@ impl Clinic {
     fn visit(&mut self, second: i64) {
         let device = self.engine.plan().devices.iter().position(|device| device.id == "feed-1").unwrap();
         let body = FactBody::Visits { count: 1 };
-        self.eat(&Input::Fact(Fact { device: DeviceIx(device as u16), at: EngineTime(second * 1_000), body }));
+        self.eat(&Input::Fact(Fact {
+            device: DeviceIx(device as u16),
+            at: EngineTime(second * 1_000),
+            body,
+        }));
     }
 
     fn wait(&mut self, second: i64) {
@@ -129,6 +133,9 @@ fn a_failed_load_that_nobody_repeats_becomes_the_supervisors_before_it_is_forgot
     clinic.wait(failed + 24 * 60 * MINUTE);
     let story = clinic.story();
     let item = story.iter().find(|(change, rule)| is_item(rule, change.detail));
-    assert!(item.is_some_and(|(change, rule)| priority(rule, change.detail) == Priority::Orange), "{story:?}");
+    assert!(
+        item.is_some_and(|(change, rule)| priority(rule, change.detail) == Priority::Orange),
+        "{story:?}"
+    );
     assert!(!story.iter().any(|(change, _)| matches!(change.change, Change::Cleared(_))), "it is still open");
 }

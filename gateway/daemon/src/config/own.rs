@@ -56,7 +56,8 @@ impl Reader<'_, '_> {
     /// `own` of a device.
     pub(super) fn own(&mut self, names: Vec<At<String>>, draft: &mut Draft) {
         for name in names {
-            let Some((_, sense, unit, deadband)) = Sense::NAMED.iter().find(|(known, ..)| *known == name.value)
+            let Some((_, sense, unit, deadband)) =
+                Sense::NAMED.iter().find(|(known, ..)| *known == name.value)
             else {
                 let known = || Sense::NAMED.iter().map(|(known, ..)| *known);
                 let hint = did_you_mean(&name.value, known()).map_or_else(
@@ -74,7 +75,11 @@ impl Reader<'_, '_> {
                 continue;
             };
             if draft.points.contains_key(&name.value) || self.out.plan.points.len() >= POINTS_MAX {
-                self.file.error(name.span, format!("`{}` is mapped twice, or there are too many points", name.value), None);
+                self.file.error(
+                    name.span,
+                    format!("`{}` is mapped twice, or there are too many points", name.value),
+                    None,
+                );
                 continue;
             }
             let point = PointIx(self.out.plan.points.len() as u16);

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use center_casebook::{
-    Actor, Case, Command, CommandBody, Contact, Disposition, Key, Role, Silence, decide, incident, is_item, priority,
+    Actor, Case, Command, CommandBody, Contact, Disposition, Key, Role, Silence, decide, incident, is_item,
+    priority,
 };
 use gateway_engine::contact_due_ms;
 use gateway_model::{AlertId, Change as Kind, CivilTime, GatewayId, InstitutionId, Priority};
@@ -131,7 +132,8 @@ impl Center<'_> {
         let change = &told.change;
         let second = told.at_ms.div_euclid(1_000);
         let Some(rule) = change.rule.and_then(|rule| plan.rules.get(usize::from(rule.0))) else { return };
-        let device = plan.devices.get(usize::from(rule.subject.0)).map(|device| device.id.clone()).unwrap_or_default();
+        let device =
+            plan.devices.get(usize::from(rule.subject.0)).map(|device| device.id.clone()).unwrap_or_default();
         let urgent = priority(rule, change.detail);
         let id = (turn.site, change.alert);
         if change.change == Kind::Raised {
@@ -165,9 +167,19 @@ impl Center<'_> {
             let key = if self.world.grouped {
                 Key::of(institution, gateway, &device, rule)
             } else {
-                Key { institution, gateway, device: format!("{device}/{}", change.alert), rule: rule.id.clone() }
+                Key {
+                    institution,
+                    gateway,
+                    device: format!("{device}/{}", change.alert),
+                    rule: rule.id.clone(),
+                }
             };
-            let body = CommandBody::Raise { key: key.clone(), alert: change.alert, priority: urgent, recurrence_of: None };
+            let body = CommandBody::Raise {
+                key: key.clone(),
+                alert: change.alert,
+                priority: urgent,
+                recurrence_of: None,
+            };
             let case = self.open.get(&key).copied();
             let (case, opened) = self.command(case, key, gateway, body, turn.heard);
             self.desk.alerts[slot].opened = opened;
@@ -195,7 +207,8 @@ impl Center<'_> {
         second: i64,
     ) -> (usize, bool) {
         let known = case.map(|case| &self.cases[case].0);
-        let command = Command { actor: Actor::Gateway(gateway), seen: known.map_or(0, |case| case.event), body };
+        let command =
+            Command { actor: Actor::Gateway(gateway), seen: known.map_or(0, |case| case.event), body };
         let events = decide(known, &command, self.civil(second))
             .unwrap_or_else(|refusal| panic!("the casebook refuses {command:?}: {refusal:?}"));
         let mut place = case;
@@ -310,7 +323,14 @@ impl Center<'_> {
         }
     }
 
-    fn center_alert(&mut self, site: usize, rule: &str, second: i64, priority: Priority, item: bool) -> usize {
+    fn center_alert(
+        &mut self,
+        site: usize,
+        rule: &str,
+        second: i64,
+        priority: Priority,
+        item: bool,
+    ) -> usize {
         self.desk.alerts.push(Seen {
             site: self.premises[site].n,
             device: String::new(),

@@ -10,8 +10,8 @@ use gateway::config::Site;
 use gateway_engine::Engine;
 use gateway_engine::intake::{Answer, Intake};
 use gateway_model::{
-    AlertChange, BadCause, ClockInput, ClockSource, Conclusion, ConclusionBody, EngineTime, Epoch, Fact, Input, Raw,
-    StartCause, StartInput,
+    AlertChange, BadCause, ClockInput, ClockSource, Conclusion, ConclusionBody, EngineTime, Epoch, Fact,
+    Input, Raw, StartCause, StartInput,
 };
 
 use super::house::{House, Told};

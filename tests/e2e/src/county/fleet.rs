@@ -97,7 +97,13 @@ impl Premises {
             festival,
             machines: match kind {
                 Kind::Hotel | Kind::Hospital => 2,
-                Kind::Clinic => if dice.percent(30) { 2 } else { 1 },
+                Kind::Clinic => {
+                    if dice.percent(30) {
+                        2
+                    } else {
+                        1
+                    }
+                }
             },
             lamps: match kind {
                 Kind::Hotel => 0,
@@ -111,7 +117,13 @@ impl Premises {
             },
             removal: match kind {
                 Kind::Hotel => 0,
-                Kind::Clinic => if dice.percent(60) { 2 } else { 1 },
+                Kind::Clinic => {
+                    if dice.percent(60) {
+                        2
+                    } else {
+                        1
+                    }
+                }
                 Kind::Hospital => 1,
             },
             wired: dice.percent(30),
@@ -196,7 +208,12 @@ impl Premises {
         match self.kind {
             Kind::Hotel => {
                 for n in 1..=self.machines {
-                    device(text, &format!("cabinet-{n}"), "disinfection-cabinet", "program = \"accommodation-ir-125/30\"\n");
+                    device(
+                        text,
+                        &format!("cabinet-{n}"),
+                        "disinfection-cabinet",
+                        "program = \"accommodation-ir-125/30\"\n",
+                    );
                     read(text, &mut units, "mb8art", "temperature", "channel-1", "60s");
                     read(text, &mut units, "waveshare-8di", "door", "di-1", "60s");
                 }
@@ -245,14 +262,18 @@ impl Premises {
 }
 
 fn device(text: &mut String, id: &str, kind: &str, more: &str) {
-    write!(text, "[[device]]\nid = \"{id}\"\nkind = \"{kind}\"\nname = {{ zh = \"{id}\", en = \"{id}\" }}\n{more}")
-        .expect("a text can be written to");
+    write!(
+        text,
+        "[[device]]\nid = \"{id}\"\nkind = \"{kind}\"\nname = {{ zh = \"{id}\", en = \"{id}\" }}\n{more}"
+    )
+    .expect("a text can be written to");
 }
 
 /// One unit for each point: nothing is said here of how requests are made.
 fn read(text: &mut String, units: &mut u32, profile: &str, point: &str, field: &str, every: &str) {
     *units += 1;
-    let options = if profile == "pressure-transmitter" { "options = { decimals = 1, unit = \"kPa\" }\n" } else { "" };
+    let options =
+        if profile == "pressure-transmitter" { "options = { decimals = 1, unit = \"kPa\" }\n" } else { "" };
     let bus = if point == "door" || point == "person" || point == "lid" { "other" } else { "line" };
     write!(
         text,

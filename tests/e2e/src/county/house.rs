@@ -143,9 +143,7 @@ impl House {
                 }
             })
             .collect();
-        let lamps = (0..premises.lamps)
-            .map(|_| if dice.percent(3) { dice.between(60_000, 75_000) } else { dice.between(85_000, 120_000) })
-            .collect();
+        let lamps = (0..premises.lamps).map(|_| (dice.between(85_000, 120_000), 0)).collect();
         Self {
             probes,
             told: Vec::new(),
@@ -194,10 +192,20 @@ impl House {
 
     /// Is this planted, so many days after its beginning?
     fn day_of(&self, violation: Violation, day: i64) -> Option<i64> {
-        self.planted.filter(|(_, planted)| *planted == violation).map(|(from, _)| day - from).filter(|n| *n >= 0)
+        self.planted
+            .filter(|(_, planted)| *planted == violation)
+            .map(|(from, _)| day - from)
+            .filter(|n| *n >= 0)
     }
 
-    fn know(&mut self, what: &'static str, device: &str, rules: &'static [&'static str], at: i64, within: i64) {
+    fn know(
+        &mut self,
+        what: &'static str,
+        device: &str,
+        rules: &'static [&'static str],
+        at: i64,
+        within: i64,
+    ) {
         let device = device.to_owned();
         self.truth.push(Truth { what, site: self.premises.n, device, rules, at, by: at + within });
     }
@@ -229,14 +237,24 @@ impl House {
         let Some(slot) = self.names.iter().position(|name| name == point) else { return };
         let device = point.split('/').next().unwrap_or_default();
         let Some(device) = self.devices.iter().position(|id| id == device) else { return };
-        self.told.push(Told { at, device: DeviceIx(device as u16), point: PointIx(slot as u16), value, fact });
+        self.told.push(Told {
+            at,
+            device: DeviceIx(device as u16),
+            point: PointIx(slot as u16),
+            value,
+            fact,
+        });
     }
 
     fn power(&mut self, day: i64, cut: Option<(i64, i64)>) {
         let begin = day * DAY;
         if self.premises.breaker {
             if self.premises.works(day) {
-                let late = if self.chance(rate::LATE) { self.dice.between(35, 90) } else { self.dice.between(-15, 15) };
+                let late = if self.chance(rate::LATE) {
+                    self.dice.between(35, 90)
+                } else {
+                    self.dice.between(-15, 15)
+                };
                 let on = begin + (self.premises.opens + late) * MINUTE;
                 let early = self.chance(rate::EARLY);
                 let past = if early { self.dice.between(-90, -35) } else { self.dice.between(0, 60) };
@@ -321,7 +339,8 @@ impl House {
             let mut at = begin + self.premises.opens.max(570) * MINUTE + self.dice.between(0, 4 * HOUR);
             let runs = if self.dice.percent(50) { 2 } else { 1 };
             for run in 0..runs {
-                let wears = n == 1 && run == 0 && self.day_of(Violation::CabinetWears, day).is_some_and(|n| n < 4);
+                let wears =
+                    n == 1 && run == 0 && self.day_of(Violation::CabinetWears, day).is_some_and(|n| n < 4);
                 let fails = wears || self.chance(rate::CABINET_FAILS);
                 if wears && self.day_of(Violation::CabinetWears, day) == Some(0) {
                     self.know(
@@ -348,7 +367,13 @@ impl House {
             if let Some(probe) = self.probe("cabinet-1/temperature") {
                 probe.dead.push((at, i64::MAX));
             }
-            self.know("a probe was dead for days", "cabinet-1", &["gateway-self/device-unevaluable"], at, 5 * DAY + HOUR);
+            self.know(
+                "a probe was dead for days",
+                "cabinet-1",
+                &["gateway-self/device-unevaluable"],
+                at,
+                5 * DAY + HOUR,
+            );
         }
     }
 
@@ -397,7 +422,13 @@ impl House {
                     let at = opens + self.dice.between(60, 200) * MINUTE;
                     self.duty(&id, at, "biological", !grows);
                     if grows {
-                        self.know("a biological indicator grew", &id, &["sterilizer/biological-failed"], at, HOUR);
+                        self.know(
+                            "a biological indicator grew",
+                            &id,
+                            &["sterilizer/biological-failed"],
+                            at,
+                            HOUR,
+                        );
                     }
                 }
             }
@@ -428,7 +459,9 @@ impl House {
                     false => ended + self.dice.between(40, 150) * MINUTE,
                 };
             }
-            if let Some(ended) = last_failed.filter(|_| self.premises.kind == Kind::Clinic && self.premises.feed) {
+            if let Some(ended) =
+                last_failed.filter(|_| self.premises.kind == Kind::Clinic && self.premises.feed)
+            {
                 let rules = &["sterilizer/cycle-failed"];
                 if ended < closes - 4 * HOUR {
                     // Patients go on coming: 90 minutes later it is plain that nobody sterilizes it again.
@@ -436,7 +469,13 @@ impl House {
                 } else if self.premises.works(day + 1) {
                     // It was the day's last; the first patients of the next morning get its instruments.
                     let within = begin + DAY + self.premises.opens * MINUTE + 3 * HOUR - ended;
-                    self.know("the day's last load failed and was used in the morning", &id, rules, ended, within);
+                    self.know(
+                        "the day's last load failed and was used in the morning",
+                        &id,
+                        rules,
+                        ended,
+                        within,
+                    );
                 }
             }
         }
@@ -445,7 +484,12 @@ impl House {
             while at < closes - 20 * MINUTE {
                 self.tell(at, "feed-1/visits", 1, Some(FactBody::Visits { count: 1 }));
                 let packed = self.dice.between(1, 4);
-                self.tell(at + 600, "feed-1/packed", packed, Some(FactBody::HandpiecesPacked { count: packed as u32 }));
+                self.tell(
+                    at + 600,
+                    "feed-1/packed",
+                    packed,
+                    Some(FactBody::HandpiecesPacked { count: packed as u32 }),
+                );
                 at += self.dice.between(20, 60) * MINUTE;
             }
         }
@@ -571,9 +615,19 @@ impl House {
             for opening in 0..self.dice.between(2, 6) {
                 let stocking = long && opening == 1;
                 let minutes = if stocking { self.dice.between(35, 55) } else { self.dice.between(5, 18) };
-                let peak = if stocking { self.dice.between(9_000, 11_500) } else { self.dice.between(5_500, 10_500) };
+                let peak = if stocking {
+                    self.dice.between(9_000, 11_500)
+                } else {
+                    self.dice.between(5_500, 10_500)
+                };
                 let ajar = self.chance(rate::AJAR);
-                let open_s = if stocking { 15 * MINUTE } else if ajar { self.dice.between(6, 20) * MINUTE } else { self.dice.between(10, 120) };
+                let open_s = if stocking {
+                    15 * MINUTE
+                } else if ajar {
+                    self.dice.between(6, 20) * MINUTE
+                } else {
+                    self.dice.between(10, 120)
+                };
                 self.pulse(&door, at, open_s);
                 let track = self.track(&temperature);
                 track.stay(at);
@@ -605,10 +659,18 @@ impl House {
             let rules = &["medical-waste/stored-too-long", "medical-waste/storage-ends-soon"];
             self.know("waste stayed for days", "waste-1", rules, begin + 8 * HOUR, 66 * HOUR);
         }
-        let number = if self.premises.kind == Kind::Hospital { self.dice.between(12, 30) } else { self.dice.between(1, 5) };
+        let number = if self.premises.kind == Kind::Hospital {
+            self.dice.between(12, 30)
+        } else {
+            self.dice.between(1, 5)
+        };
         for n in 0..number {
             // Clinics close their bags in the evening, hospitals all day.
-            let minute = if self.premises.kind == Kind::Hospital { 610 + n * 12 } else { self.premises.closes - 30 + n * 4 };
+            let minute = if self.premises.kind == Kind::Hospital {
+                610 + n * 12
+            } else {
+                self.premises.closes - 30 + n * 4
+            };
             let twice = self.chance(rate::LABEL_TWICE);
             if !twice {
                 self.labels += 1;

@@ -30,8 +30,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use desk::World;
 use edge::Lived;
 use fleet::{FESTIVAL, Premises};
-use house::House;
 use gateway_rules::{Pack, parse_pack};
+use house::House;
 use truth::{DAY, HOUR, MINUTE};
 
 use crate::ground::Place;
@@ -133,8 +133,10 @@ impl County {
     pub fn go(&self) -> anyhow::Result<Report> {
         let premises: Vec<Premises> = (0..self.sites).map(|n| Premises::new(self.seed, n)).collect();
         let planted = truth::plant(self.seed, &premises, self.days as i64);
-        let packs: Vec<Pack> =
-            gateway_rules::embedded_packs().iter().map(|source| parse_pack(source).expect("an embedded pack")).collect();
+        let packs: Vec<Pack> = gateway_rules::embedded_packs()
+            .iter()
+            .map(|source| parse_pack(source).expect("an embedded pack"))
+            .collect();
         let place = Place::new("county");
         let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
         std::thread::scope(|scope| {
@@ -170,8 +172,11 @@ impl County {
     ) -> anyhow::Result<Lived> {
         let site = one.site(&self.settings(one, packs), date, &self.packs, folder)?;
         let house = House::new(self.seed, one.clone(), &site, planted);
-        let cuts: Vec<(i64, i64)> =
-            CUTS.iter().filter(|(township, ..)| *township == one.township).map(|(_, from, to)| (*from, *to)).collect();
+        let cuts: Vec<(i64, i64)> = CUTS
+            .iter()
+            .filter(|(township, ..)| *township == one.township)
+            .map(|(_, from, to)| (*from, *to))
+            .collect();
         Ok(edge::live(house, site, self.days as i64, &cuts, BEGIN_MS))
     }
 
@@ -215,7 +220,9 @@ impl Report {
         }
         let (floods, windows) = self.floods;
         if floods as f64 >= windows as f64 * FLOODS {
-            faults.push(format!("{floods} of {windows} windows of ten minutes with more than {FLOOD} announcements"));
+            faults.push(format!(
+                "{floods} of {windows} windows of ten minutes with more than {FLOOD} announcements"
+            ));
         }
         faults
     }

@@ -85,9 +85,9 @@ pub(super) fn report(
         missed,
         alerts,
         open: desk.open,
-        work: lived.iter().fold((0, 0, 0), |sum, one| {
-            (sum.0 + one.offered, sum.1 + one.kept, sum.2 + one.cycles)
-        }),
+        work: lived
+            .iter()
+            .fold((0, 0, 0), |sum, one| (sum.0 + one.offered, sum.1 + one.kept, sum.2 + one.cycles)),
         hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         site_days: county.sites * county.days,
     }
@@ -134,7 +134,11 @@ fn clock(second: i64) -> String {
 
 pub(super) fn print(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let days = report.daily.len().max(1) as f64;
-    writeln!(f, "{:<42} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}", "rule", "raised", "below", "items", "joined", "chatter", "open")?;
+    writeln!(
+        f,
+        "{:<42} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "rule", "raised", "below", "items", "joined", "chatter", "open"
+    )?;
     let mut sum = RuleCount::default();
     for (rule, count) in &report.rules {
         row(f, rule, count)?;

@@ -75,7 +75,11 @@ impl Violation {
     /// Days from its beginning until a supervisor must know, at most.
     fn takes(self) -> i64 {
         match self {
-            Self::LoadUsed | Self::FridgeFails | Self::WeightLost | Self::LidOpened | Self::BiologicalGrows => 1,
+            Self::LoadUsed
+            | Self::FridgeFails
+            | Self::WeightLost
+            | Self::LidOpened
+            | Self::BiologicalGrows => 1,
             Self::WasteLeft | Self::NoCycle => 3,
             Self::LampWeak | Self::PersonExposed | Self::CabinetWears => 4,
             Self::BoxGone => 4,
@@ -91,16 +95,15 @@ pub(super) fn plant(seed: u64, sites: &[Premises], days: i64) -> BTreeMap<u64, (
     let mut planted = BTreeMap::new();
     for _ in 0..(days * 2 / 7).max(1) {
         for violation in Violation::ALL {
-            let free: Vec<&Premises> = sites
-                .iter()
-                .filter(|site| violation.fits(site) && !planted.contains_key(&site.n))
-                .collect();
+            let free: Vec<&Premises> =
+                sites.iter().filter(|site| violation.fits(site) && !planted.contains_key(&site.n)).collect();
             if free.is_empty() {
                 continue;
             }
             let site = free[dice.below(free.len() as u64) as usize];
             // Before the festival, or anywhere for a house that works through it.
-            let last = (days - violation.takes()).min(if site.festival.is_some() { FESTIVAL - 1 } else { days });
+            let last =
+                (days - violation.takes()).min(if site.festival.is_some() { FESTIVAL - 1 } else { days });
             let day = dice.between(0, last.max(1));
             // Closed on Sundays: the day after.
             let day = if site.works(day) { day } else { (day + 1).min(last.max(0)) };

@@ -27,8 +27,8 @@ use gateway_model::CivilTime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ground::Place;
 use crate::dice::Dice;
+use crate::ground::Place;
 use edge::{Edge, Happened};
 use house::House;
 
