@@ -135,11 +135,10 @@ map = { visits = "visits" }
                 }
             }
         }
-        let rules = out.iter().filter_map(|conclusion| match &conclusion.body {
-            ConclusionBody::Alert(change) if change.change == Change::Raised => {
-                Some(plan.rules[usize::from(change.rule?.0)].id.clone())
-            }
-            _ => None,
+        let rules = out.iter().filter_map(|conclusion| {
+            let ConclusionBody::Alert(change) = &conclusion.body else { return None };
+            let rule = change.rule.filter(|_| change.change == Change::Raised)?;
+            Some(plan.rules[usize::from(rule.0)].id.clone())
         });
         rules.collect()
     }
@@ -184,9 +183,9 @@ map = { visits = "visits" }
         let numbers: Vec<f64> = answers
             .items
             .iter()
-            .map(|(_, answer)| match answer {
-                Answer::Raw(raw) => raw.number().unwrap(),
-                other => panic!("{other:?}"),
+            .map(|(_, answer)| {
+                let Answer::Raw(raw) = answer else { panic!("{answer:?}") };
+                raw.number().unwrap()
             })
             .collect();
         assert!((0.0..=100.0).contains(&numbers[0]), "free: {} %", numbers[0]);

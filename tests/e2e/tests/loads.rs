@@ -81,9 +81,9 @@ impl Clinic {
     /// What became of the failed load, with its rule.
     fn story(&self) -> Vec<(AlertChange, &RulePlan)> {
         let rules = &self.engine.plan().rules;
-        let changes = self.out.iter().filter_map(|conclusion| match &conclusion.body {
-            ConclusionBody::Alert(change) => Some(change),
-            _ => None,
+        let changes = self.out.iter().filter_map(|conclusion| {
+            let ConclusionBody::Alert(change) = &conclusion.body else { return None };
+            Some(change)
         });
         let told = changes.filter_map(|change| {
             let rule = &rules[usize::from(change.rule?.0)];

@@ -3,12 +3,13 @@
 //! Prints a table per rule, items a day and every violation that had to reach a supervisor. Exit code 0: within the limits, 1: not,
 //! 2: wrong usage.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use e2e::county::{Control, County};
+use e2e::county::{Control, County, Report};
 
 /// A county of simulated sites.
 #[derive(Debug, Parser)]
@@ -45,12 +46,10 @@ fn main() -> ExitCode {
     let control = Control { nobody_first, ungrouped, switched_off: None };
     match (County { seed, sites, days, jobs, packs, control }).go() {
         Ok(report) => {
-            if verbose {
-                for line in &report.alerts {
-                    println!("{line}");
-                }
+            if let Err(error) = tell(&report, verbose) {
+                eprintln!("error: stdout: {error}");
+                return ExitCode::FAILURE;
             }
-            println!("{report}");
             eprintln!("{:.1} s", begun.elapsed().as_secs_f64());
             let faults = report.faults();
             for fault in &faults {
@@ -63,4 +62,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn tell(report: &Report, verbose: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for line in report.alerts.iter().filter(|_| verbose) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "{report}")
 }

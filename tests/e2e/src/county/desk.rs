@@ -154,11 +154,10 @@ impl Center<'_> {
         let Some(&(slot, case)) = self.known.get(&id) else { return };
         let seen = &mut self.desk.alerts[slot];
         seen.priority = urgent;
-        match change.change {
-            Kind::Cleared(_) => seen.cleared = Some(second),
-            Kind::Chattering => seen.chatter += 1,
-            _ => {}
+        if matches!(change.change, Kind::Cleared(_)) {
+            seen.cleared = Some(second);
         }
+        seen.chatter += u32::from(change.change == Kind::Chattering);
         let is_over = seen.cleared.is_some();
         if !is_over && case.is_none() && is_item(rule, change.detail) {
             seen.item = Some(turn.heard);
