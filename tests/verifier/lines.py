@@ -154,12 +154,18 @@ class Walk:
         rule, subject = self.rule(slot)
         self.suppressed += any(regions[3])
         if event == 1:
-            self.raised[tuple(alert)] = rule
+            # A rule may say that its alerts belong to the cases of another.
+            self.raised[tuple(alert)] = self.joins(slot) or rule
         for known in self.rules:
             if (known["rule"], known["subject"]) == (rule, subject):
                 known["changes"] += 1
                 return
         self.rules.append({"rule": rule, "subject": subject, "changes": 1})
+
+    def joins(self, slot):
+        rules = self.plan[4] if self.plan else []
+        handling = field(rules[slot], 10) if slot is not None and slot < len(rules) else None
+        return field(handling, 11) if handling is not None else None
 
     def rule(self, slot):
         if self.plan is None or slot is None or slot >= len(self.plan[4]):
@@ -322,6 +328,7 @@ OPEN = {"open", "acknowledged", "dispatched", "rectifying", "verifying", "on_sit
 STEPS = {
     ("opened", None): (MACHINE, {""}, "open"),
     ("joined", None): (MACHINE, OPEN, None),
+    ("worsened", None): (MACHINE, OPEN, None),
     ("self_cleared", None): (MACHINE, OPEN | {"closed"}, None),
     ("acknowledged", None): (CENTER, {"open"}, "acknowledged"),
     ("dispatched", None): (CENTER, {"acknowledged"}, "dispatched"),

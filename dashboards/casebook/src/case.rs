@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use gateway_model::{AlertId, CivilTime, EngineTime, GatewayId, InstitutionId, Priority};
+use gateway_model::{AlertId, CivilTime, EngineTime, GatewayId, InstitutionId, Priority, RulePlan};
 use minicbor::{Decode, Encode};
 
 use crate::{Actor, Decision, Disposition, Verdict, VerdictKind};
@@ -23,6 +23,16 @@ pub struct Key {
     /// Rule id, `pack/rule`.
     #[n(3)]
     pub rule: String,
+}
+
+impl Key {
+    /// The key of an alert of this rule, about this device. Rules that speak of one cause have one case (a fridge that is
+    /// too warm, and far too warm): its rule is the one that the pack says they join, and that one is what a rectification is
+    /// verified by.
+    pub fn of(institution: InstitutionId, gateway: GatewayId, device: &str, rule: &RulePlan) -> Self {
+        let joins = rule.handling.as_ref().and_then(|handling| handling.joins.as_ref());
+        Self { institution, gateway, device: device.into(), rule: joins.unwrap_or(&rule.id).clone() }
+    }
 }
 
 /// A span of a gateway's engine time.
@@ -242,6 +252,16 @@ pub enum CaseEventBody {
         #[n(0)]
         window: Window,
     },
+    /// An alert of the case became more urgent than the case was (HI → HIHI, a failed load that is used).
+    #[n(15)]
+    Worsened {
+        /// Which.
+        #[n(0)]
+        alert: AlertId,
+        /// Its urgency now.
+        #[n(1)]
+        priority: Priority,
+    },
 }
 
 impl CaseEventBody {
@@ -263,6 +283,7 @@ impl CaseEventBody {
             Self::Noted { .. } => "noted",
             Self::Recalled { .. } => "recalled",
             Self::Reverified { .. } => "reverified",
+            Self::Worsened { .. } => "worsened",
         }
     }
 }
@@ -363,6 +384,7 @@ impl Case {
                 self.alerts.push((*alert, false));
                 self.priority = self.priority.min(*priority);
             }
+            CaseEventBody::Worsened { priority, .. } => self.priority = self.priority.min(*priority),
             CaseEventBody::SelfCleared { alert } => {
                 for (_, over) in self.alerts.iter_mut().filter(|(known, _)| known == alert) {
                     *over = true;

@@ -49,7 +49,8 @@ pub struct Command {
 /// The kinds of request.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum CommandBody {
-    /// K1: an alert was raised. Opens a case, or joins the open one with the same key.
+    /// K1: an alert was raised. Opens a case, or joins the open one with the same key; one that the case has already may have
+    /// become more urgent.
     #[n(0)]
     Raise {
         /// Institution, gateway, device and rule.

@@ -169,7 +169,10 @@ fn bodies(case: Option<&Case>, command: &Command, now: CivilTime) -> Result<Vec<
                 return Err(Refusal::NoCase);
             }
             if case.alerts.iter().any(|(known, _)| known == alert) {
-                return Err(Refusal::AlertKnown);
+                // Known, and more urgent than everything so far.
+                let worse = case.alerts.contains(&(*alert, false)) && *priority < case.priority;
+                let worsened = CaseEventBody::Worsened { alert: *alert, priority: *priority };
+                return if worse { Ok(vec![worsened]) } else { Err(Refusal::AlertKnown) };
             }
             Ok(vec![CaseEventBody::Joined { alert: *alert, priority: *priority }])
         }

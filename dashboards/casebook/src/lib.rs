@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod case;
 mod command;
+mod contact;
 mod decide;
 mod item;
 mod refusal;
@@ -19,6 +20,9 @@ mod role;
 
 pub use case::{Attempt, Case, CaseEvent, CaseEventBody, CaseState, Key, Window};
 pub use command::{Actor, Command, CommandBody, CommandKind, Decision, Disposition, Verdict, VerdictKind};
+pub use contact::{
+    Contact, DELAYED_MS, INCIDENT_MIN, INCIDENT_WITHIN_MS, LOST_DUE_MS, LOST_MS, SILENT_MS, Silence, incident,
+};
 pub use decide::{ATTACHMENTS_MAX, EXTENSIONS_MAX, TEXT_MAX, decide, next, permits};
 pub use item::{is_item, priority};
 pub use refusal::Refusal;

@@ -364,3 +364,33 @@ proptest! {
         prop_assert!(stored.iter().zip(1..).all(|(event, n)| event.n == n));
     }
 }
+
+#[test]
+fn a_case_becomes_as_urgent_as_an_alert_of_it_and_is_told_so_once() {
+    let raise = |priority| CommandBody::Raise { key: key(), alert: alert(1), priority, recurrence_of: None };
+    let gateway = Actor::Gateway(GatewayId([1; 16]));
+    let told = |case: Option<&Case>, body| {
+        let command = Command { actor: gateway.clone(), seen: case.map_or(0, |case| case.event), body };
+        decide(case, &command, NOW)
+    };
+    let opened = told(None, raise(Priority::Orange)).unwrap();
+    let mut case = Case::open(&opened[0]).unwrap();
+    assert_eq!(
+        told(Some(&case), raise(Priority::Yellow)),
+        Err(Refusal::AlertKnown),
+        "less urgent is no news"
+    );
+    let worse = told(Some(&case), raise(Priority::Red)).unwrap();
+    assert_eq!(worse[0].body.code(), "worsened");
+    case.apply(&worse[0]);
+    assert_eq!((case.priority, case.alerts.len()), (Priority::Red, 1));
+    assert_eq!(told(Some(&case), raise(Priority::Red)), Err(Refusal::AlertKnown));
+    let over = told(Some(&case), CommandBody::Clear { alert: alert(1) }).unwrap();
+    case.apply(&over[0]);
+    case.priority = Priority::Orange;
+    assert_eq!(
+        told(Some(&case), raise(Priority::Red)),
+        Err(Refusal::AlertKnown),
+        "what is over gets no worse"
+    );
+}

@@ -142,9 +142,12 @@ pub async fn changed(
     // What is handled below is shown and counted, but opens no case before its window ends (design §7).
     let opens = (is_raise || alert.row.state == "open") && !with.tail;
     if opens && alert.row.case.is_none() && center_casebook::is_item(rule, change.detail) {
-        let case = cases::raise(tx, with.app, &alert, urgent, changes).await?;
+        let case = cases::raise(tx, with.app, &alert, rule, urgent, changes).await?;
         alert.row.case = Some(case);
         rows::keep(tx, &alert).await?;
+    }
+    if opens && !is_raise && alert.row.case.is_some() {
+        cases::worsen(tx, with.app, &alert, urgent, changes).await?;
     }
     if alert.row.state == "cleared" && alert.row.case.is_some() {
         cases::clear(tx, with.app, &alert, changes).await?;

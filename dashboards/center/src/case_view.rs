@@ -44,6 +44,7 @@ pub async fn detail(app: &App, viewer: &Viewer, id: i64) -> Result<CaseDetail, A
             CaseEventBody::Judged { verdict } => verifications.push(teller.verdict(verdict, extensions)),
             CaseEventBody::Opened { .. }
             | CaseEventBody::Joined { .. }
+            | CaseEventBody::Worsened { .. }
             | CaseEventBody::SelfCleared { .. }
             | CaseEventBody::Acknowledged
             | CaseEventBody::Dispatched { .. }
@@ -174,6 +175,7 @@ impl Teller<'_> {
         match &event.body {
             CaseEventBody::Opened { alert, .. }
             | CaseEventBody::Joined { alert, .. }
+            | CaseEventBody::Worsened { alert, .. }
             | CaseEventBody::SelfCleared { alert } => entry.alert = Some(self.alert(*alert)),
             CaseEventBody::Acknowledged | CaseEventBody::Accepted | CaseEventBody::OnSiteNeeded => {}
             CaseEventBody::Dispatched { recipient, deadline, requirement } => {

@@ -56,25 +56,17 @@ pub struct CommandRequest {
     pub disposition: Option<String>,
 }
 
-fn key_of(row: &AlertRow, gateway: GatewayId) -> Key {
-    Key {
-        institution: InstitutionId(row.institution.clone()),
-        gateway,
-        device: row.device.clone(),
-        rule: row.rule.clone(),
-    }
-}
-
 /// K1: opens a case for an alert, or joins the open one. Answers with its number.
 pub async fn raise(
     tx: &mut SqliteConnection,
     app: &App,
     alert: &StoredAlert,
+    rule: &RulePlan,
     priority: Priority,
     changes: &mut Changes,
 ) -> anyhow::Result<i64> {
     let gateway = gateway_of(&alert.row.gateway)?;
-    let key = key_of(&alert.row, gateway);
+    let key = Key::of(InstitutionId(alert.row.institution.clone()), gateway, &alert.row.device, rule);
     let open = rows::find_open(tx, &key).await?;
     let case = match open {
         Some(id) => rows::load(tx, id).await?,
@@ -102,6 +94,27 @@ pub async fn raise(
         }
     }
     Ok(id)
+}
+
+/// An alert of a case may have become more urgent: then the case has, too. A case that is closed stays as it is.
+pub async fn worsen(
+    tx: &mut SqliteConnection,
+    app: &App,
+    alert: &StoredAlert,
+    priority: Priority,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let Some(id) = alert.row.case else { return Ok(()) };
+    let Some(case) = rows::load(tx, id).await?.filter(|case| priority < case.priority) else { return Ok(()) };
+    let body =
+        CommandBody::Raise { key: case.key.clone(), alert: alert.alert, priority, recurrence_of: None };
+    let actor = Actor::Gateway(gateway_of(&alert.row.gateway)?);
+    let command = Command { actor, seen: case.event, body };
+    // Refused by a case that is closed.
+    if let Ok(events) = decide(Some(&case), &command, app.clock.civil()) {
+        store(tx, id, Some(case), &events, None, changes).await?;
+    }
+    Ok(())
 }
 
 /// K18: an alert of a case is over.

@@ -141,6 +141,7 @@ fn verified(body: &CaseEventBody) -> Option<Window> {
         CaseEventBody::Judged { verdict } => Some(verdict.window),
         CaseEventBody::Opened { .. }
         | CaseEventBody::Joined { .. }
+        | CaseEventBody::Worsened { .. }
         | CaseEventBody::SelfCleared { .. }
         | CaseEventBody::Acknowledged
         | CaseEventBody::Dispatched { .. }
@@ -220,6 +221,7 @@ fn step(event: &CaseEvent) -> CaseStep {
     match &event.body {
         CaseEventBody::Opened { alert, .. }
         | CaseEventBody::Joined { alert, .. }
+        | CaseEventBody::Worsened { alert, .. }
         | CaseEventBody::SelfCleared { alert } => step.alert = Some((alert.epoch.0, alert.n)),
         CaseEventBody::Dispatched { deadline, requirement, .. } => {
             step.deadline = Some(deadline.0);

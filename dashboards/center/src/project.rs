@@ -529,17 +529,32 @@ pub async fn sign_of_life(
     gateway: &str,
     changes: &mut Changes,
 ) -> sqlx::Result<()> {
-    if let Some(n) = gateways::seen(tx, gateway, app.clock.real(), app.clock.civil().0).await?
-        && let Some(mut alert) = alert_rows::by_number(tx, n).await?
-        && alert.row.state == "open"
-    {
-        "cleared".clone_into(&mut alert.row.state);
-        alert.row.clear_cause = Some("returned".to_owned());
-        alert.row.cleared_at = Some(app.clock.civil().0);
-        alert.row.event += 1;
-        alert_rows::keep(tx, &alert).await?;
-        changes.alerts.insert(n);
+    if let Some(n) = gateways::seen(tx, gateway, app.clock.real(), app.clock.civil().0).await? {
+        let silent = alert_rows::by_number(tx, n).await?;
+        let lost = alert_rows::open_of_center(tx, gateway, LOST.0).await?;
+        for alert in silent.into_iter().chain(lost) {
+            center_alert_over(tx, app, alert, changes).await?;
+        }
     }
+    Ok(())
+}
+
+/// What the center said itself no longer holds.
+pub async fn center_alert_over(
+    tx: &mut SqliteConnection,
+    app: &App,
+    mut alert: StoredAlert,
+    changes: &mut Changes,
+) -> sqlx::Result<()> {
+    if alert.row.state != "open" {
+        return Ok(());
+    }
+    "cleared".clone_into(&mut alert.row.state);
+    alert.row.clear_cause = Some("returned".to_owned());
+    alert.row.cleared_at = Some(app.clock.civil().0);
+    alert.row.event += 1;
+    alert_rows::keep(tx, &alert).await?;
+    changes.alerts.insert(alert.row.n);
     Ok(())
 }
 
@@ -583,9 +598,19 @@ pub const CLOCK_STEP: CenterRule = (
 );
 /// A clock that moves by less is set as clocks are, ms.
 const CLOCK_STEP_MS: i64 = 5 * 60_000;
-/// No sign of life.
+/// No sign of life while one was due: the maintainer's task.
 pub const SILENT: CenterRule =
     ("center/gateway-silent", Priority::Yellow, "网关失联", "Gateway not in contact");
+/// None for days: the supervisor's.
+pub const LOST: CenterRule =
+    ("center/gateway-lost", Priority::Orange, "网关长时间失联", "Gateway not in contact for days");
+/// Many at once: a power cut or a dead network, and one thing for the supervisor instead of one per gateway.
+pub const MANY_SILENT: CenterRule = (
+    "center/many-silent",
+    Priority::Orange,
+    "多台网关同时失联(可能停电或断网)",
+    "Many gateways fell silent together (power cut or dead network?)",
+);
 
 /// Raises an alert of the center itself, unless one of the same rule about this gateway is open. Opens no case.
 pub async fn center_alert(

@@ -431,3 +431,57 @@ async fn ninety_seconds_without_a_sign_of_life_are_a_delay_and_five_minutes_an_a
     rig.orders(&gateway, "wait=0").await;
     assert_eq!(silences().await, 0, "a sign of life ends it");
 }
+
+#[tokio::test]
+async fn many_that_fall_silent_together_are_one_alert() {
+    let rig = Rig::new().await;
+    let mut gateways = Vec::new();
+    for secret in 1..=5 {
+        let gateway = rig.gateway(secret).await;
+        rig.orders(&gateway, "wait=0").await;
+        gateways.push(gateway);
+    }
+    let heard = rig.app.clock.real();
+    let rules = async || {
+        let alerts = rig.get("/api/v1/alerts").await;
+        let rules = alerts["alerts"].as_array().unwrap().iter();
+        let mut rules: Vec<(String, String)> = rules
+            .map(|alert| {
+                (alert["rule"].as_str().unwrap().to_owned(), alert["first"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        rules.sort();
+        rules
+    };
+    let said = |rule: &str, first: &str| (rule.to_owned(), first.to_owned());
+    for _ in 0..2 {
+        center::watch::turn(&rig.app, heard + 305_000).await.unwrap();
+        assert_eq!(rules().await, [said("center/many-silent", "supervisor")], "one thing, said once");
+    }
+    for gateway in &gateways {
+        rig.orders(gateway, "wait=0").await;
+    }
+    center::watch::turn(&rig.app, rig.app.clock.real()).await.unwrap();
+    assert_eq!(rules().await, [], "all are back");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_away_for_days_is_the_supervisors() {
+    let rig = Rig::new().await;
+    let gateway = rig.gateway(1).await;
+    rig.orders(&gateway, "wait=0").await;
+    let heard = rig.app.clock.real();
+    let count = async |rule: &str| {
+        let alerts = rig.get("/api/v1/alerts").await;
+        alerts["alerts"].as_array().unwrap().iter().filter(|alert| alert["rule"] == rule).count()
+    };
+    let hours = |n: i64| n * 3_600_000;
+    center::watch::turn(&rig.app, heard + hours(71)).await.unwrap();
+    assert_eq!((count("center/gateway-silent").await, count("center/gateway-lost").await), (1, 0));
+    for _ in 0..2 {
+        center::watch::turn(&rig.app, heard + hours(73)).await.unwrap();
+        assert_eq!((count("center/gateway-silent").await, count("center/gateway-lost").await), (1, 1));
+    }
+    rig.orders(&gateway, "wait=0").await;
+    assert_eq!((count("center/gateway-silent").await, count("center/gateway-lost").await), (0, 0), "back");
+}

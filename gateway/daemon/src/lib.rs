@@ -21,6 +21,7 @@ pub mod pause;
 pub mod recorder;
 pub mod recording;
 pub mod run;
+pub mod senses;
 pub mod sinks;
 pub mod sources;
 pub mod state;

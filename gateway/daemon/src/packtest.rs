@@ -335,6 +335,133 @@ mod tests {
         }
     }
 
+    /// A pack of one heated chamber whose program asks for `criterion`, and the text of one test of it.
+    fn chamber(set: f64, criterion: &str, temperature: &str, pressure: &str, raised: bool) -> Vec<String> {
+        let state = if raised { "raised" } else { "normal" };
+        let text = format!(
+            r#"
+name = "washer"
+version = "1"
+device = "washer"
+title = {{ zh = "清洗消毒器", en = "Washer" }}
+[points]
+temperature = {{ unit = "°C", zh = "温度", en = "Temperature" }}
+pressure = {{ unit = "kPa", zh = "压力", en = "Pressure" }}
+[cycle]
+temperature = "temperature"
+pressure = "pressure"
+[[cycle.program]]
+id = "table"
+set = "{set} °C"
+hold = "10s"
+dip = "0s"
+start = "50 °C"
+end = "45 °C"
+end_for = "1 min"
+dry = "55 °C"
+unseen = "60s"
+{criterion}
+mark = "C"
+norm = {{ zh = "表", en = "table" }}
+[[rule]]
+name = "cycle-failed"
+event = "cycle-failed"
+settle_within = "1 d"
+priority = "yellow"
+first = "institution"
+mark = "C"
+title = {{ zh = "表", en = "table" }}
+sentence = {{ zh = "表", en = "table" }}
+action = {{ zh = "表", en = "table" }}
+norm = {{ zh = "表", en = "table" }}
+verify = {{ window = "1 h", coverage = 0.9 }}
+[[test]]
+name = "row"
+every = "5s"
+program = "table"
+points = {{ temperature = "{temperature}", pressure = "{pressure}" }}
+expect = [{{ at = "3 h", rule = "cycle-failed", state = "{state}" }}]
+"#
+        );
+        let source = Source { name: "washer.toml".into(), text };
+        let pack = parse_pack(&source).unwrap_or_else(|problems| panic!("{problems:?}"));
+        run(&pack, &pack.tests[0])
+    }
+
+    /// Held for so long and then cold: what lies between two readings counts at the cooler of them.
+    fn held(celsius: f64, seconds: f64) -> String {
+        format!("25 {celsius}x{} 25x40", (seconds / 5.0) as u32)
+    }
+
+    /// Project notes A.3 and A.4: each row passes when a little less is asked for, and fails when a little more is.
+    #[test]
+    fn the_tables_of_f0_and_a0_hold_through_a_pack() {
+        let f0 = [
+            (121.0, 15.0, 14.7),
+            (121.0, 20.0, 19.5),
+            (121.0, 30.0, 29.3),
+            (126.0, 10.0, 30.9),
+            (132.0, 4.0, 49.2),
+            (134.0, 3.0, 58.5),
+            (134.0, 4.0, 78.0),
+            (134.0, 18.0, 351.0),
+        ];
+        let a0 = [
+            (90.0, 60.0, 600.0),
+            (80.0, 600.0, 600.0),
+            (70.0, 6000.0, 600.0),
+            (75.0, 1800.0, 569.0),
+            (90.0, 300.0, 3000.0),
+            (93.0, 150.0, 2993.0),
+            (85.0, 40.0, 126.0),
+        ];
+        let f0 = f0.map(|(celsius, minutes, f0)| ("f0", celsius, minutes * 60.0, f0 * 60.0));
+        let a0 = a0.map(|(celsius, seconds, a0)| ("a0", celsius, seconds, a0));
+        for (what, celsius, seconds, tabled) in f0.into_iter().chain(a0) {
+            for (share, fails) in [(0.98, false), (1.02, true)] {
+                let asked = format!("{what} = \"{:.0}s\"", tabled * share);
+                let said = chamber(celsius, &asked, &held(celsius, seconds), "0x1", fails);
+                assert_eq!(said, Vec::<String>::new(), "{celsius} °C for {seconds} s: {asked}");
+            }
+        }
+    }
+
+    /// Project notes A.3: gauge pressure of saturated steam. Two kelvin are allowed: at the tabled pressure it is saturated, at the
+    /// pressure that belongs to three kelvin less it is not.
+    #[test]
+    fn the_table_of_saturated_steam_holds_through_a_pack() {
+        let table = [
+            (115.0, 67.9),
+            (118.0, 85.1),
+            (121.0, 103.7),
+            (124.0, 123.8),
+            (126.0, 138.1),
+            (129.0, 160.9),
+            (132.0, 185.5),
+            (134.0, 202.9),
+            (137.0, 230.5),
+            (138.0, 240.2),
+        ];
+        let asked = "saturation = \"2 °C\"";
+        for (celsius, gauge) in table {
+            let steam = |celsius| chamber_at(celsius, gauge, asked);
+            assert_eq!(steam(celsius), (true, false), "{celsius} °C at {gauge} kPa");
+            assert_eq!(
+                steam(celsius + 3.0),
+                (false, true),
+                "three kelvin above the steam of {gauge} kPa: air in it"
+            );
+        }
+    }
+
+    /// Passes; fails.
+    fn chamber_at(celsius: f64, gauge: f64, asked: &str) -> (bool, bool) {
+        let says = |raised| {
+            chamber(celsius, asked, &held(celsius, 300.0), &format!("{gauge}x101"), raised).is_empty()
+        };
+        (says(false), says(true))
+    }
+
     #[test]
     fn an_exact_set_is_exact() {
         let source = embedded_packs().into_iter().find(|source| source.name.contains("cold-chain")).unwrap();

@@ -1,4 +1,4 @@
-//! What a site file makes run beside the recorder: a task per bus, one for MQTT, one per sink. Each can be taken away, put
+//! What a site file makes run beside the recorder: a task per bus, one for MQTT, one for what the box knows of itself, one per sink. Each can be taken away, put
 //! there or told to do something else while the others go on; none of them ends the gateway by being told to end.
 
 use std::path::PathBuf;
@@ -14,11 +14,12 @@ use crate::clock::Clock;
 use crate::config::difference::{Act, Difference};
 use crate::config::{SinkPlan, Site};
 use crate::metrics::Metrics;
-use crate::mqtt::{Address, Listener, Resubscribe};
+use crate::mqtt::{Address, Connected, Listener, Resubscribe};
 use crate::recorder::slots::Slots;
 use crate::recorder::{Civil, Doors, Inputs};
 use crate::recording::Recording;
 use crate::run::Parts;
+use crate::senses::Senses;
 use crate::sinks::{self, Home, status::Status};
 
 /// How long a part that was told to end may take before another takes its line; it is opened all the same then, and tries
@@ -71,6 +72,7 @@ struct Line {
 struct Ear {
     changes: mpsc::Sender<Resubscribe>,
     generation: u32,
+    connected: Connected,
 }
 
 /// Everything that runs for a site.
@@ -78,13 +80,15 @@ pub struct Sources {
     ground: Ground,
     lines: Vec<Line>,
     ear: Option<Ear>,
+    /// The box's own senses, and whose slots they speak in.
+    own: Option<(Task, u32)>,
     sinks: Vec<(SinkPlan, Task, Status)>,
 }
 
 impl Sources {
     /// Starts them all. `broker` is whom to listen to.
     pub fn start(ground: Ground, site: &Site, broker: Option<Address>, parts: &mut Parts) -> Self {
-        let mut sources = Self { ground, lines: Vec::new(), ear: None, sinks: Vec::new() };
+        let mut sources = Self { ground, lines: Vec::new(), ear: None, own: None, sinks: Vec::new() };
         let inputs = sources.ground.doors.inputs.clone();
         let plan = Arc::new(site.plan.clone());
         if let Some(address) = broker.filter(|_| !site.mqtt.is_empty()) {
@@ -98,9 +102,11 @@ impl Sources {
                 ground.metrics.clone(),
             );
             let listener = listener.recorded(ground.tape.clone()).changing(changed);
+            let connected = listener.connected();
             parts.spawn("the MQTT listener", listener.run(ground.clock.clone(), parts.stop()));
-            sources.ear = Some(Ear { changes, generation: inputs.generation() });
+            sources.ear = Some(Ear { changes, generation: inputs.generation(), connected });
         }
+        sources.sense(site, &inputs, parts);
         for slot in 0..site.buses.len() {
             sources.open(site, slot, &plan, &inputs, parts);
         }
@@ -123,7 +129,8 @@ impl Sources {
     /// Generations of slots that sources speak in.
     pub fn generations(&self) -> Vec<u32> {
         let ear = self.ear.iter().map(|ear| ear.generation);
-        self.lines.iter().map(|line| line.generation).chain(ear).collect()
+        let own = self.own.iter().map(|(_, generation)| *generation);
+        self.lines.iter().map(|line| line.generation).chain(ear).chain(own).collect()
     }
 
     /// From one site to another: what is the same in both goes on without noticing. `inputs` are those of the new plan.
@@ -150,6 +157,10 @@ impl Sources {
             // Its end, if it has ended, is noticed where parts are waited for.
             let _sent = ear.changes.send(change).await;
         }
+        if let Some((task, _)) = self.own.take() {
+            task.end().await;
+        }
+        self.sense(site, inputs, parts);
         for (name, act) in &difference.sinks {
             if let Some(place) = self.sinks.iter().position(|(plan, ..)| plan.name == *name) {
                 let (_, task, _) = self.sinks.remove(place);
@@ -160,6 +171,26 @@ impl Sources {
                 self.send(sink, site, parts);
             }
         }
+    }
+
+    /// The box looks at itself. It keeps nothing between two looks: with every plan it begins anew.
+    fn sense(&mut self, site: &Site, inputs: &Inputs, parts: &mut Parts) {
+        if site.senses.is_empty() {
+            return;
+        }
+        let Ground { clock, civil, data, .. } = &self.ground;
+        let senses = Senses {
+            plans: site.senses.clone(),
+            data: data.clone(),
+            wall: clock.wall().clone(),
+            civil: civil.clone(),
+            connected: self.ear.as_ref().map(|ear| ear.connected.clone()),
+            inputs: inputs.clone(),
+        };
+        let task = task(parts);
+        let running = senses.run(clock.clone(), task.stop.clone());
+        parts.spawn_own("the box's own senses", &task.stop, &task.ended, running);
+        self.own = Some((task, inputs.generation()));
     }
 
     fn open(&mut self, site: &Site, slot: usize, plan: &Arc<Plan>, inputs: &Inputs, parts: &mut Parts) {

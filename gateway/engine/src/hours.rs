@@ -171,6 +171,33 @@ impl<'a> Hours<'a> {
     }
 }
 
+/// How much of a span of civil time a gateway should be in contact, ms: all of it but the hours in which everything may be
+/// switched off, and declared closures. Without a calendar, and where its table says nothing, all of it.
+pub fn contact_due_ms(calendar: Option<&CalendarPlan>, from: CivilTime, to: CivilTime) -> i64 {
+    let all_ms = to.0.saturating_sub(from.0).max(0);
+    let Some(plan) = calendar else { return all_ms };
+    let end = plan.known_until.map_or(to, |until| until.min(to));
+    if from >= end || !(0..CIVIL_END_MS).contains(&from.0) {
+        return all_ms;
+    }
+    let (first, last) = (local(plan, from).day, local(plan, end).day);
+    let mut off = Vec::new();
+    for day in first..=last.min(first.saturating_add(AHEAD_DAYS)) {
+        let spans = plan.spans(day, Spans::Off);
+        off.extend(spans.map(|(begin, over)| (utc(plan, day, begin), utc(plan, day, over))));
+    }
+    off.extend_from_slice(&plan.closures);
+    off.sort_unstable();
+    let mut off_ms = 0_i64;
+    let mut counted = from;
+    for (begin, over) in off {
+        let (begin, over) = (begin.max(counted), over.min(end));
+        off_ms = off_ms.saturating_add(over.0.saturating_sub(begin.0).max(0));
+        counted = counted.max(over);
+    }
+    all_ms.saturating_sub(off_ms)
+}
+
 /// Which spans of a week.
 #[derive(Clone, Copy)]
 enum Spans {
@@ -308,6 +335,23 @@ mod tests {
         assert_eq!(hours.now(at(1, 10, 0)).asleep(), Some(true));
         assert_eq!(hours.after_open(at(0, 10, 0), 3_600_000), at(2, 10, 0));
         assert_eq!(hours.next_change(at(1, 19, 0)), Some(at(2, 0, 0)));
+    }
+
+    #[test]
+    fn contact_is_not_due_while_everything_may_be_switched_off() {
+        let mut plan = plan();
+        let civil = |day, hour, minute| CivilTime(at(day, hour, minute).0);
+        let due_h = |plan: &CalendarPlan, from, to| contact_due_ms(Some(plan), from, to) as f64 / 3_600_000.0;
+        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(1, 9, 0)), 6.0, "off from midnight to seven");
+        assert_eq!(due_h(&plan, civil(0, 1, 0), civil(0, 7, 0)), 0.0);
+        plan.days = vec![SpecialDays { first: 20_781, last: 20_782, like: None }];
+        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(3, 9, 0)), 6.0, "two holidays");
+        plan.closures = vec![(civil(3, 6, 0), civil(3, 8, 0))];
+        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(3, 9, 0)), 5.0, "a closure that begins in off-hours");
+        plan.known_until = Some(civil(3, 0, 0));
+        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(3, 9, 0)), 13.0, "past the table everything is due");
+        assert_eq!(contact_due_ms(None, civil(0, 0, 0), civil(0, 1, 0)), 3_600_000);
+        assert_eq!(contact_due_ms(None, civil(0, 1, 0), civil(0, 0, 0)), 0);
     }
 
     #[test]

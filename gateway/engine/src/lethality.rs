@@ -59,6 +59,14 @@ mod tests {
             let found = saturation_c(absolute - AMBIENT_KPA).unwrap_or_default();
             assert!((found - celsius).abs() < 0.03, "{celsius}: {found}");
         }
+        // The same table above the ambient pressure it names.
+        let gauge = [67.9, 85.1, 103.7, 123.8, 138.1, 160.9, 185.5, 202.9, 230.5, 240.2];
+        for (celsius, gauge) in
+            [115.0, 118.0, 121.0, 124.0, 126.0, 129.0, 132.0, 134.0, 137.0, 138.0].into_iter().zip(gauge)
+        {
+            let found = saturation_c(gauge).unwrap_or_default();
+            assert!((found - celsius).abs() < 0.04, "{celsius}: {found}");
+        }
         // IAPWS-IF97, table 36: 0.1, 1 and 10 MPa.
         for (mpa, kelvin) in [(0.1, 372.755_919), (1.0, 453.035_632), (10.0, 584.149_488)] {
             let found = saturation_c(mpa * 1000.0 - AMBIENT_KPA).unwrap_or_default() + 273.15;
@@ -92,6 +100,7 @@ mod tests {
         for (celsius, seconds, a0) in [
             (90.0, 60.0, 600.0),
             (90.0, 300.0, 3000.0),
+            (80.0, 600.0, 600.0),
             (93.0, 150.0, 2993.0),
             (75.0, 1800.0, 569.0),
             (70.0, 6000.0, 600.0),

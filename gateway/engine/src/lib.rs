@@ -50,4 +50,5 @@ mod wiring;
 pub use engine::{Engine, OpenAlert};
 pub use eval::evaluate;
 pub use fingerprint::fingerprint;
+pub use hours::contact_due_ms;
 pub use restore::RestoreError;

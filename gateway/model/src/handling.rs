@@ -45,6 +45,9 @@ pub struct Handling {
     /// The value shown, where it is not that of a point.
     #[n(10)]
     pub shown: Option<ShownPlan>,
+    /// One cause, one case: at the center its alerts join the case of this rule ([`crate::RulePlan::id`]) of the same device.
+    #[n(11)]
+    pub joins: Option<String>,
 }
 
 /// A step of priority above a condition's own.

@@ -194,7 +194,8 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
             });
             let own = main.as_ref().map(|compiled| (compiled, until));
             let handling = rule.handling.bind(&scope, plan.self_fix_ms, own, &mut bound.windows);
-            plan.handling = Some(Handling { disabled: is_off(&id, rule.opt_in, subject), ..handling });
+            let joins = rule.handling.joins.as_ref().map(|joins| format!("{}/{}", pack.name, joins.value));
+            plan.handling = Some(Handling { disabled: is_off(&id, rule.opt_in, subject), joins, ..handling });
             if let (RuleKind::Condition { when, returned, .. }, Some(main)) = (&mut plan.kind, &main) {
                 adopt(&mut bound.windows, &main.windows, core::iter::once(when).chain(returned));
             }

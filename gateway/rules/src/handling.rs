@@ -41,6 +41,8 @@ pub struct PackHandling {
     pub pause_max: Millis,
     /// `aggravated = { by = "visit", priority = "red" }`.
     pub aggravated: Option<AggravatePlan>,
+    /// `joins = "too-warm"`: the rule of the pack whose case its alerts belong to.
+    pub joins: Option<At<String>>,
 }
 
 /// A step of priority.
@@ -93,6 +95,7 @@ pub(crate) fn read(table: &Table<'_>, own: Option<Priority>) -> PackHandling {
         open_time: flag("self_fix_open"),
         pause_max: table.get::<Millis>("pause_max").map_or(PAUSE_MAX, |max| max.value),
         aggravated,
+        joins: table.get::<String>("joins"),
     }
 }
 
@@ -193,6 +196,7 @@ impl PackHandling {
             pause_max_ms: self.pause_max.0,
             aggravate: self.aggravated,
             disabled: false,
+            joins: None,
             shown: shown.map(|(value, unit)| ShownPlan { value, unit }),
         }
     }

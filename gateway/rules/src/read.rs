@@ -63,6 +63,14 @@ fn read(source: &Source, root: Table<'_>) -> Option<Pack> {
         if rules[..n].iter().any(|(other, _)| other.name == rule.name) {
             file.error(span.clone(), format!("a second rule is called `{}`", rule.name), None);
         }
+        let Some(joins) = &rule.handling.joins else { continue };
+        let target = rules.iter().map(|(other, _)| other).find(|other| other.name == joins.value);
+        if target.is_none_or(|target| target.handling.joins.is_some()) {
+            let others = rules.iter().map(|(other, _)| other.name.as_str());
+            let hint = did_you_mean(&joins.value, others).map(|near| format!("did you mean `{near}`?"));
+            let message = format!("`{}` is no rule here that has cases of its own", joins.value);
+            file.error(joins.span.clone(), message, hint);
+        }
     }
     Some(Pack {
         source: source.clone(),

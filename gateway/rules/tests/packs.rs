@@ -78,3 +78,23 @@ fn the_reference_in_docs_is_what_the_packs_say() {
         }
     }
 }
+
+#[test]
+fn alerts_join_the_cases_of_a_rule_of_the_same_pack_that_has_its_own() {
+    let embedded = gateway_rules::embedded_packs()
+        .into_iter()
+        .find(|source| source.name.contains("cold-chain"))
+        .unwrap();
+    let said = |joins: &str| {
+        let text = embedded.text.replace("joins = \"too-warm\"", &format!("joins = \"{joins}\""));
+        parse_pack(&Source { name: "p".into(), text })
+            .map_or_else(|problems| problems[0].message.clone(), |_| String::new())
+    };
+    assert_eq!(said("too-warm"), "");
+    assert_eq!(said("too-wram"), "`too-wram` is no rule here that has cases of its own");
+    assert_eq!(
+        said("freezing"),
+        "`freezing` is no rule here that has cases of its own",
+        "it joins another itself"
+    );
+}

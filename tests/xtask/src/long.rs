@@ -29,6 +29,12 @@ pub(crate) enum Options {
     },
     /// 1,000 site-days of the whole system under seeded faults.
     Sim,
+    /// Four hundred simulated sites for a month: what reaches a supervisor, and that it is what must.
+    County {
+        /// Another month.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// A minute for each fuzz target.
     Fuzz,
 }
@@ -39,6 +45,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match options {
         Options::Sim => crate::sim::long(&ground)?,
         Options::Fuzz => crate::fuzz::long(&ground)?,
+        Options::County { seed } => {
+            crate::sim::build(&ground, "county")?;
+            let mut command = Command::new(ground.program("county"));
+            command.args(["--seed", &seed.to_string()]).current_dir(&ground.root);
+            let status = command.status().context("run county")?;
+            ensure!(status.success(), "the county: {status}");
+        }
         Options::Kills { count, seed } => {
             let mut command = Command::new(cargo());
             command.args(["test", "--workspace", "--test", "main", "--", "--nocapture"]);

@@ -59,7 +59,7 @@ impl Batch {
 /// By hand: some seeds, each with what it saw.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let ground = Ground::find()?;
-    build(&ground)?;
+    build(&ground, "simulate")?;
     let Options { seed, days, sites, restores, runs } = *options;
     let mut arguments = Batch { seed, runs, days, sites, restores }.arguments();
     arguments.push("--verbose".into());
@@ -77,13 +77,14 @@ pub(crate) fn ci(ground: &Ground) -> Result<()> {
 
 /// 1,000 site-days.
 pub(crate) fn long(ground: &Ground) -> Result<()> {
-    build(ground)?;
+    build(ground, "simulate")?;
     LONG.iter().try_for_each(|batch| simulate(ground, &batch.arguments()))
 }
 
-fn build(ground: &Ground) -> Result<()> {
+/// Builds one of the programs of `tests/e2e`.
+pub(crate) fn build(ground: &Ground, program: &str) -> Result<()> {
     let mut command = Command::new(cargo());
-    command.args(["build", "--quiet", "--workspace", "--bin", "simulate"]).current_dir(&ground.root);
+    command.args(["build", "--quiet", "--workspace", "--bin", program]).current_dir(&ground.root);
     let status = command.status().context("run cargo")?;
     ensure!(status.success(), "cargo build: {status}");
     Ok(())

@@ -323,6 +323,7 @@ pub(crate) fn entry_of(entry: &TimelineEntry, detail: &CaseDetail, ctx: Ctx) -> 
         "opened" if detail.row.recurrence_of.is_some() => (t.event_opened_again.clone(), "alert"),
         "opened" => (t.event_opened.clone(), "alert"),
         "joined" => (t.event_joined.clone(), "alert"),
+        "worsened" => (t.event_worsened.clone(), "alert"),
         "self_cleared" => (t.event_self_cleared.clone(), "machine"),
         "acknowledged" => (t.event_acknowledged.clone(), "act"),
         "dispatched" => {
@@ -362,7 +363,7 @@ pub(crate) fn entry_of(entry: &TimelineEntry, detail: &CaseDetail, ctx: Ctx) -> 
         details.push(fill(&t.event_window, &[(window[0].0, &window[0].1), (window[1].0, &window[1].1)]));
     }
     details.extend(entry.verdict.iter().flat_map(|verdict| verdict_of(verdict, ctx).details));
-    if matches!(entry.kind.as_str(), "opened" | "joined") {
+    if matches!(entry.kind.as_str(), "opened" | "joined" | "worsened") {
         details.extend(entry.alert.as_ref().and_then(|id| raised_value(id, detail, t)));
     }
     Entry {

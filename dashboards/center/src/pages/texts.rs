@@ -122,7 +122,7 @@ texts! {
     review_reason, review_reason_hint, close_disposition, close_false_alarm, close_test_or_maintenance,
     close_reason, close_reason_hint, close_reason_1, close_reason_2, close_reason_3, close_reason_4,
     close_submit, note_text, note_submit, recall_reason, recall_submit, reverify_submit, refused_title,
-    event_opened, event_opened_again, event_joined, event_self_cleared, event_acknowledged,
+    event_opened, event_opened_again, event_joined, event_worsened, event_self_cleared, event_acknowledged,
     event_dispatched, event_accepted, event_submitted, event_judged_pass, event_judged_fail,
     event_judged_insufficient, event_extended, event_on_site_needed, event_reviewed_approve,
     event_reviewed_reject, event_disposed, event_noted, event_recalled, event_reverified, event_window,

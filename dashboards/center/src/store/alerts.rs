@@ -302,6 +302,20 @@ pub async fn open_of_center(
     found.as_ref().map(stored).transpose()
 }
 
+/// The open alert of a rule of the center that is about many gateways.
+pub async fn open_of_rule(
+    connection: &mut SqliteConnection,
+    rule: &str,
+) -> sqlx::Result<Option<StoredAlert>> {
+    let found = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{STORED} WHERE source = 'center' AND rule = $1 AND state = 'open' ORDER BY n LIMIT 1"
+    )))
+    .bind(rule)
+    .fetch_optional(connection)
+    .await?;
+    found.as_ref().map(stored).transpose()
+}
+
 /// The alert with this number here.
 pub async fn by_number(connection: &mut SqliteConnection, n: i64) -> sqlx::Result<Option<StoredAlert>> {
     let found = sqlx::query(sqlx::AssertSqlSafe(format!("{STORED} WHERE n = $1")))

@@ -10,10 +10,7 @@ use crate::store::keys::{self, KeyRow};
 
 use super::{GatewayRow, PAGE_MAX, PointRow, Scope, Store, Words};
 
-/// A sign of life is this old: delayed, ms.
-pub const DELAYED_MS: i64 = 90_000;
-/// A sign of life is this old: silent, ms.
-pub const SILENT_MS: i64 = 300_000;
+pub use center_casebook::{DELAYED_MS, SILENT_MS};
 
 /// What ingest needs to know of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,18 +148,18 @@ impl Store {
             .collect()
     }
 
-    /// Gateways whose last sign of life is older than `before`, with no silence alert open.
-    pub async fn newly_silent(&self, before: i64) -> sqlx::Result<Vec<(Enrolled, i64)>> {
+    /// Gateways whose last sign of life is older than `before`, with when it was and the alert that says so.
+    pub async fn quiet(&self, before: i64) -> sqlx::Result<Vec<(Enrolled, i64, Option<i64>)>> {
         sqlx::query(
-            "SELECT id, public_key, institution, site, epoch_floor, last_seen FROM gateways
-             WHERE last_seen <= $1 AND silent_alert IS NULL",
+            "SELECT id, public_key, institution, site, epoch_floor, last_seen, silent_alert FROM gateways
+             WHERE last_seen <= $1 ORDER BY id",
         )
         .bind(before)
         .fetch_all(self.read())
         .await?
         .iter()
         // What the center says of a silent gateway needs none of its later keys.
-        .map(|row| Ok((gateway(row, Vec::new())?, row.try_get(5)?)))
+        .map(|row| Ok((gateway(row, Vec::new())?, row.try_get(5)?, row.try_get(6)?)))
         .collect()
     }
 

@@ -19,6 +19,7 @@ use super::blocks::{Claim, coalesce};
 use super::deadbands;
 use super::head::{self, Common, Head};
 use super::mapping::{Carrier, MqttPlan};
+use super::own::SensePlan;
 use super::points::{HEARTBEAT_MS, Making, find};
 use super::profile::{self, DECIMALS_MAX, Form, Profile};
 use super::profile_mqtt;
@@ -31,6 +32,7 @@ pub(super) struct Devices {
     pub(super) blocks: Vec<BlockPlan>,
     pub(super) streams: Vec<StreamPlan>,
     pub(super) mqtt: Vec<MqttPlan>,
+    pub(super) senses: Vec<SensePlan>,
     pub(super) packs: Vec<Source>,
     pub(super) left_out: Vec<(String, String, String)>,
 }
@@ -68,6 +70,8 @@ pub(super) fn read<'f>(
         drafts: Vec::new(),
         hours: head.is_some_and(|head| head.calendar.is_some()),
         utc_offset_min: head.map_or(480, |head| head.utc_offset_min),
+        broker: common.buses.len(),
+        broker_sense: None,
         out: Devices::default(),
     };
     reader.out.plan.buses = bus_names;
@@ -116,6 +120,10 @@ pub(super) struct Reader<'f, 'l> {
     pub(super) utc_offset_min: i16,
     /// The site says when the institution is open.
     hours: bool,
+    /// Slot of the broker.
+    broker: usize,
+    /// Where a box is asked for its connection to the broker.
+    pub(super) broker_sense: Option<Range<usize>>,
     pub(super) out: Devices,
 }
 
@@ -182,7 +190,8 @@ impl<'f, 'l> Reader<'f, 'l> {
         let certificates = table.tables("calibration", "a [[device.calibration]]");
         let reads = table.tables("read", "a [[device.read]]");
         let feeds = table.tables("mqtt", "a [[device.mqtt]]");
-        if reads.is_empty() && feeds.is_empty() {
+        let senses = table.get::<Vec<At<String>>>("own").map_or_else(Vec::new, |own| own.value);
+        if reads.is_empty() && feeds.is_empty() && senses.is_empty() {
             file.error(
                 place.clone(),
                 "nothing is read of this device",
@@ -205,11 +214,14 @@ impl<'f, 'l> Reader<'f, 'l> {
         for read in reads {
             buses.extend(self.read_part(read, &mut draft));
         }
-        let broker = self.out.plan.buses.len() - 1;
+        let broker = self.broker;
+        let on_broker = !feeds.is_empty();
         for feed in feeds {
             self.mqtt_part(feed, &mut draft);
         }
-        let bus = buses.first().copied().unwrap_or(broker) as u16;
+        self.own(senses, &mut draft);
+        let own_only = buses.is_empty() && !on_broker;
+        let bus = if own_only { self.own_bus() } else { buses.first().copied().unwrap_or(broker) } as u16;
         let name = name.map_or_else(Text::default, |name| name.value);
         self.out.plan.devices.push(DevicePlan { id: draft.id.clone(), kind: draft.kind.clone(), name, bus });
         let calibrations =
@@ -221,6 +233,8 @@ impl<'f, 'l> Reader<'f, 'l> {
         let mut kinds: Vec<&str> = vec![KIND_WITHOUT_PACK];
         for pack in &self.library.packs {
             kinds.extend(pack.subject.kinds.iter().map(String::as_str));
+            // What a pack only looks at besides its own devices has no rules, but has to be there.
+            kinds.extend(pack.neighbours.values().map(|neighbour| neighbour.device.as_str()));
         }
         if !kinds.contains(&kind.value.as_str()) && !self.library.broken {
             let hint = did_you_mean(&kind.value, kinds.iter().copied()).map_or_else(
@@ -388,7 +402,7 @@ impl<'f, 'l> Reader<'f, 'l> {
     }
 
     fn bus(&self, name: &At<String>) -> Option<usize> {
-        let buses = &self.out.plan.buses[..self.out.plan.buses.len() - 1];
+        let buses = &self.out.plan.buses[..self.broker];
         let found = buses.iter().position(|bus| *bus == name.value);
         if found.is_none() {
             let known = || buses.iter().map(String::as_str);
@@ -521,6 +535,10 @@ impl<'f, 'l> Reader<'f, 'l> {
         let all: Vec<&Pack> = self.library.packs.iter().collect();
         check_settings(self.file, self.settings, &all);
         self.out.blocks = coalesce(std::mem::take(&mut self.claims));
+        if let Some(span) = self.broker_sense.take().filter(|_| self.out.mqtt.is_empty()) {
+            let hint = "leave `broker` out of `own`".to_owned();
+            self.file.error(span, "nothing of this site comes over MQTT", Some(hint));
+        }
     }
 }
 

@@ -100,6 +100,7 @@ impl Head {
             blocks: devices.blocks,
             streams: devices.streams,
             mqtt: devices.mqtt,
+            senses: devices.senses,
             broker: self.broker,
             center: self.center,
             journal: self.journal,

@@ -16,6 +16,7 @@ mod head;
 mod mapping;
 mod maps;
 mod moved;
+mod own;
 mod points;
 mod profile;
 mod profile_mqtt;
@@ -35,6 +36,7 @@ use gateway_wire::Configuration;
 pub use broker::*;
 pub use cards::{Card, CardField, CardSettings, cards};
 pub use mapping::*;
+pub use own::{OWN_EVERY_MS, Sense, SensePlan};
 pub use sinks::{
     Begin, InfluxApi, InfluxPlan, Login, MqttSinkPlan, SinkPlan, TargetPlan, UrlPlan, WebhookPlan,
 };

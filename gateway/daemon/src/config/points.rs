@@ -13,14 +13,14 @@ use super::profile::{Field, Form};
 use super::profile_mqtt::{Item, Words};
 
 /// A gateway with more is the wrong size; slots are 16 bits.
-const POINTS_MAX: usize = 8_000;
+pub(super) const POINTS_MAX: usize = 8_000;
 /// Every point is kept at least this often, moved or not; more often where its greatest age asks for it.
 pub(super) const HEARTBEAT_MS: i64 = 300_000;
 /// A source that sends when it likes and whose profile says nothing is stale after an hour.
 const SOURCE_MAX_AGE_MS: i64 = 3_600_000;
 
 /// Kept before it is stale: otherwise a value that is read but does not move would look lost.
-fn heartbeat_ms(every_ms: i64, max_age_ms: i64) -> i64 {
+pub(super) fn heartbeat_ms(every_ms: i64, max_age_ms: i64) -> i64 {
     let before_stale = if every_ms == 0 { max_age_ms / 2 } else { (max_age_ms - every_ms).max(every_ms) };
     HEARTBEAT_MS.min(before_stale)
 }

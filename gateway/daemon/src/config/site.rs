@@ -12,6 +12,7 @@ use gateway_rules::{Problem, Source};
 
 use super::broker::Broker;
 use super::mapping::MqttPlan;
+use super::own::SensePlan;
 use super::sinks::SinkPlan;
 use crate::bus::frame::Framing;
 
@@ -30,6 +31,8 @@ pub struct Site {
     pub streams: Vec<StreamPlan>,
     /// What is listened to.
     pub mqtt: Vec<MqttPlan>,
+    /// What the box tells of itself.
+    pub senses: Vec<SensePlan>,
     /// Where MQTT comes from. Slot `buses.len()` of `plan.buses`, named `mqtt`.
     pub broker: Broker,
     /// Where records go; `None` = nowhere yet: they stay in the journal.

@@ -19,6 +19,7 @@ mod sparing;
 mod translate;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gateway_model::EngineTime;
@@ -76,6 +77,22 @@ pub struct Listener {
     changes: Option<mpsc::Receiver<Resubscribe>>,
     /// The topics of the last subscription.
     asked: Vec<String>,
+    connected: Connected,
+}
+
+/// Is there a connection to the broker? Shared with whoever asks.
+#[derive(Debug, Clone, Default)]
+pub struct Connected(Arc<AtomicBool>);
+
+impl Connected {
+    /// Now.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, connected: bool) {
+        self.0.store(connected, Ordering::Relaxed);
+    }
 }
 
 /// Other subscriptions for a listener that runs; the connection stays.
@@ -114,7 +131,13 @@ impl Listener {
             civil,
             changes: None,
             asked: Vec::new(),
+            connected: Connected::default(),
         }
+    }
+
+    /// Tells whether there is a connection, from now on.
+    pub fn connected(&self) -> Connected {
+        self.connected.clone()
     }
 
     /// Writes down what comes as well.
@@ -141,6 +164,7 @@ impl Listener {
                 () = stop.cancelled() => return Ok(()),
                 ended = self.session(&clock, &mut pauses) => ended,
             };
+            self.connected.set(false);
             let Err(ended) = ended else { return Ok(()) };
             // Our own broker stops at the same moment as we do.
             if stop.is_cancelled() {
@@ -198,6 +222,7 @@ impl Listener {
             };
             match heard {
                 Heard::Connected => {
+                    self.connected.set(true);
                     since = Some(Instant::now());
                     if std::mem::take(&mut pauses.said) {
                         tracing::info!(host = self.address.host, "connected to the broker again");

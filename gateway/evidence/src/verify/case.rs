@@ -110,6 +110,7 @@ type Row =
 const TABLE: &[Row] = &[
     ("opened", None, MACHINE, &[""], "open"),
     ("joined", None, MACHINE, OPEN, ""),
+    ("worsened", None, MACHINE, OPEN, ""),
     ("self_cleared", None, MACHINE, ANY, ""),
     ("acknowledged", None, CENTER, &["open"], "acknowledged"),
     ("dispatched", None, CENTER, &["acknowledged"], "dispatched"),

@@ -77,7 +77,7 @@ pub(super) struct Walk {
     watched: Vec<(Vec<String>, Option<Span>)>,
     pub(super) rules: Vec<Ruled>,
     pub(super) suppressed: u64,
-    /// Alerts that were raised in the bundle.
+    /// Alerts that were raised in the bundle, with the rule whose cases they belong to.
     pub(super) raised: BTreeMap<(u64, u32), String>,
     pub(super) rules_in_plan: usize,
     last: Option<(Cursor, EngineTime)>,
@@ -285,7 +285,9 @@ impl Walk {
         self.suppressed +=
             u64::from(suppression.shelved || suppression.by_design || suppression.out_of_service);
         if change.event == 1 {
-            self.raised.insert((change.alert.epoch.0, change.alert.n), id.clone());
+            // A rule may say that its alerts belong to the cases of another.
+            let joins = rule.and_then(|rule| rule.handling.as_ref()?.joins.clone());
+            self.raised.insert((change.alert.epoch.0, change.alert.n), joins.unwrap_or_else(|| id.clone()));
         }
         match self.rules.iter_mut().find(|ruled| ruled.rule == id && ruled.subject == subject) {
             Some(ruled) => ruled.changes += 1,

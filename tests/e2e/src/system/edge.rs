@@ -29,12 +29,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::dice::Dice;
 use super::house::House;
 use super::incident::Incident;
 use super::line::{Fates, Weather, Wire};
 use super::signals::{self, Signals};
 use super::{BEGIN, Plant};
+use crate::dice::Dice;
 
 /// How often points are polled.
 pub(super) const POLL_S: i64 = 60;

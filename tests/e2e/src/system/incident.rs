@@ -3,7 +3,7 @@
 use gateway_journal::faulty::Fault;
 
 use super::BEGIN;
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// Something that happens to a gateway.
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::dice::Dice;
 use super::house::House;
+use crate::dice::Dice;
 
 /// When the center dies and comes back, until `end`; it is up when this returns.
 pub(super) async fn keep(

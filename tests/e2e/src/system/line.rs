@@ -13,8 +13,8 @@ use reqwest::{RequestBuilder, Response};
 use tokio::time::{Instant, sleep};
 
 use super::Plant;
-use super::dice::Dice;
 use super::house::{Answer, House};
+use crate::dice::Dice;
 
 /// A request that names no limit of time has this one.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -11,7 +11,6 @@
 //! Leaves out: devices and buses (`crate::sim`), orders, TLS and sockets (the tests over real processes), people.
 
 mod check;
-mod dice;
 mod edge;
 mod house;
 mod incident;
@@ -28,8 +27,8 @@ use gateway_model::CivilTime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::dice::Dice;
 use crate::ground::Place;
-pub use dice::Dice;
 use edge::{Edge, Happened, Outcome};
 use house::House;
 

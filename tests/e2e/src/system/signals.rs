@@ -7,7 +7,7 @@ use gateway::config::{Site, explain, load_str};
 use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, PointIx, Raw};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 const FRIDGES: usize = 12;
 const CABINETS: usize = 4;

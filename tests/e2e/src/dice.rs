@@ -13,7 +13,7 @@ impl Dice {
     }
 
     /// Any number.
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -37,7 +37,7 @@ impl Dice {
     }
 
     /// Short more often than long: `from..to`, every doubling equally likely.
-    pub(super) fn spread(&mut self, from: i64, to: i64) -> i64 {
+    pub(crate) fn spread(&mut self, from: i64, to: i64) -> i64 {
         let doublings = ((to / from.max(1)).max(1) as u64).ilog2();
         let low = from << self.below(u64::from(doublings) + 1);
         self.between(low, (low * 2).min(to))
