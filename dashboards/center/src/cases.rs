@@ -5,7 +5,7 @@ use center_casebook::{
     decide,
 };
 use gateway_model::{
-    CivilTime, CommandBody as OrderBody, EngineTime, GatewayId, InstitutionId, Plan, Priority, RulePlan,
+    CivilTime, CommandBody as OrderBody, EngineTime, InstitutionId, Plan, Priority, RulePlan,
 };
 use gateway_wire::unhex;
 use serde::Deserialize;

@@ -10,7 +10,7 @@ pub mod center;
 pub mod clock;
 pub mod county;
 pub mod databases;
-mod dice;
+pub mod dice;
 pub mod gateway;
 pub mod ground;
 pub mod line;

@@ -29,8 +29,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use e2e::Place;
+use e2e::dice::Dice;
 use e2e::process::{Finished, run};
-use e2e::system::Dice;
 use gateway_engine::Engine;
 use gateway_model::{
     Change, Conclusion, ConclusionBody, DeviceIx, DevicePlan, EngineTime, Epoch, Input, ModuleIx, Plan,
