@@ -358,7 +358,7 @@ async fn a_day_of_the_demo_is_exported_and_verified_twice() {
     let errors = export(&[], 3);
     assert!(errors.contains("--devices"), "{errors}");
     let (first, second) = agree(&bundle, &policy);
-    assert_eq!((first.verdict(), second.verdict()), ("incomplete", "incomplete"));
+    assert_eq!((first.verdict(), second.verdict()), ("incomplete", "incomplete"), "{:#}", first.json);
     assert_eq!(first.line("context")["findings"][0]["code"], "no_placement");
 
     let devices: Vec<&str> = first.line("context")["facts"]["devices"]

@@ -22,13 +22,13 @@ pub fn bundle(bytes: &[u8]) {
     let report = verify(bytes, Some(policy()));
     assert_eq!(report.lines.len(), 14, "every question has an answer");
     super::planted(|| {
-        // Something was changed behind a good signature, and noticed by whoever reads what it says.
+        // Something was changed behind the manifest's hashes and the center's signature, and noticed.
         let said = report.json();
         let status = |name: &str| {
             let lines = said["lines"].as_array().into_iter().flatten();
             lines.filter(|line| line["line"] == name).any(|line| line["status"] == "ok")
         };
-        status("container") && status("signatures") && !status("chain")
+        status("container") && !status("signatures")
     });
     // One in eight: it costs as much as all the rest.
     if hash(bytes)[0] < 32 {
