@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::evidence::agree;
 use crate::sites::{bus, fridge, head};
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 async fn good(gateway: &Gateway, point: &str) {
     eventually(&format!("{point} is good"), WITHIN, async || {

@@ -50,9 +50,10 @@ impl Watch {
                 ids.iter().filter(|(id, _)| answered(id)).map(|(id, _)| id.clone()).collect();
             let slowest = ids.iter().map(|(_, every)| *every).max().unwrap_or(0);
             watch.for_ms = watch.for_ms.max((slowest * PERIODS).clamp(WATCH_MIN_MS, WATCH_MAX_MS));
-            let expected = match known.is_empty() {
-                true => (ids.into_iter().map(|(id, _)| id).collect(), false),
-                false => (known, true),
+            let expected = if known.is_empty() {
+                (ids.into_iter().map(|(id, _)| id).collect(), false)
+            } else {
+                (known, true)
             };
             // A bus that was planned anew and was silent before is no worse.
             if expected.1 || *act != Act::Replanned {

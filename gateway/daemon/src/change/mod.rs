@@ -32,13 +32,16 @@ use store::{Id, State, Store};
 /// Requests that wait.
 pub const REQUESTS_MAX: usize = 4;
 
+/// Says otherwise what a site file says; an error in words.
+pub type Override = Arc<dyn Fn(&mut Site) -> Result<(), String> + Send + Sync>;
+
 /// Where a gateway's configuration comes from.
 #[derive(Clone)]
 pub struct Origin {
     /// The site file.
     pub path: PathBuf,
     /// What the command line says otherwise.
-    pub overrides: Arc<dyn Fn(&mut Site) -> Result<(), String> + Send + Sync>,
+    pub overrides: Override,
 }
 
 impl std::fmt::Debug for Origin {
@@ -459,16 +462,13 @@ impl Changer {
 
 /// Reads and checks; an error is which configuration it was, and its problems.
 fn read(origin: &Origin, given: Option<Configuration>) -> Result<Checked, (Option<Id>, String)> {
-    let (configuration, site) = match given {
-        Some(configuration) => {
-            let site = config::load_configuration(&configuration, &origin.path)
-                .map_err(|problems| config::explain_configuration(&problems, &configuration));
-            (Some(configuration), site)
-        }
-        None => {
-            let (configuration, site) = config::gather(&origin.path);
-            (configuration, site.map_err(|problems| config::explain(&problems, false)))
-        }
+    let (configuration, site) = if let Some(configuration) = given {
+        let site = config::load_configuration(&configuration, &origin.path)
+            .map_err(|problems| config::explain_configuration(&problems, &configuration));
+        (Some(configuration), site)
+    } else {
+        let (configuration, site) = config::gather(&origin.path);
+        (configuration, site.map_err(|problems| config::explain(&problems, false)))
     };
     let id = configuration.as_ref().map(Configuration::id);
     let (Some(configuration), site) = (configuration, site.map_err(|why| (id, why))?) else {

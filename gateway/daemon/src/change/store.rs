@@ -116,12 +116,8 @@ impl Store {
             ("trial", state.trial),
             ("refused", state.refused),
         ];
-        let mut text = String::new();
-        for (key, id) in ids {
-            if let Some(id) = id {
-                text.push_str(&format!("{key} {}\n", hex(&id)));
-            }
-        }
+        let line = |(key, id): (&str, Option<Id>)| id.map(|id| format!("{key} {}\n", hex(&id)));
+        let mut text: String = ids.into_iter().filter_map(line).collect();
         if state.stopped {
             text.push_str("stopped\n");
         }

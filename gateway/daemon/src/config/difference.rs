@@ -57,14 +57,10 @@ pub struct Difference {
     pub mqtt: bool,
     /// Sinks that are touched, by name.
     pub sinks: Vec<(String, Act)>,
-    /// The site is called otherwise.
-    pub name: bool,
-    /// Opening hours, closures, the trial run.
-    pub hours: bool,
     /// Packs with other bytes, by name.
     pub packs: Vec<String>,
-    /// Something else of the plan: the order of devices, details of modules.
-    pub other: bool,
+    /// What else is different, in words.
+    pub others: Vec<&'static str>,
     /// Settings that only a restart of the process takes over.
     pub restart: Vec<&'static str>,
 }
@@ -94,13 +90,15 @@ impl Difference {
                 before.get(*name).is_some_and(|(was, old)| was == says && worded(old) != worded(rule))
             })
             .count();
-        difference.name = old.name != new.name;
-        difference.hours = hours(&old.plan) != hours(&new.plan);
+        difference.others.extend((old.name != new.name).then_some("the site's name"));
+        let hours = hours(&old.plan) != hours(&new.plan);
+        difference.others.extend(hours.then_some("opening hours or the trial run"));
         let changed = new.plan.packs.iter().filter(|pack| {
             old.plan.packs.iter().any(|before| before.name == pack.name && before.sha256 != pack.sha256)
         });
         difference.packs = changed.map(|pack| pack.name.clone()).collect();
-        difference.other = difference.is_empty() && old.plan != new.plan;
+        let rest = difference.is_empty() && old.plan != new.plan;
+        difference.others.extend(rest.then_some("the order of devices or details of modules"));
         difference
     }
 
@@ -139,13 +137,7 @@ impl fmt::Display for Difference {
             said.push(format!("changes words or priority of {}", counted(self.reworded, "rule")));
         }
         said.extend(self.packs.iter().map(|name| format!("takes other bytes of pack `{name}`")));
-        for (differs, what) in [
-            (self.name, "the site's name"),
-            (self.hours, "opening hours or the trial run"),
-            (self.other, "the order of devices or details of modules"),
-        ] {
-            said.extend(differs.then(|| format!("changes {what}")));
-        }
+        said.extend(self.others.iter().map(|what| format!("changes {what}")));
         for (what, list) in [("bus", &self.buses), ("sink", &self.sinks)] {
             for (act, verb) in [
                 (Act::Added, "adds"),

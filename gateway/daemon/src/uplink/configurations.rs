@@ -32,11 +32,12 @@ pub struct Center<'a>(pub &'a Client, pub CivilTime);
 
 impl Bring for Center<'_> {
     async fn piece(&self, name: &str, from: usize) -> Result<Vec<u8>, Missing> {
-        self.0.configuration(self.1, name, from).await.map_err(|error| match error {
-            CallError::Refused { status, .. } if status.as_u16() == 404 => {
+        self.0.configuration(self.1, name, from).await.map_err(|error| {
+            if matches!(&error, CallError::Refused { status, .. } if status.as_u16() == 404) {
                 Missing::Never("the center does not have it".to_owned())
+            } else {
+                Missing::Later(crate::chain(&error))
             }
-            error => Missing::Later(crate::chain(&error)),
         })
     }
 }

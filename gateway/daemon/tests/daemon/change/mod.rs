@@ -38,7 +38,7 @@ limit = { default = "30 °C", min = "-30 °C", max = "90 °C", mark = "P", zh = 
 
 /// A site of its own pack, buses and rooms. `rooms`: (id, bus, unit).
 pub(crate) fn rooms(buses: &[(&str, &str)], rooms: &[(&str, &str, u8)]) -> String {
-    let mut text = r#"[site]
+    let text = r#"[site]
 id = "house-1"
 institution = "913300000000000191"
 name = { zh = "房子", en = "House" }
@@ -54,17 +54,15 @@ listen = "127.0.0.1:0"
 files = ["own.toml"]
 "#
     .to_owned();
-    for (name, address) in buses {
-        text += &format!(
-            "\n[[bus]]\nname = \"{name}\"\ntransport = \"tcp\"\naddress = \"{address}\"\ntimeout = \"500ms\"\n"
-        );
-    }
-    for (id, bus, unit) in rooms {
-        text += &format!(
+    let buses = buses.iter().map(|(name, address)| {
+        format!("\n[[bus]]\nname = \"{name}\"\ntransport = \"tcp\"\naddress = \"{address}\"\ntimeout = \"500ms\"\n")
+    });
+    let devices = rooms.iter().map(|(id, bus, unit)| {
+        format!(
             "\n[[device]]\nid = \"{id}\"\nkind = \"room\"\nname = {{ zh = \"{id}\", en = \"{id}\" }}\n[[device.read]]\nbus = \"{bus}\"\nunit = {unit}\nprofile = \"mb8art\"\nmap = {{ temperature = \"channel-1\" }}\nevery = \"10s\"\n"
-        );
-    }
-    text
+        )
+    });
+    std::iter::once(text).chain(buses).chain(devices).collect()
 }
 
 /// Writes site file and pack, and reads them.

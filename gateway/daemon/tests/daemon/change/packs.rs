@@ -71,9 +71,8 @@ fn the_difference_of_two_sites_is_a_sentence() {
             ),
         ),
     ];
-    let mut text = String::new();
-    for (what, site) in &cases {
-        text += &format!("{what}:\n  {}\n", Difference::between(&base, &of(site)));
-    }
+    let line =
+        |(what, site): &(&str, String)| format!("{what}:\n  {}\n", Difference::between(&base, &of(site)));
+    let text: String = cases.iter().map(line).collect();
     snapshot("differences.txt", &text);
 }
