@@ -116,11 +116,12 @@ impl Backtest {
     /// Eats a record. They come in the order of their cursors.
     pub fn take(&mut self, Record { header, body }: Record) {
         let at = header.cursor();
-        let follows = self.last.is_none_or(|last| match &body {
-            Body::Start(start) => {
+        let follows = self.last.is_none_or(|last| {
+            if let Body::Start(start) = &body {
                 start.previous.is_none_or(|(epoch, seq)| (epoch, seq) == (last.epoch, last.seq))
+            } else {
+                (last.epoch, last.seq.0 + 1) == (at.epoch, at.seq.0)
             }
-            _ => (last.epoch, last.seq.0 + 1) == (at.epoch, at.seq.0),
         });
         if !follows {
             self.hole(header.t0);
@@ -195,16 +196,15 @@ impl Backtest {
     fn eat(&mut self, input: &Input) {
         self.now = self.now.max(input.at());
         let counts = self.now >= self.since;
-        match input {
-            Input::Clock(clock) if clock.error_ms.is_some() => {
-                self.found.dates.learn(clock.at, clock.offset_ms);
-            }
-            Input::Reading(reading) if counts => {
-                self.found.readings += 1;
-                let known = self.judges.first().is_none_or(|judge| judge.knows(reading.point));
-                self.found.unknown += u64::from(!known);
-            }
-            _ => {}
+        if let Input::Clock(clock) = input
+            && clock.error_ms.is_some()
+        {
+            self.found.dates.learn(clock.at, clock.offset_ms);
+        }
+        if let (Input::Reading(reading), true) = (input, counts) {
+            self.found.readings += 1;
+            let known = self.judges.first().is_none_or(|judge| judge.knows(reading.point));
+            self.found.unknown += u64::from(!known);
         }
         self.judges.iter_mut().for_each(|judge| judge.eat(input));
     }

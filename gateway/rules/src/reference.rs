@@ -136,10 +136,12 @@ impl Page {
     }
 
     fn unit(&self, unit: Unit) -> &'static str {
-        match unit {
-            Unit::One => self.say("个", "count"),
-            Unit::Truth => self.say("是/否", "yes or no"),
-            unit => unit.symbol(),
+        if unit == Unit::One {
+            self.say("个", "count")
+        } else if unit == Unit::Truth {
+            self.say("是/否", "yes or no")
+        } else {
+            unit.symbol()
         }
     }
 

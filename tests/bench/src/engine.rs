@@ -3,6 +3,7 @@
 //! Nothing here is random: the same site says the same on each run.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use gateway_model::{
     CalendarPlan, CivilTime, ClockInput, ClockSource, DeviceIx, DevicePlan, EngineTime, Epoch, Input,
@@ -66,7 +67,8 @@ pub fn limits(points: usize, each: usize) -> anyhow::Result<Plan> {
          [points]\nvalue = { unit = \"°C\", zh = \"温度\", en = \"Temperature\" }\n",
     );
     for n in 0..each {
-        text.push_str(&format!(
+        write!(
+            text,
             "[[rule]]\nname = \"limit-{n}\"\nwhen = \"value > limit\"\nfor = \"5 min\"\nclear_for = \"5 min\"\n\
              deadband = \"0.5 °C\"\npriority = \"blue\"\nfirst = \"institution\"\nself_fix = \"1 h\"\nmark = \"P\"\n\
              title = {{ zh = \"温度过高\", en = \"Too warm\" }}\n\
@@ -75,7 +77,7 @@ pub fn limits(points: usize, each: usize) -> anyhow::Result<Plan> {
              verify = {{ window = \"1 h\", coverage = 0.9 }}\n[rule.parameters]\n\
              limit = {{ default = \"{} °C\", mark = \"P\", zh = \"上限\", en = \"Limit\" }}\n",
             60 + n
-        ));
+        )?;
     }
     let pack = read(&Source { name: "limits.toml".into(), text })?;
     let mut plan = empty();

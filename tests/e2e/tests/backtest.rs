@@ -51,20 +51,19 @@ fn recorded(data: &Path) -> BTreeMap<(String, String), u64> {
     let key = key(data).verifying_key();
     let (mut plan, mut raised) = (None, BTreeMap::new());
     for found in at_gateway(data) {
-        match found.open(&key).1 {
-            Body::Config(config) => plan = Some(config.plan),
-            Body::Conclusions(conclusions) => {
-                for one in conclusions.list {
-                    let ConclusionBody::Alert(change) = one.body else { continue };
-                    if change.change == Change::Raised {
-                        let plan = plan.as_ref().unwrap();
-                        let rule = &plan.rules[usize::from(change.rule.unwrap().0)];
-                        let device = plan.devices[usize::from(rule.subject.0)].id.clone();
-                        *raised.entry((rule.id.clone(), device)).or_default() += 1;
-                    }
+        let body = found.open(&key).1;
+        if let Body::Config(config) = body {
+            plan = Some(config.plan);
+        } else if let Body::Conclusions(conclusions) = body {
+            for one in conclusions.list {
+                let ConclusionBody::Alert(change) = one.body else { continue };
+                if change.change == Change::Raised {
+                    let plan = plan.as_ref().unwrap();
+                    let rule = &plan.rules[usize::from(change.rule.unwrap().0)];
+                    let device = plan.devices[usize::from(rule.subject.0)].id.clone();
+                    *raised.entry((rule.id.clone(), device)).or_default() += 1;
                 }
             }
-            _ => (),
         }
     }
     raised

@@ -438,10 +438,10 @@ fn follow(engine: &Engine, concluded: &[Conclusion], firing: &mut [bool]) {
         let rule = usize::from(change.rule.expect("every alert has its rule").0);
         // Bound in the pack's order.
         assert_eq!(engine.plan().rules[rule].id, format!("prometheus/r{rule}"));
-        match change.change {
-            Change::Raised => firing[rule] = true,
-            Change::Cleared(_) => firing[rule] = false,
-            _ => (),
+        if change.change == Change::Raised {
+            firing[rule] = true;
+        } else if let Change::Cleared(_) = change.change {
+            firing[rule] = false;
         }
     }
 }

@@ -129,19 +129,12 @@ pub(super) fn of_journal(
 impl Lacking {
     /// The record, if it is one.
     pub(super) fn open(&mut self, key: &KeyRing, bytes: &[u8]) -> Option<Record> {
-        match key.open(bytes) {
-            Ok(opened) => match opened.body {
-                Ok(body) => Some(Record { header: opened.header, body }),
-                Err(_) => {
-                    self.not_understood += 1;
-                    None
-                }
-            },
-            Err(_) => {
-                self.damaged += 1;
-                None
-            }
-        }
+        let Ok(opened) = key.open(bytes) else {
+            self.damaged += 1;
+            return None;
+        };
+        let body = opened.body.inspect_err(|_| self.not_understood += 1).ok()?;
+        Some(Record { header: opened.header, body })
     }
 
     fn any(&self) -> bool {

@@ -93,7 +93,7 @@ fn of_recording(site: &Site, path: &Path, shown: &Shown) -> Ended {
     let folder = Folder::new()?;
     let (key, complete) = record(site, path, &folder.0)?;
     let (journal, _) = Journal::open_read_only(&folder.0.join("journal"))?;
-    let status = of_journal(&journal, &key, &[site.plan.clone()], None, shown)?;
+    let status = of_journal(&journal, &key, std::slice::from_ref(&site.plan), None, shown)?;
     Ok(if complete { status } else { status.max(INCOMPLETE) })
 }
 

@@ -117,7 +117,7 @@ fn size(points: usize) -> anyhow::Result<(usize, f64)> {
     feed(&mut engine, 0..2, &mut out);
     let begun = spent()?;
     feed(&mut engine, 2..rounds + 2, &mut out);
-    let took = spent()? - begun;
+    let took = spent()?.saturating_sub(begun);
     anyhow::ensure!(out.is_empty(), "nothing was to be concluded, but {} things were", out.len());
     Ok((points, took.as_nanos() as f64 / (rounds * points) as f64))
 }
@@ -152,7 +152,7 @@ fn month() -> anyhow::Result<Value> {
             .step(&Input::Advance(gateway_model::EngineTime(((day + 1) * DAY) as i64 * EVERY_MS)), &mut out);
         resident.push(resident_bytes()?);
     }
-    let took = spent()? - begun;
+    let took = spent()?.saturating_sub(begun);
     count(&mut out);
     let readings = points * DAY * DAYS;
     Ok(json!({
