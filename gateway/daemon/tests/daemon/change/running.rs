@@ -183,10 +183,8 @@ async fn a_point_is_added_and_no_line_notices() {
     house.good("room-b/temperature", 15.0).await;
     house.good("room-c/temperature", 16.0).await;
     house.good("room-a/temperature", 20.2).await;
+    // Whether a turn was missed is asked in virtual time (`bus.rs`): here a busy machine would answer.
     assert_eq!((one.connections(), two.connections()), (1, 1), "no line was opened again");
-    let metrics = house.metrics().await;
-    let missed = metrics.lines().find(|line| line.contains("bus=\"two\",outcome=\"missed\""));
-    assert_eq!(missed, None, "no period was missed");
     assert_eq!(house.reload(false).await.unwrap(), "changes nothing");
     let dir = house.stop().await;
     assert_eq!(steps(&dir), [ConfigStep::Applied, ConfigStep::Confirmed]);
