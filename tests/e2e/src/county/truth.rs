@@ -104,7 +104,8 @@ pub(super) fn plant(seed: u64, sites: &[Premises], days: i64) -> BTreeMap<u64, (
             // Before the festival, or anywhere for a house that works through it.
             let last =
                 (days - violation.takes()).min(if site.festival.is_some() { FESTIVAL - 1 } else { days });
-            let day = dice.between(0, last.max(1));
+            // The very first day is watched from nowhere: ratios over a day know nothing of it.
+            let day = dice.between(1, last.max(2));
             // Closed on Sundays: the day after.
             let day = if site.works(day) { day } else { (day + 1).min(last.max(0)) };
             if site.works(day) {

@@ -66,7 +66,8 @@ impl House {
             if let Some(ended) =
                 last_failed.filter(|_| self.premises.kind == Kind::Clinic && self.premises.feed)
             {
-                let rules = &["sterilizer/cycle-failed"];
+                // Where its line was away, nobody knows what became of it; that is said instead.
+                let rules = &["sterilizer/cycle-failed", "sterilizer/cycle-unmeasured"];
                 if ended < closes - 4 * HOUR {
                     // Patients go on coming: 90 minutes later it is plain that nobody sterilizes it again.
                     self.know("a failed load was used", &id, rules, ended, 4 * HOUR);
