@@ -210,6 +210,7 @@ fn take(edge: &mut Edge, lived: &mut Lived) {
             ConclusionBody::Order { .. }
             | ConclusionBody::Folded(_)
             | ConclusionBody::Storage(_)
+            | ConclusionBody::Config(_)
             | ConclusionBody::Suppression(_) => {}
         }
     }
