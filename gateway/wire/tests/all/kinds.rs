@@ -229,6 +229,7 @@ fn handling() -> Handling {
             ]),
             unit: Unit::Hour,
         }),
+        joins: Some("dental-clinic/no-cycle".into()),
     }
 }
 
