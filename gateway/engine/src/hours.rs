@@ -341,15 +341,19 @@ mod tests {
     fn contact_is_not_due_while_everything_may_be_switched_off() {
         let mut plan = plan();
         let civil = |day, hour, minute| CivilTime(at(day, hour, minute).0);
-        let due_h = |plan: &CalendarPlan, from, to| contact_due_ms(Some(plan), from, to) as f64 / 3_600_000.0;
-        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(1, 9, 0)), 6.0, "off from midnight to seven");
-        assert_eq!(due_h(&plan, civil(0, 1, 0), civil(0, 7, 0)), 0.0);
+        let due_min = |plan: &CalendarPlan, from, to| contact_due_ms(Some(plan), from, to) / 60_000;
+        assert_eq!(due_min(&plan, civil(0, 20, 0), civil(1, 9, 0)), 360, "off from midnight to seven");
+        assert_eq!(due_min(&plan, civil(0, 1, 0), civil(0, 7, 0)), 0);
         plan.days = vec![SpecialDays { first: 20_781, last: 20_782, like: None }];
-        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(3, 9, 0)), 6.0, "two holidays");
+        assert_eq!(due_min(&plan, civil(0, 20, 0), civil(3, 9, 0)), 360, "two holidays");
         plan.closures = vec![(civil(3, 6, 0), civil(3, 8, 0))];
-        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(3, 9, 0)), 5.0, "a closure that begins in off-hours");
+        assert_eq!(
+            due_min(&plan, civil(0, 20, 0), civil(3, 9, 0)),
+            300,
+            "a closure that begins in off-hours"
+        );
         plan.known_until = Some(civil(3, 0, 0));
-        assert_eq!(due_h(&plan, civil(0, 20, 0), civil(3, 9, 0)), 13.0, "past the table everything is due");
+        assert_eq!(due_min(&plan, civil(0, 20, 0), civil(3, 9, 0)), 780, "past the table everything is due");
         assert_eq!(contact_due_ms(None, civil(0, 0, 0), civil(0, 1, 0)), 3_600_000);
         assert_eq!(contact_due_ms(None, civil(0, 1, 0), civil(0, 0, 0)), 0);
     }

@@ -110,7 +110,7 @@ impl UnitPage {
             .map(|(name, point)| device(name, point, ctx))
             .collect();
         let headline = headline(todo.len() + own.len(), gateways, ctx);
-        Self { headline, name, todo, own, waiting, recent, devices, s, t }
+        Self { s, t, name, headline, todo, own, waiting, recent, devices }
     }
 }
 

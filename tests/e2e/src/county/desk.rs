@@ -180,7 +180,7 @@ impl Center<'_> {
                 recurrence_of: None,
             };
             let case = self.open.get(&key).copied();
-            let (case, opened) = self.command(case, key, gateway, body, turn.heard);
+            let (case, opened) = self.command(case, &key, gateway, body, turn.heard);
             self.desk.alerts[slot].opened = opened;
             self.known.insert(id, (slot, Some(case)));
             self.desk.announced.push(turn.heard);
@@ -192,7 +192,7 @@ impl Center<'_> {
             // A case that was closed meanwhile is not touched by it (invariant 8).
             if self.open.get(&key) == Some(&case) {
                 let body = CommandBody::Clear { alert: change.alert };
-                self.command(Some(case), key, gateway_id(turn.site), body, turn.heard);
+                self.command(Some(case), &key, gateway_id(turn.site), body, turn.heard);
             }
         }
     }
@@ -200,7 +200,7 @@ impl Center<'_> {
     fn command(
         &mut self,
         case: Option<usize>,
-        key: Key,
+        key: &Key,
         gateway: GatewayId,
         body: CommandBody,
         second: i64,
@@ -212,14 +212,13 @@ impl Center<'_> {
             .unwrap_or_else(|refusal| panic!("the casebook refuses {command:?}: {refusal:?}"));
         let mut place = case;
         for event in &events {
-            match place {
-                Some(place) => self.cases[place].0.apply(event),
-                None => {
-                    let case = Case::open(event).expect("the first event of a case opens it");
-                    self.open.insert(key.clone(), self.cases.len());
-                    place = Some(self.cases.len());
-                    self.cases.push((case, second));
-                }
+            if let Some(place) = place {
+                self.cases[place].0.apply(event);
+            } else {
+                let case = Case::open(event).expect("the first event of a case opens it");
+                self.open.insert(key.clone(), self.cases.len());
+                place = Some(self.cases.len());
+                self.cases.push((case, second));
             }
         }
         (place.expect("an event was decided"), case.is_none())

@@ -19,6 +19,7 @@ pub(super) enum Kind {
 
 /// One site.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "what a house has or has not, each by itself")]
 pub(super) struct Premises {
     pub(super) n: u64,
     pub(super) kind: Kind,

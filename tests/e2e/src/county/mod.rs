@@ -160,7 +160,7 @@ impl County {
             grouped: !self.control.ungrouped,
         };
         let desk = desk::sit(&premises, &lived, &world);
-        Ok(table::report(self, &premises, &lived, desk, &dead))
+        Ok(table::report(self, &premises, &lived, &desk, &dead))
     }
 
     fn live(

@@ -17,7 +17,7 @@ pub(super) fn report(
     county: &County,
     premises: &[Premises],
     lived: &[Lived],
-    desk: Desk,
+    desk: &Desk,
     dead: &dyn Fn(&Premises) -> Vec<(i64, i64)>,
 ) -> Report {
     let days = county.days as i64;
@@ -88,7 +88,7 @@ pub(super) fn report(
         work: lived
             .iter()
             .fold((0, 0, 0), |sum, one| (sum.0 + one.offered, sum.1 + one.kept, sum.2 + one.cycles)),
-        hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: gateway_wire::hex(&hash.finalize()),
         site_days: county.sites * county.days,
     }
 }

@@ -61,12 +61,13 @@ impl Violation {
         match self {
             Self::LoadUsed => site.kind == Kind::Clinic && site.feed,
             Self::FridgeFails => site.fridges > 0 && !site.breaker,
-            Self::WasteLeft | Self::WeightLost => site.kind == Kind::Hospital && !site.breaker,
+            Self::WasteLeft | Self::WeightLost | Self::LampWeak | Self::PersonExposed => {
+                site.kind == Kind::Hospital && !site.breaker
+            }
             Self::NoCycle => site.kind == Kind::Hotel && site.festival.is_none(),
             Self::CabinetWears | Self::ProbeDead | Self::BoxGone => {
                 site.kind == Kind::Hotel && !site.breaker && site.festival.is_none()
             }
-            Self::LampWeak | Self::PersonExposed => site.kind == Kind::Hospital && !site.breaker,
             Self::LidOpened => site.wired && !site.breaker,
             Self::BiologicalGrows => site.kind == Kind::Hospital,
         }
@@ -81,8 +82,7 @@ impl Violation {
             | Self::LidOpened
             | Self::BiologicalGrows => 1,
             Self::WasteLeft | Self::NoCycle => 3,
-            Self::LampWeak | Self::PersonExposed | Self::CabinetWears => 4,
-            Self::BoxGone => 4,
+            Self::LampWeak | Self::PersonExposed | Self::CabinetWears | Self::BoxGone => 4,
             Self::ProbeDead => 6,
         }
     }
