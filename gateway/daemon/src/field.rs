@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, CivilTime, EngineTime};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::bus::decode;
 use crate::bus::frame::{Body, Found, Framing, Question, find, words};
@@ -57,14 +58,22 @@ enum Line {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Exchange {
     t: i64,
     bus: String,
     ask: String,
     got: Vec<(i64, String)>,
+    #[serde(default, rename = "conn")]
+    _conn: IgnoredAny,
+    #[serde(default, rename = "closed")]
+    _closed: IgnoredAny,
+    #[serde(default, rename = "cut")]
+    _cut: IgnoredAny,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Message {
     t: i64,
     topic: String,
@@ -72,13 +81,26 @@ struct Message {
     payload_hex: Option<String>,
     #[serde(default)]
     retain: bool,
+    #[serde(default, rename = "qos")]
+    _qos: IgnoredAny,
 }
 
 /// Refused connections, gaps, notes, the end.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Other {
     t: i64,
     gap: Option<u64>,
+    #[serde(default, rename = "why")]
+    _why: IgnoredAny,
+    #[serde(default, rename = "bus")]
+    _bus: IgnoredAny,
+    #[serde(default, rename = "refused")]
+    _refused: IgnoredAny,
+    #[serde(default, rename = "note")]
+    _note: IgnoredAny,
+    #[serde(default, rename = "end")]
+    _end: IgnoredAny,
 }
 
 /// What became of a recording.
@@ -193,7 +215,12 @@ pub fn feed(
         let (number, text) = line?;
         read(text.len());
         let line: Line =
-            serde_json::from_str(&text).with_context(|| format!("line {number} of the recording"))?;
+            serde_json::from_str(&text).with_context(|| {
+                format!(
+                    "line {number} of the recording is no exchange, message, refused connection, gap, note or end, or has a field \
+                     that none of them has (docs/recording-format.md)"
+                )
+            })?;
         last = last.max(line.at());
         for ready in waiting.push(line) {
             take(ready, core, &mut fed)?;

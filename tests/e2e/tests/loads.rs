@@ -6,11 +6,13 @@ use e2e::ground::root;
 use gateway::config::load;
 use gateway_engine::Engine;
 use gateway_model::{
-    AlertChange, Change, ClearCause, ConclusionBody, DeviceIx, EngineTime, Epoch, Fact, FactBody, Input,
-    PointIx, Priority, Quality, Raw, Reading, RulePlan, StartCause, StartInput,
+    AlertChange, Change, ClearCause, ClockInput, ClockSource, ConclusionBody, DeviceIx, EngineTime, Epoch,
+    Fact, FactBody, Input, PointIx, Priority, Quality, Raw, Reading, RulePlan, StartCause, StartInput,
 };
 
 const MINUTE: i64 = 60;
+/// 2026-11-23T09:00:00+08:00, civil ms.
+const MONDAY_AT_NINE: i64 = 1_795_395_600_000;
 
 struct Clinic {
     engine: Engine,
@@ -29,6 +31,14 @@ impl Clinic {
             cause: StartCause::First,
             downtime_ms: None,
             simulated: true,
+        }));
+        // Monday, nine o'clock: windows that count opening hours need to know it.
+        clinic.eat(&Input::Clock(ClockInput {
+            at: EngineTime(0),
+            offset_ms: MONDAY_AT_NINE,
+            error_ms: Some(0),
+            source: ClockSource::Demo,
+            since: None,
         }));
         clinic
     }
@@ -128,7 +138,8 @@ fn a_failed_load_that_is_used_is_top_priority() {
 fn a_failed_load_that_nobody_repeats_becomes_the_supervisors_before_it_is_forgotten() {
     let mut clinic = Clinic::open();
     let failed = clinic.load(0, 60);
-    clinic.wait(failed + 119 * MINUTE);
+    // It failed when it cooled down, some minutes before its end: its two hours began there.
+    clinic.wait(failed + 105 * MINUTE);
     assert!(clinic.story().iter().all(|(change, rule)| !is_item(rule, change.detail)));
     clinic.wait(failed + 24 * 60 * MINUTE);
     let story = clinic.story();

@@ -21,8 +21,9 @@ impl House {
                     let at = opens + self.dice.between(5, 50) * MINUTE;
                     self.duty(&id, at, "bowie-dick", true);
                 }
-                if day.rem_euclid(7) == 1 {
-                    let grows = self.day_of(Violation::BiologicalGrows, day).is_some_and(|n| n < 7) && n == 1;
+                // Weekly, on a day of its own; and on the day on which it is to grow.
+                let grows = self.day_of(Violation::BiologicalGrows, day) == Some(0) && n == 1;
+                if grows || (day + self.premises.n as i64).rem_euclid(7) == 1 {
                     let at = opens + self.dice.between(60, 200) * MINUTE;
                     self.duty(&id, at, "biological", !grows);
                     if grows {

@@ -69,7 +69,8 @@ impl House {
         self.bags.clear();
         let lost = self.day_of(Violation::WeightLost, day).is_some_and(|n| n < 2) && labelled > 4_000;
         let grams = if lost || labelled > 4_000 && self.chance(rate::LOST) {
-            labelled - self.dice.between(2_200, 3_500)
+            // Beyond what scales may differ by (3 %: domain A.6, mark P): less is not seen in the sum of a heavy load, by nobody.
+            labelled - labelled * 3 / 100 - self.dice.between(2_200, 3_500)
         } else if self.chance(rate::DIFFERS) {
             labelled - labelled * 4 / 100 - 700
         } else {
