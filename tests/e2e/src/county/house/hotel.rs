@@ -34,13 +34,15 @@ impl House {
                 let wears =
                     n == 1 && run == 0 && self.day_of(Violation::CabinetWears, day).is_some_and(|n| n < 4);
                 let fails = wears || self.chance(rate::CABINET_FAILS);
-                if wears && self.day_of(Violation::CabinetWears, day) == Some(0) {
+                self.worn += i64::from(wears);
+                // The third day on which it ran: guests may be few, and a day without a load is none.
+                if wears && self.worn == 3 {
                     self.know(
                         "a cabinet failed on three days",
                         &id,
                         &["disinfection-cabinet/cycle-failed"],
                         at,
-                        3 * DAY,
+                        3 * HOUR,
                     );
                 }
                 let how = match (fails, self.dice.percent(50)) {

@@ -115,6 +115,8 @@ pub(in crate::county) struct House {
     bags: Vec<(String, i64)>,
     /// Labels given so far.
     labels: u64,
+    /// Days on which the planted cabinet failed.
+    worn: i64,
     /// Day of the next removal.
     fetch: i64,
 }
@@ -165,6 +167,7 @@ impl House {
             lamps,
             overnight: vec![false; premises.machines + 1],
             bags: Vec::new(),
+            worn: 0,
             labels: 0,
             fetch: dice.between(0, premises.removal.max(1)),
             dice,
