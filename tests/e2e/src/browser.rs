@@ -142,7 +142,7 @@ impl Window {
             }
         })
         .await;
-        Element { window: self, id }
+        Element { window: self, selector: selector.to_owned(), id }
     }
 
     /// All the text that a person sees.
@@ -235,13 +235,28 @@ impl Window {
 /// One element of a page.
 pub struct Element<'w> {
     window: &'w Window,
+    selector: String,
     id: String,
 }
 
 impl Element<'_> {
-    /// A click with the pointer.
+    /// A click with the pointer. A page that is live may draw the element anew between finding and clicking: a person clicks what
+    /// is there then.
     pub async fn click(&self) {
-        self.window.post(&format!("element/{}/click", self.id), &json!({})).await;
+        let what = format!("a click on `{}` in window {}", self.selector, self.window.name);
+        let mut id = self.id.clone();
+        eventually(&what, SHOWN_WITHIN, async || {
+            let path = format!("element/{id}/click");
+            match self.window.try_call(reqwest::Method::POST, &path, Some(&json!({}))).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.contains("stale element reference") => {
+                    id = self.window.find(&self.selector).await.id;
+                    Err(error)
+                }
+                Err(error) => panic!("{what}: {error}"),
+            }
+        })
+        .await;
     }
 
     /// Types into it (or, for a file field, chooses the file of that path).
