@@ -25,6 +25,20 @@ const FAR_TOO_WARM: u16 = 200;
 /// Those ten minutes are 10 s.
 const SPEED: i64 = 60;
 
+/// Waits until the center shows an alert of the gateway.
+async fn shown(center: &Center, within: Duration) {
+    let api = center.api();
+    eventually("the alert at the center", within, async || {
+        let alerts = api.list("/api/v1/alerts?state=all", "alerts").await;
+        if alerts.iter().any(|alert| alert["source"] == "gateway") {
+            Ok(())
+        } else {
+            Err(format!("{alerts:?}"))
+        }
+    })
+    .await;
+}
+
 /// A gateway whose way to the center is `line`, enrolled over a good one.
 async fn behind(
     place: &Place,
@@ -162,22 +176,13 @@ async fn an_alert_gets_through_a_slow_and_a_lossy_line_ahead_of_the_backlog() {
         line.set(fault);
         center_is(&gateway, "up", WITHIN).await;
         liar.tell(Lie::Truth(FAR_TOO_WARM));
-        let api = center.api();
         let raised = eventually("the alert at the gateway", Duration::from_mins(3), async || {
             let status = gateway.status().await?;
             let alerts = status["alerts"].as_array().cloned().unwrap_or_default();
             if alerts.is_empty() { Err(status["alerts"].to_string()) } else { Ok(Instant::now()) }
         })
         .await;
-        eventually("the alert at the center", WITHIN, async || {
-            let alerts = api.list("/api/v1/alerts?state=all", "alerts").await;
-            if alerts.iter().any(|alert| alert["source"] == "gateway") {
-                Ok(())
-            } else {
-                Err(format!("{alerts:?}"))
-            }
-        })
-        .await;
+        shown(&center, WITHIN).await;
         println!("{name}: from raised to shown {:.1} s", raised.elapsed().as_secs_f64());
         assert!(raised.elapsed() < BOUND, "{name}: {:?}", raised.elapsed());
         line.set(Fault::default());
@@ -210,17 +215,8 @@ async fn a_line_that_swallows_large_packets_gets_an_alert_and_the_backlog_throug
     .await;
     line.set(HOLE);
     liar.tell(Lie::Truth(FAR_TOO_WARM));
-    let api = center.api();
     let began = Instant::now();
-    eventually("the alert at the center", Duration::from_mins(2), async || {
-        let alerts = api.list("/api/v1/alerts?state=all", "alerts").await;
-        if alerts.iter().any(|alert| alert["source"] == "gateway") {
-            Ok(())
-        } else {
-            Err(format!("{alerts:?}"))
-        }
-    })
-    .await;
+    shown(&center, Duration::from_mins(2)).await;
     println!("through a hole of 1,200 bytes: an alert after {:.1} s", began.elapsed().as_secs_f64());
     receipted(&gateway, Duration::from_mins(3)).await;
     println!("and a backlog of 15 kB after {:.1} s", began.elapsed().as_secs_f64());
@@ -359,16 +355,7 @@ async fn a_metered_line_is_counted_shown_at_both_ends_and_spent_on_alerts_only()
     liar.tell(Lie::Truth(FAR_TOO_WARM));
     gateway.run().await;
     assert_eq!(gateway.status().await.unwrap()["line"]["level"], "spent");
-    let api = center.api();
-    eventually("the alert at the center", Duration::from_mins(3), async || {
-        let alerts = api.list("/api/v1/alerts?state=all", "alerts").await;
-        if alerts.iter().any(|alert| alert["source"] == "gateway") {
-            Ok(())
-        } else {
-            Err(format!("{alerts:?}"))
-        }
-    })
-    .await;
+    shown(&center, Duration::from_mins(3)).await;
     let status = gateway.status().await.unwrap();
     assert_ne!(status["through"], status["last"], "readings of this month stay here: {status}");
     let page = reqwest::get(format!("{}/?lang=en", gateway.page)).await.unwrap().text().await.unwrap();
