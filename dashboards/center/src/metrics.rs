@@ -68,7 +68,7 @@ pub async fn text(app: &App) -> sqlx::Result<String> {
     }
     write!(text, "# HELP center_gateway_state Gateways by state.\n# TYPE center_gateway_state gauge\n").ok();
     let gateways = app.store.gateways(&Scope::All, app.clock.real()).await?;
-    for state in ["never", "live", "delayed", "silent"] {
+    for state in ["never", "live", "delayed", "silent", "off"] {
         let n = gateways.iter().filter(|gateway| gateway.state == state).count();
         writeln!(text, "center_gateway_state{{state=\"{state}\"}} {n}").ok();
     }

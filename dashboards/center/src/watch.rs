@@ -14,7 +14,7 @@ use gateway_model::{CivilTime, Plan};
 use crate::app::App;
 use crate::project::{self, Changes};
 use crate::store::alerts;
-use crate::store::gateways::{self, DELAYED_MS, Enrolled, SILENT_MS};
+use crate::store::gateways::{self, DELAYED_MS, Enrolled, Quiet, SILENT_MS};
 
 /// How often it looks, real time.
 const TICK: Duration = Duration::from_secs(5);
@@ -43,23 +43,34 @@ pub async fn turn(app: &App, now: i64) -> anyhow::Result<()> {
     let quiet = app.store.quiet(now - DELAYED_MS).await?;
     let civil = app.clock.civil();
     let mut silences = Vec::with_capacity(quiet.len());
-    for (gateway, last_seen, _) in &quiet {
-        silences.push(silence(app, gateway, CivilTime(civil.0 - (now - last_seen)), civil).await);
+    for one in &quiet {
+        silences.push(silence(app, &one.gateway, CivilTime(civil.0 - (now - one.last_seen)), civil).await);
     }
     let together = incident(&silences, civil);
     let mut changes = Changes::default();
     let mut tx = app.store.write().await?;
     let many = alerts::open_of_rule(&mut tx, project::MANY_SILENT.0).await?;
     match (together.first().and_then(|first| quiet.get(*first)), many) {
-        (Some((first, ..)), None) => {
+        (Some(first), None) => {
             let about = format!("{}", together.len());
-            project::center_alert(&mut tx, app, first, project::MANY_SILENT, &about, &mut changes).await?;
+            project::center_alert(&mut tx, app, &first.gateway, project::MANY_SILENT, &about, &mut changes)
+                .await?;
         }
         (None, Some(over)) => project::center_alert_over(&mut tx, app, over, &mut changes).await?,
         (Some(_), Some(_)) | (None, None) => (),
     }
-    for (place, ((gateway, _, told), silence)) in quiet.iter().zip(&silences).enumerate() {
+    for (place, (Quiet { gateway, told, contact: before, .. }, silence)) in
+        quiet.iter().zip(&silences).enumerate()
+    {
         let contact = silence.contact(civil);
+        let word = match contact {
+            Contact::Fine => "off",
+            Contact::Delayed => "delayed",
+            Contact::Silent | Contact::Lost => "silent",
+        };
+        if before.as_deref() != Some(word) {
+            gateways::set_contact(&mut tx, &gateway.id, word).await?;
+        }
         if contact >= Contact::Silent && told.is_none() && !together.contains(&place) {
             let about = format!("> {} min", SILENT_MS / 60_000);
             let n =

@@ -5,7 +5,7 @@ mod rig;
 
 use axum::http::{Request, StatusCode, header};
 use center::store::Scope;
-use gateway_model::{Change, ClearCause, Epoch, Gap, GapCause, Seq};
+use gateway_model::{CalendarPlan, Change, CivilTime, ClearCause, Epoch, Gap, GapCause, Judging, Plan, Seq};
 use gateway_wire::{
     Body, Fingerprint, Order, Receipt, SigningKey, Survey, SurveyRequest, Token, hash, pack, unpack_orders,
 };
@@ -430,6 +430,35 @@ async fn ninety_seconds_without_a_sign_of_life_are_a_delay_and_five_minutes_an_a
     }
     rig.orders(&gateway, "wait=0").await;
     assert_eq!(silences().await, 0, "a sign of life ends it");
+}
+
+#[tokio::test]
+async fn what_is_switched_off_on_schedule_is_said_to_be_off_until_contact_is_due() {
+    let rig = Rig::new().await;
+    let now = rig.app.clock.civil();
+    // Everything may be off at any time, as far as their calendars know anything: for ever, until 200 s ago, until 400 s ago.
+    let mut quiet = Vec::new();
+    for (secret, known_until) in
+        [(1, None), (2, Some(CivilTime(now.0 - 200_000))), (3, Some(CivilTime(now.0 - 400_000)))]
+    {
+        let mut gateway = rig.gateway(secret).await;
+        let calendar = CalendarPlan { off: vec![(0, 10_080)], known_until, ..CalendarPlan::default() };
+        let judging = Some(Judging { calendar: Some(calendar), ..Judging::default() });
+        let records = gateway.start_with(1_000, Plan { judging, ..rig::plan() });
+        rig.push(&gateway, &records).await;
+        rig.orders(&gateway, "wait=0").await;
+        quiet.push(gateway);
+    }
+    let later = rig.app.clock.real() + 600_000;
+    center::watch::turn(&rig.app, later).await.unwrap();
+    let rows = rig.app.store.gateways(&Scope::All, later).await.unwrap();
+    let state = |gateway: &Gateway| rows.iter().find(|row| row.id == gateway.id()).unwrap().state.clone();
+    assert_eq!(quiet.iter().map(state).collect::<Vec<_>>(), ["off", "delayed", "silent"]);
+    let alerts = rig.get("/api/v1/alerts").await;
+    assert_eq!(alerts["alerts"].as_array().unwrap().len(), 1, "only the third is anybody's task");
+    rig.orders(&quiet[0], "wait=0").await;
+    let rows = rig.app.store.gateways(&Scope::All, rig.app.clock.real()).await.unwrap();
+    assert!(rows.iter().any(|row| row.id == quiet[0].id() && row.state == "live"), "switched on again");
 }
 
 #[tokio::test]

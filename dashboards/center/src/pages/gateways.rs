@@ -51,6 +51,7 @@ impl GatewaysPage {
                 let (state, text, abnormal) = match gateway.state.as_str() {
                     "live" => ("live", &t.gw_live, false),
                     "delayed" => ("delayed", &t.gw_delayed, true),
+                    "off" => ("off", &t.gw_off, false),
                     "silent" => ("silent", &t.gw_silent, true),
                     _ => ("never", &t.gw_never, false),
                 };

@@ -339,6 +339,8 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         "tasks-quiet",
         render(&TasksPage::new(shell(lang, "tasks", false), &[], &[gateway("live")], None)),
     ));
+    let gateways = [gateway("live"), gateway("off"), gateway("off")];
+    out.push(("tasks-off", render(&TasksPage::new(shell(lang, "tasks", false), &[], &gateways, None))));
     out.push(("tasks-nobody", render(&TasksPage::new(shell(lang, "tasks", false), &[], &[], None))));
     out.push((
         "tasks-down",
@@ -362,7 +364,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         "gateways",
         render(&GatewaysPage::new(
             shell(lang, "gateways", false),
-            &[gateway("live"), gateway("silent"), gateway("never")],
+            &[gateway("live"), gateway("silent"), gateway("off"), gateway("never")],
             true,
         )),
     ));
@@ -404,6 +406,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
     out.push(("unit", unit(&own, &[], &[gateway("live")])));
     out.push(("unit-ok", unit(&own[3..], &[], &[gateway("live")])));
     out.push(("unit-silent", unit(&[], &[], &[gateway("silent")])));
+    out.push(("unit-off", unit(&[], &[], &[gateway("off")])));
     out.push(("unit-none", unit(&[], &[], &[])));
     // The same twice, one that is in a case, and one that is somebody else's first.
     let mut first = [(40, None), (41, None), (42, Some(31)), (43, None)]
@@ -458,6 +461,7 @@ fn pages_of_a_hotel_never_speak_of_clinics() {
 fn an_empty_list_says_why() {
     assert!(page(Lang::Zh, "tasks-quiet").contains("data-empty=\"quiet\""));
     assert!(page(Lang::Zh, "tasks-nobody").contains(&Lang::Zh.texts().empty_nobody));
+    assert!(page(Lang::En, "tasks-off").contains("Gateways: 1 online, 2 switched off on schedule"));
     assert!(page(Lang::En, "tasks-down").contains(&Lang::En.texts().empty_down));
 }
 
@@ -479,6 +483,7 @@ fn the_unit_reads_one_sentence() {
         ("unit-ok", "ok", "今天一切正常"),
         ("unit-none", "not_connected", "设备还没连上"),
         ("unit-silent", "silent", "设备暂时没有联系"),
+        ("unit-off", "off", "设备已按时关机"),
     ] {
         let html = page(Lang::Zh, name);
         assert!(

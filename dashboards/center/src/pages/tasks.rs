@@ -183,8 +183,10 @@ fn why_empty(gateways: &[GatewayRow], ctx: Ctx) -> Empty {
     if heard.is_empty() {
         return Empty { kind: "nobody", text: t.empty_nobody.clone(), sub: t.empty_nobody_sub.clone() };
     }
-    let silent = heard.iter().filter(|gateway| gateway.state == "silent").count();
-    if silent == heard.len() {
+    let in_state = |state: &str| heard.iter().filter(|gateway| gateway.state == state).count();
+    let (silent, off) = (in_state("silent"), in_state("off"));
+    // Of those that should be in contact, none is.
+    if silent > 0 && silent + off == heard.len() {
         let seen = heard.iter().filter_map(|gateway| gateway.last_seen).max();
         let last = seen.map_or_else(|| t.never.clone(), |at| ago(at, ctx.now, ctx.lang));
         let sub = fill(&t.empty_down_sub, &[("ago", &last)]);
@@ -196,6 +198,8 @@ fn why_empty(gateways: &[GatewayRow], ctx: Ctx) -> Empty {
     }
     let data = heard.iter().filter_map(|gateway| gateway.data_until).max();
     let last = data.map_or_else(|| t.never.clone(), |at| ago(at, ctx.now, ctx.lang));
-    let sub = fill(&t.empty_quiet_sub, &[("n", &heard.len().to_string()), ("ago", &last)]);
+    let form = if off > 0 { &t.empty_quiet_off_sub } else { &t.empty_quiet_sub };
+    let (on, off) = ((heard.len() - off).to_string(), off.to_string());
+    let sub = fill(form, &[("n", &on), ("off", &off), ("ago", &last)]);
     Empty { kind: "quiet", text: t.empty_quiet.clone(), sub }
 }

@@ -146,6 +146,12 @@ fn headline(todo: usize, gateways: &[GatewayRow], ctx: Ctx) -> Headline {
         let sub = fill(&t.unit_silent_sub, &[("ago", &last)]);
         return Headline { code: "silent", text: t.unit_silent.clone(), sub };
     }
+    if heard.iter().all(|gateway| gateway.state == "off") {
+        let last = heard.iter().filter_map(|gateway| gateway.last_seen).max();
+        let last = last.map_or_else(|| t.never.clone(), |at| ago(at, ctx.now, ctx.lang));
+        let sub = fill(&t.unit_off_sub, &[("ago", &last)]);
+        return Headline { code: "off", text: t.unit_off.clone(), sub };
+    }
     let data = heard.iter().filter_map(|gateway| gateway.data_until).max();
     let sub =
         data.map_or_else(String::new, |at| fill(&t.unit_ok_sub, &[("ago", &ago(at, ctx.now, ctx.lang))]));

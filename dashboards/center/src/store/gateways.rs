@@ -32,12 +32,28 @@ pub struct Enrolled {
     pub epoch_floor: u64,
 }
 
-fn state(last_seen: Option<i64>, now: i64) -> &'static str {
-    match last_seen {
-        None => "never",
-        Some(at) if now - at >= SILENT_MS => "silent",
-        Some(at) if now - at >= DELAYED_MS => "delayed",
-        Some(_) => "live",
+/// A gateway of which nothing is heard.
+#[derive(Debug)]
+pub struct Quiet {
+    /// Which.
+    pub gateway: Enrolled,
+    /// Its last sign of life, real time.
+    pub last_seen: i64,
+    /// The alert that says so.
+    pub told: Option<i64>,
+    /// How the watch took its silence when it looked last; see [`set_contact`].
+    pub contact: Option<String>,
+}
+
+/// `contact`: how the watch takes its silence; before the watch has looked, its age alone decides.
+fn state(last_seen: Option<i64>, contact: Option<&str>, now: i64) -> &'static str {
+    match (last_seen, contact) {
+        (None, _) => "never",
+        (Some(at), _) if now - at < DELAYED_MS => "live",
+        (Some(_), Some("off")) => "off",
+        (Some(_), Some("delayed")) => "delayed",
+        (Some(at), _) if now - at < SILENT_MS => "delayed",
+        (Some(_), _) => "silent",
     }
 }
 
@@ -66,7 +82,8 @@ impl Store {
                  g.refused, (SELECT max(r.t1) FROM records r WHERE r.gateway = g.id), g.software,
                  (SELECT count(*) FROM alerts a WHERE a.gateway = g.id AND a.state = 'open'), g.simulated,
                  (SELECT c.offset_ms FROM clocks c WHERE c.gateway = g.id AND c.known = TRUE
-                  ORDER BY c.epoch DESC, c.seq DESC, c.item DESC LIMIT 1), g.seen_civil, g.line_used, g.line_budget
+                  ORDER BY c.epoch DESC, c.seq DESC, c.item DESC LIMIT 1), g.seen_civil, g.line_used, g.line_budget,
+                 g.contact
              FROM gateways g JOIN institutions i ON i.id = g.institution
              LEFT JOIN epochs e ON e.gateway = g.id
                  AND e.epoch = (SELECT max(e2.epoch) FROM epochs e2 WHERE e2.gateway = g.id)
@@ -89,7 +106,7 @@ impl Store {
                 site: row.try_get(4)?,
                 enrolled_at: row.try_get(5)?,
                 last_seen: row.try_get(17)?,
-                state: state(last_seen, now).to_owned(),
+                state: state(last_seen, row.try_get(20)?, now).to_owned(),
                 epoch: row.try_get(7)?,
                 through: through.filter(|seq| *seq >= 0),
                 records: row.try_get(9)?,
@@ -148,10 +165,10 @@ impl Store {
             .collect()
     }
 
-    /// Gateways whose last sign of life is older than `before`, with when it was and the alert that says so.
-    pub async fn quiet(&self, before: i64) -> sqlx::Result<Vec<(Enrolled, i64, Option<i64>)>> {
+    /// Gateways whose last sign of life is older than `before`.
+    pub async fn quiet(&self, before: i64) -> sqlx::Result<Vec<Quiet>> {
         sqlx::query(
-            "SELECT id, public_key, institution, site, epoch_floor, last_seen, silent_alert FROM gateways
+            "SELECT id, public_key, institution, site, epoch_floor, last_seen, silent_alert, contact FROM gateways
              WHERE last_seen <= $1 ORDER BY id",
         )
         .bind(before)
@@ -159,7 +176,14 @@ impl Store {
         .await?
         .iter()
         // What the center says of a silent gateway needs none of its later keys.
-        .map(|row| Ok((gateway(row, Vec::new())?, row.try_get(5)?, row.try_get(6)?)))
+        .map(|row| {
+            Ok(Quiet {
+                gateway: gateway(row, Vec::new())?,
+                last_seen: row.try_get(5)?,
+                told: row.try_get(6)?,
+                contact: row.try_get(7)?,
+            })
+        })
         .collect()
     }
 
@@ -251,7 +275,9 @@ pub async fn seen(
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
-    sqlx::query("UPDATE gateways SET last_seen = $2, seen_civil = $3, silent_alert = NULL WHERE id = $1")
+    sqlx::query(
+        "UPDATE gateways SET last_seen = $2, seen_civil = $3, silent_alert = NULL, contact = NULL WHERE id = $1",
+    )
         .bind(id)
         .bind(at)
         .bind(civil)
@@ -281,6 +307,16 @@ pub async fn set_silent(connection: &mut SqliteConnection, id: &str, alert: i64)
     sqlx::query("UPDATE gateways SET silent_alert = $2 WHERE id = $1")
         .bind(id)
         .bind(alert)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Remembers how the silence of a gateway is to be taken: `off` on schedule, `delayed`, `silent`.
+pub async fn set_contact(connection: &mut SqliteConnection, id: &str, contact: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE gateways SET contact = $2 WHERE id = $1")
+        .bind(id)
+        .bind(contact)
         .execute(connection)
         .await?;
     Ok(())

@@ -37,6 +37,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_center.sql")),
     (4, include_str!("../../migrations/0004_aside.sql")),
     (14, include_str!("../../migrations/0014_keys.sql")),
+    (26, include_str!("../../migrations/0026_contact.sql")),
 ];
 
 /// The database.

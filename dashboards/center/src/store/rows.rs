@@ -275,7 +275,7 @@ pub struct GatewayRow {
     pub enrolled_at: i64,
     /// Last sign of life, civil time.
     pub last_seen: Option<i64>,
-    /// `never`, `live`, `delayed` (90 s), `silent` (5 min).
+    /// `never`, `live`, `delayed` (90 s), `silent` (5 min of time in which contact was due), `off` on schedule.
     pub state: String,
     /// Last epoch of which a record is here.
     pub epoch: Option<i64>,

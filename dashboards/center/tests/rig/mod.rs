@@ -337,6 +337,11 @@ impl Gateway {
 
     /// Start, config, and a clock that says civil = engine + `offset_ms`.
     pub fn start(&mut self, at: i64) -> Vec<Vec<u8>> {
+        self.start_with(at, plan())
+    }
+
+    /// The same with another plan.
+    pub fn start_with(&mut self, at: i64, plan: Plan) -> Vec<Vec<u8>> {
         let start = StartInput {
             at: EngineTime(at),
             epoch: Epoch(self.epoch),
@@ -346,7 +351,7 @@ impl Gateway {
             downtime_ms: None,
             simulated: self.simulated,
         };
-        let config = ConfigBody { plan: plan(), software: "test 1".into(), semantics: SEMANTICS };
+        let config = ConfigBody { plan, software: "test 1".into(), semantics: SEMANTICS };
         let clock = Input::Clock(ClockInput {
             at: EngineTime(at),
             offset_ms: self.offset_ms,
