@@ -78,7 +78,7 @@ class Walk:
             clock = content[4]
             if self.clock is None and field(clock, 2) is not None:
                 self.learn([content[1], clock[0], field(clock, 1), clock[2], None])
-        elif field(content, 0) is None:
+        elif kind == "gap" and field(content, 0) is None:
             self.alive = content[2] if self.alive is None else max(self.alive, content[2])
         self.last = (at, record.t1)
         if self.clock is not None and self.clock[2] is not None:

@@ -4,10 +4,14 @@ import struct
 
 import zstandard
 
-from strict import Envelope, Fault, field, head, item, loads
+from strict import Envelope, Fault, field, head, item, loads, sha256
 
-KINDS = ["start", "config", "inputs", "conclusions", "checkpoint", "gap"]
+KINDS = ["start", "config", "inputs", "conclusions", "checkpoint", "gap", "part"]
+PARTED = ["config", "checkpoint"]
 CONTENT_MAX = 16 << 20
+WHOLE_MAX = 64 << 20
+WHOLE_ITEMS_MAX = 16 << 20
+PARTS_MAX = 1024
 ITEMS_MAX = 65536
 MASK = (1 << 64) - 1
 
@@ -54,12 +58,22 @@ class Record:
         return (self.epoch, self.seq)
 
     def content(self):
-        """Kind and content, or Fault where it is not understood."""
+        """Kind and content, or Fault where it is not understood. The head of a content in parts is of the kind "head"."""
         kind, version = self.body[:2]
-        if kind >= len(KINDS) or version != 1:
+        head = kind < len(KINDS) and KINDS[kind] in PARTED and version == 2
+        if kind >= len(KINDS) or not (version == 1 or head):
             raise Fault("a kind or version of a later release")
+        content = self.unpacked()
+        if head:
+            parts, length, digest = content[:3]
+            if not 1 <= parts <= PARTS_MAX or not 0 <= length <= WHOLE_MAX or len(digest) != 32:
+                raise Fault("a head of more parts or bytes than a whole may have")
+            return "head", [parts, length, digest, KINDS[kind]]
+        return KINDS[kind], content
+
+    def unpacked(self):
         if len(self.body) == 3:
-            return KINDS[kind], self.body[2]
+            return self.body[2]
         length, packed = self.body[2:]
         if not isinstance(length, int) or length > CONTENT_MAX or not isinstance(packed, bytes):
             raise Fault("content that is too long")
@@ -69,7 +83,39 @@ class Record:
             raise Fault(f"zstd: {error}") from None
         if len(content) != length:
             raise Fault("content of another length than said")
-        return KINDS[kind], loads(content)
+        return loads(content)
+
+
+class Joiner:
+    """Puts contents in parts together again (section 2.1), from records in their order."""
+
+    def __init__(self):
+        self.head = self.at = None
+        self.parts = []
+
+    def take(self, record, kind, content):
+        """Kind and content as they are, but for the last part: in its place the whole comes."""
+        if kind == "head":
+            self.head, self.at, self.parts = content, record.at, []
+        elif kind != "part":
+            self.head = None
+        else:
+            head, self.head = self.head, None
+            place = (self.at[0], self.at[1] + 1 + len(self.parts)) if head else None
+            n, data = content[:2]
+            if head is None or record.at != place or n != len(self.parts) or not isinstance(data, bytes):
+                raise Fault("a part without the head and the parts that belong before it")
+            self.parts.append(data)
+            if sum(map(len, self.parts)) > head[1]:
+                raise Fault("a part with more bytes than its head names")
+            if len(self.parts) < head[0]:
+                self.head = head
+            else:
+                whole = b"".join(self.parts)
+                if len(whole) != head[1] or sha256(whole) != head[2]:
+                    raise Fault("parts that are not those of their head")
+                return head[3], loads(whole, WHOLE_ITEMS_MAX)
+        return kind, content
 
 
 class Column:
@@ -167,7 +213,7 @@ class Tracks:
             point, points = 0, []
             for _ in range(n):
                 point += column.u()
-                if point > 0xFFFF:
+                if point > 0xFFFFFFFF:
                     raise Fault("a point out of range")
                 points.append(point)
             codes = [column.byte() for _ in range(n)]
@@ -255,7 +301,7 @@ def counts(data, items):
             kept[what.point] = kept.get(what.point, 0) + 1
     column = Column(data)
     n, due, flags = column.u(), column.u(), column.u()
-    if not 0 < n <= 1 << 16 or flags > 63:
+    if not 0 < n <= 1 << 17 or flags > 63:
         raise Fault("counts that cannot be")
     rows = [[0] * 5 for _ in range(n)]
     for bit in range(5):
@@ -264,14 +310,16 @@ def counts(data, items):
                 row[bit] = column.s()
     found, point = [], 0
     for step, more_due, more_answered, more_within, late in rows:
-        point = (point + step) & 0xFFFF
+        point += step
+        if not 0 <= point <= 0xFFFFFFFF:
+            raise Fault("a number out of range")
         this_due = due + more_due
         answered = this_due + more_answered
         within = answered - kept.get(point, 0) + more_within
         if min(this_due, answered, within, late) < 0:
             raise Fault("a number out of range")
         found.append([point, this_due, answered, within, late, []])
-        point = (point + 1) & 0xFFFF
+        point += 1
     if flags >> 5:
         for row in found:
             row[5] = [column.u() for _ in range(column.count())]

@@ -128,9 +128,9 @@ def item(data, at=0, depth=0, left=None):
     return end
 
 
-def loads(data):
+def loads(data, items_max=1 << 20):
     """One strict item that is all there is."""
-    end = item(data)
+    end = item(data, left=[items_max])
     if end != len(data):
         raise Fault("bytes after the end", end)
     return cbor2.loads(data)

@@ -16,7 +16,7 @@ import tomllib
 import judge
 import lines
 from lines import Line, Walk, cursor, span
-from records import Record, stamp
+from records import Joiner, Record, stamp
 from strict import Envelope, Fault, field, files, loads, sequence, sha256
 
 RECORDS_MAX, SPANS_MAX = 4_000_000, 1_000
@@ -167,6 +167,34 @@ class Seal:
             self.text = str(fault)
 
 
+UNFINISHED = "what follows in parts does not follow whole"
+
+
+def join(seals):
+    """What came in parts has to come together again, unless the epoch ends in the middle of it, as with a power cut."""
+    joiner, head, last = Joiner(), None, None
+
+    def unfinished():
+        head.content, head.text = None, UNFINISHED
+
+    for seal in seals:
+        if seal.state != "valid" or (last is not None and seal.record.at <= last):
+            continue
+        last = seal.record.at
+        if joiner.head is not None and joiner.at[0] == last[0] and seal.kind != "part":
+            unfinished()
+        if seal.content is None:
+            continue
+        try:
+            seal.kind, seal.content = joiner.take(seal.record, seal.kind, seal.content)
+        except (Fault, ValueError, TypeError, IndexError) as fault:
+            seal.content, seal.text = None, str(fault)
+        if seal.kind == "head":
+            head = seal
+    if joiner.head is not None:
+        unfinished()
+
+
 def container(data):
     line = Line("container")
     found, fault = files(data)
@@ -219,12 +247,16 @@ def instruments(names):
         return found, [("device-records", str(fault))]
     if ring is None:
         return found, [("device-records", "the gateway's key is not there")]
-    for place, data in enumerate(records):
-        seal = Seal(data, ring, [])
+    seals = [Seal(data, ring, []) for data in records]
+    join(seals)
+    for place, seal in enumerate(seals):
         if seal.state != "valid" or not seal.in_period:
             wrong.append((f"#{place}", seal.text or seal.state))
         elif seal.kind == "config" and seal.content is not None:
-            plans[seal.record.at] = seal.content[0]
+            # Where it came in parts, it has the number of its head, which its parts name.
+            plans[(seal.record.epoch, seal.record.config or seal.record.seq)] = seal.content[0]
+        elif seal.kind in ("head", "part") and seal.content is not None:
+            continue
         elif seal.kind == "inputs" and seal.content is not None:
             plan = plans.get((seal.record.epoch, seal.record.config))
             if plan is None:
@@ -477,6 +509,7 @@ class Recomputation:
         self.line = Line("recomputation")
         self.engine = self.plan = self.last = self.opening = None
         self.eaten, self.causes, self.pending = False, [], {}
+        self.configured = False
         self.counted = self.inputs = self.unchecked = 0
         self.others = set()
 
@@ -484,6 +517,8 @@ class Recomputation:
         record, kind, content = seal.record, seal.kind, seal.content
         at = record.at
         self.hole(record, kind, content)
+        behind_config = self.configured
+        self.configured = kind == "config" or behind_config and kind in ("head", "part")
         self.last = at
         if kind == "start":
             self.open()
@@ -494,7 +529,7 @@ class Recomputation:
                 self.engine = self.opening = None
             self.plan = content[0] if content[2] == 1 else None
         elif kind == "checkpoint":
-            self.checkpoint(at, content)
+            self.checkpoint(at, content, behind_config)
         elif kind == "inputs":
             self.eat(at, seal.eaten[0])
         elif kind == "conclusions":
@@ -521,22 +556,24 @@ class Recomputation:
             follows = at == (last[0], last[1] + 1)
         if follows:
             return
+        self.configured = False
         if last[0] != at[0]:
             self.plan = None
         if self.eaten:
             self.line.lack("missing", cursor((last[0], last[1] + 1)), f"nothing is known from here to {cursor(at)}")
         self.engine, self.opening, self.eaten, self.pending = None, None, False, {}
 
-    def checkpoint(self, at, state):
+    def checkpoint(self, at, state, first):
+        """`first`: directly behind the config, so it is what the epoch begins with."""
         if state[0] != 1:
             self.line.lack("semantics", at[0], f"semantics {state[0]} is not known here")
             self.engine = self.opening = None
-        elif self.opening and at[1] == 2:
+        elif self.opening and first:
             self.opening[1] = state
         else:
             self.open()
             # What was taken over at a start is of no use without that start.
-            if self.engine is None and self.plan is not None and at[1] > 2:
+            if self.engine is None and self.plan is not None and not first:
                 self.engine = self.restored(state)
 
     def restored(self, state):
@@ -636,6 +673,7 @@ def verify(data, policy):
     line, names, manifest, records = container(data)
     ring, _ = ring_of(names)
     seals = [Seal(record, ring, policy.gateways if policy else []) for record in records]
+    join(seals)
     walk, again = Walk(), Recomputation()
     for seal in ordered(seals):
         if seal.content is not None:

@@ -113,7 +113,7 @@ pub async fn changed(
     if with.tail && known_before {
         return Ok(());
     }
-    let Some(rule) = change.rule.and_then(|rule| with.plan.rules.get(usize::from(rule.0))) else {
+    let Some(rule) = change.rule.and_then(|rule| with.plan.rules.get(rule.slot())) else {
         return without_rule(tx, with, change, held, changes).await;
     };
     let is_raise = change.change == Change::Raised;
@@ -201,7 +201,7 @@ async fn fresh(
     change: &AlertChange,
 ) -> sqlx::Result<StoredAlert> {
     let n = count_up(tx, "alerts").await?;
-    let device = with.plan.devices.get(usize::from(rule.subject.0));
+    let device = with.plan.devices.get(rule.subject.slot());
     let row = AlertRow {
         n,
         id: format!("{}/{}", with.row.gateway, change.alert),
@@ -245,7 +245,7 @@ async fn fresh(
 /// The facts of the raising.
 fn raised(alert: &mut StoredAlert, with: &Raised<'_>, rule: &RulePlan, change: &AlertChange) {
     let civil = |at| with.clocks.civil(at, with.fallback).0;
-    let point = rule.shown_point().and_then(|point| with.plan.points.get(usize::from(point.0)));
+    let point = rule.shown_point().and_then(|point| with.plan.points.get(point.slot()));
     alert.record = (with.row.epoch, with.row.seq);
     alert.raised = with.at.0;
     alert.since = change.since.map(|at| at.0);

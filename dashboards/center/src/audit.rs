@@ -7,6 +7,7 @@
 use anyhow::{Context as _, ensure};
 use gateway_evidence::{Audit, Audited, Dates, civil};
 use gateway_model::EngineTime;
+use gateway_wire::Joiner;
 
 use crate::config::Config;
 use crate::segments;
@@ -35,7 +36,7 @@ pub async fn audit(config: &Config, gateway: &str, day: &str) -> anyhow::Result<
         store.enrolled(gateway).await?.with_context(|| format!("gateway {gateway} is not enrolled"))?;
     let plans = crate::plans::Plans::new(config.data.join("segments"));
     let newest = store.config_at(gateway, i64::MAX).await?.context("no config of this gateway is here")?;
-    let offset = plans.of(&newest, &known.ring).await?.utc_offset_min;
+    let offset = plans.of(&store, &newest, &known.ring).await?.utc_offset_min;
     let midnight = civil(day, offset).map_err(anyhow::Error::msg)?;
     let mut dates = Dates::default();
     for clock in store.clocks(gateway).await?.into_iter().filter(|clock| clock.known) {
@@ -44,12 +45,13 @@ pub async fn audit(config: &Config, gateway: &str, day: &str) -> anyhow::Result<
     let from = dates.engine(midnight).context("no record says what the civil time was")?;
     let to = from.plus(DAY_MS);
     let mut sums = Audit::new(from, to);
-    let mut unread = 0;
+    let (mut unread, mut joiner) = (0, Joiner::default());
     let folder = config.data.join("segments");
     for row in store.records_for_audit(gateway, from.0, to.0).await? {
         let bytes = segments::read(&folder, row.place)
             .with_context(|| format!("record {}/{}", row.epoch, row.seq))?;
-        match known.ring.open(&bytes).ok().and_then(|opened| Some((opened.header, opened.body.ok()?))) {
+        let opened = known.ring.open(&bytes).ok().map(|opened| joiner.opened(opened));
+        match opened.and_then(|opened| Some((opened.header, opened.body.ok()?))) {
             Some((header, body)) => sums.take(&header, &body),
             None => unread += 1,
         }

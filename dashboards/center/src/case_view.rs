@@ -30,7 +30,7 @@ pub async fn detail(app: &App, viewer: &Viewer, id: i64) -> Result<CaseDetail, A
     let clocks = ClockTable::new(app.store.clocks(&row.gateway).await?);
     let plan =
         match (app.store.config_at(&row.gateway, i64::MAX).await?, app.store.enrolled(&row.gateway).await?) {
-            (Some(config), Some(enrolled)) => Some(app.plans.of(&config, &enrolled.ring).await?),
+            (Some(config), Some(enrolled)) => Some(app.plans.of(&app.store, &config, &enrolled.ring).await?),
             (None, _) | (_, None) => None,
         };
     let teller = Teller { names: &names, clocks: &clocks, plan: plan.as_deref(), gateway: &row.gateway };
@@ -127,7 +127,7 @@ impl Teller<'_> {
     fn verdict(&self, verdict: &Verdict, extensions: u32) -> VerificationRow {
         let (from, to) = self.window(verdict.window);
         let point = |point: &gateway_model::PointIx| {
-            let known = self.plan.and_then(|plan| plan.points.get(usize::from(point.0)));
+            let known = self.plan.and_then(|plan| plan.points.get(point.slot()));
             known.map_or_else(|| point.to_string(), |point| point.id.clone())
         };
         VerificationRow {

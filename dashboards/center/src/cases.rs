@@ -350,10 +350,10 @@ pub fn rule_of<'p>(
     device: &str,
 ) -> Option<(gateway_model::RuleIx, &'p RulePlan)> {
     let of_device = |found: &RulePlan| {
-        plan.devices.get(usize::from(found.subject.0)).is_some_and(|subject| subject.id == device)
+        plan.devices.get(found.subject.slot()).is_some_and(|subject| subject.id == device)
     };
     let index = plan.rules.iter().position(|found| found.id == rule && of_device(found))?;
-    Some((gateway_model::RuleIx(index as u16), &plan.rules[index]))
+    Some((gateway_model::RuleIx::of(index), &plan.rules[index]))
 }
 
 /// A window of the rule's length that begins now, in the gateway's engine time.
@@ -362,7 +362,7 @@ async fn window(app: &App, row: &CaseRow) -> Result<Window, ApiError> {
     let length = match app.store.config_at(&row.gateway, i64::MAX).await? {
         Some(config) => {
             let enrolled = app.store.enrolled(&row.gateway).await?.ok_or(ApiError::NotFound)?;
-            let plan = app.plans.of(&config, &enrolled.ring).await?;
+            let plan = app.plans.of(&app.store, &config, &enrolled.ring).await?;
             rule_of(&plan, &row.rule, &row.device).map(|(_, rule)| rule.verify.window_ms)
         }
         None => None,

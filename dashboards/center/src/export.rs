@@ -166,6 +166,7 @@ fn entry(row: &RecordRow) -> Entry {
         "conclusions" => Kind::Conclusions,
         "checkpoint" => Kind::Checkpoint,
         "gap" => Kind::Gap,
+        "part" => Kind::Part,
         _ => Kind::Other(u64::MAX),
     };
     Entry { cursor: cursor(row), kind, t0: EngineTime(row.t0), t1: EngineTime(row.t1) }

@@ -572,6 +572,7 @@ fn row(gateway: &Enrolled, record: &Checked, place: records::Place, now: i64) ->
         Kind::Conclusions => "conclusions",
         Kind::Checkpoint => "checkpoint",
         Kind::Gap => "gap",
+        Kind::Part => "part",
         Kind::Other(_) => "unknown",
     };
     RecordRow {

@@ -62,8 +62,8 @@ async fn decode(app: &App, gateway: &Enrolled, rows: Vec<RecordRow>) -> anyhow::
         }
         let config = app.store.record(&gateway.id, row.epoch, row.config).await?;
         let plan = match config.filter(|config| config.kind == "config" && config.state == "stored") {
-            Some(config) => Some(app.plans.of(&config, &gateway.ring).await?),
-            None => None,
+            Some(config) if config.projected => Some(app.plans.of(&app.store, &config, &gateway.ring).await?),
+            Some(_) | None => None,
         };
         plans.insert((row.epoch, row.config), plan);
     }
@@ -77,7 +77,7 @@ async fn decode(app: &App, gateway: &Enrolled, rows: Vec<RecordRow>) -> anyhow::
 
 /// Slots of one plan in another, by point id.
 pub fn slots(from: &Plan, to: &Plan) -> Vec<Option<PointIx>> {
-    let slot = |id: &str| to.points.iter().position(|point| point.id == id).map(|slot| PointIx(slot as u16));
+    let slot = |id: &str| to.points.iter().position(|point| point.id == id).map(PointIx::of);
     from.points.iter().map(|point| slot(&point.id)).collect()
 }
 
@@ -99,7 +99,7 @@ pub fn eaten(parts: &[Part], plan: &Plan) -> Eaten {
         let map = if **own == *plan { None } else { Some(slots(own, plan)) };
         let slot = |point: PointIx| match &map {
             None => Some(point),
-            Some(map) => map.get(usize::from(point.0)).copied().flatten(),
+            Some(map) => map.get(point.slot()).copied().flatten(),
         };
         match &part.body {
             Body::Inputs(inputs) => {
@@ -122,7 +122,12 @@ pub fn eaten(parts: &[Part], plan: &Plan) -> Eaten {
                 before = Some((part.row.epoch, part.row.t1));
             }
             Body::Gap(gap) => missing(gap, plan, slot, &mut eaten.counts),
-            Body::Start(_) | Body::Config(_) | Body::Conclusions(_) | Body::Checkpoint(_) => {}
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Parted(_)
+            | Body::Part(_) => {}
         }
     }
     eaten
@@ -153,7 +158,7 @@ fn missing(
             for (index, point) in plan.points.iter().enumerate() {
                 if point.every_ms > 0 {
                     add(
-                        PointIx(index as u16),
+                        PointIx::of(index),
                         (gap.to.since(gap.from) / point.every_ms).clamp(0, i64::from(u32::MAX)) as u32,
                     );
                 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail, ensure};
 use gateway_model::Plan;
-use gateway_wire::{Body, KeyRing};
+use gateway_wire::{Body, Joiner, KeyRing, Opened};
 
 use crate::segments;
+use crate::store::Store;
 use crate::store::records::RecordRow;
 
 /// Plans kept decoded; when full, all are forgotten and read again as needed.
@@ -43,17 +44,52 @@ impl Plans {
         known.insert((gateway.to_owned(), epoch, seq), plan);
     }
 
-    /// The plan in this config record.
-    pub async fn of(&self, row: &RecordRow, ring: &KeyRing) -> anyhow::Result<Arc<Plan>> {
-        if let Some(plan) = self.known(&row.gateway, row.epoch, row.seq) {
+    /// The plan in this config record, which may go on in parts.
+    pub async fn of(&self, store: &Store, row: &RecordRow, ring: &KeyRing) -> anyhow::Result<Arc<Plan>> {
+        match self.known(&row.gateway, row.epoch, row.seq) {
+            Some(plan) => Ok(plan),
+            None => self.of_rows(store.whole(row).await?, ring).await,
+        }
+    }
+
+    /// The same, of the rows of a config record and its parts.
+    pub async fn of_rows(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Arc<Plan>> {
+        let first = rows.first().context("no config record")?.clone();
+        if let Some(plan) = self.known(&first.gateway, first.epoch, first.seq) {
             return Ok(plan);
         }
-        let Body::Config(config) = self.body(row, ring).await? else {
-            bail!("record {}/{} of {} holds no config", row.epoch, row.seq, row.gateway);
+        let Some(Body::Config(config)) = self.whole(rows, ring).await? else {
+            bail!("record {}/{} of {} holds no config", first.epoch, first.seq, first.gateway);
         };
         let plan = Arc::new(config.plan);
-        self.keep(&row.gateway, row.epoch, row.seq, Arc::clone(&plan));
+        self.keep(&first.gateway, first.epoch, first.seq, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// What a record and those directly behind it say, put together; `None` = parts are missing.
+    pub async fn whole(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Option<Body>> {
+        let first = rows.first().context("no record")?.clone();
+        let parts = match self.body(&first, ring).await? {
+            Body::Parted(parted) => u64::from(parted.head.parts),
+            whole => return Ok(Some(whole)),
+        };
+        let next = |(row, n): &(&RecordRow, i64)| row.seq == first.seq + n;
+        let rows: Vec<_> =
+            rows.iter().zip(0..).take_while(next).map(|(row, _)| row.clone()).take(parts as usize + 1).collect();
+        if (rows.len() as u64) <= parts {
+            return Ok(None);
+        }
+        let read = self.opened(rows, ring).await?;
+        let join = move || {
+            let mut joiner = Joiner::default();
+            let mut last = None;
+            for opened in read {
+                last = Some(joiner.opened(opened).body);
+            }
+            last.transpose()
+        };
+        let body = tokio::task::spawn_blocking(join).await.context("reading of segments ended early")?;
+        body.with_context(|| format!("record {}/{} of {} and its parts", first.epoch, first.seq, first.gateway))
     }
 
     /// What a stored record says. Its signature is checked again: the segment is a file, and files rot.
@@ -64,6 +100,15 @@ impl Plans {
 
     /// What stored records say, in the order asked for.
     pub async fn bodies(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Vec<Body>> {
+        let opened = self.opened(rows, ring).await?;
+        let said = |opened: Opened| {
+            let at = opened.header.cursor();
+            opened.body.with_context(|| format!("record {at} of {}", opened.header.gateway))
+        };
+        opened.into_iter().map(said).collect()
+    }
+
+    async fn opened(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Vec<Opened>> {
         let directory = self.segments.clone();
         let ring = ring.clone();
         let read = move || {
@@ -76,8 +121,7 @@ impl Plans {
                         "{}: bytes differ from the index",
                         place()
                     );
-                    let opened = ring.open(&bytes).with_context(place)?;
-                    opened.body.map_err(|not| anyhow::anyhow!("{}: not understood: {not:?}", place()))
+                    ring.open(&bytes).with_context(place)
                 })
                 .collect()
         };

@@ -10,7 +10,7 @@ use gateway_model::{
     AlertId, ConclusionBody, ConfigStep, Cycle, CycleOutcome, CycleVerdict, Epoch, Gap, Input, ModulePlan,
     OrderOutcome, Plan, Priority, Quality, Raw, StartCause, StartInput,
 };
-use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
+use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody, Parted, PartedKind};
 use sqlx::SqliteConnection;
 
 use crate::alerts::{self, Raised};
@@ -104,10 +104,55 @@ pub async fn record(
             concluded(tx, app, gateway, row, conclusions, &plan, changes).await?;
         }
         Body::Gap(gap) => gone(tx, row, gap, changes).await?,
-        Body::Checkpoint(_) => {}
+        Body::Parted(Parted { of: PartedKind::Config, .. }) => {
+            return parted(tx, app, gateway, row, changes).await;
+        }
+        Body::Part(part) => {
+            records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
+            let head = row.seq - 1 - i64::from(part.n);
+            let head = records::find(tx, &row.gateway, row.epoch, head).await?;
+            let waits = |head: &RecordRow| head.kind == "config" && head.state == "stored" && !head.projected;
+            return match head.filter(waits) {
+                Some(head) => parted(tx, app, gateway, &head, changes).await,
+                None => Ok(()),
+            };
+        }
+        Body::Checkpoint(_) | Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => {}
     }
     records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
     Ok(())
+}
+
+/// A config in parts counts from the moment that all of them are here, in whatever order they came.
+async fn parted(
+    tx: &mut SqliteConnection,
+    app: &App,
+    gateway: &Enrolled,
+    head: &RecordRow,
+    changes: &mut Changes,
+) -> anyhow::Result<()> {
+    let rows = records::whole(tx, head).await?;
+    match app.plans.whole(rows, &gateway.ring).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(Body::Config(config))) => configured(tx, app, gateway, head, &config).await?,
+        Ok(Some(_)) => not_whole(tx, app, head, "another content").await?,
+        // Signed so, and no part of it will ever be another.
+        Err(error) => not_whole(tx, app, head, &format!("{error:#}")).await?,
+    }
+    records::set_projected(tx, &head.gateway, head.epoch, head.seq).await?;
+    catch_up(tx, app, gateway, head, changes).await
+}
+
+async fn not_whole(tx: &mut SqliteConnection, app: &App, head: &RecordRow, why: &str) -> sqlx::Result<()> {
+    Metrics::count(&app.metrics.projection_failures);
+    tracing::warn!(
+        gateway = head.gateway,
+        epoch = head.epoch,
+        seq = head.seq,
+        why,
+        "a config in parts does not come together: what names it cannot be shown"
+    );
+    records::quarantine(tx, &head.gateway, head.epoch, head.seq).await
 }
 
 /// Records that waited for this config.
@@ -153,7 +198,11 @@ async fn plan(
         records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
         return Ok(None);
     }
-    Ok(Some(app.plans.of(&config, &gateway.ring).await?))
+    if !config.projected {
+        // Parts of it are missing.
+        return Ok(None);
+    }
+    Ok(Some(app.plans.of_rows(records::whole(tx, &config).await?, &gateway.ring).await?))
 }
 
 async fn started(
@@ -215,23 +264,7 @@ async fn configured(
     app.plans.keep(&row.gateway, row.epoch, row.seq, Arc::new(config.plan.clone()));
     records::add_config(tx, &row.gateway, row.epoch, row.seq, &config.software, config.semantics).await?;
     gateways::set_software(tx, &gateway.id, &config.software).await?;
-    for (slot, point) in config.plan.points.iter().enumerate() {
-        let device = config.plan.devices.get(usize::from(point.device.0));
-        let known = PointRow {
-            gateway: row.gateway.clone(),
-            id: point.id.clone(),
-            device: device.map(|device| device.id.clone()).unwrap_or_default(),
-            name: point.name.clone().into(),
-            unit: point.unit.symbol().to_owned(),
-            truth: point.truth,
-            at: None,
-            quality: "none".to_owned(),
-            cause: None,
-            value: None,
-        };
-        gateways::put_point(tx, &known, slot as u16).await?;
-    }
-    Ok(())
+    gateways::put_points(tx, &row.gateway, &config.plan).await
 }
 
 async fn clocks(
@@ -312,7 +345,7 @@ fn last_values(row: &RecordRow, inputs: &InputsBody, plan: &Plan, changes: &mut 
         }
     }
     for (slot, reading) in newest {
-        let Some(point) = plan.points.get(usize::from(slot.0)) else { continue };
+        let Some(point) = plan.points.get(slot.slot()) else { continue };
         let (quality, cause, value) = said(&reading.value, point.gain, point.offset);
         let last = PointRow {
             gateway: row.gateway.clone(),
@@ -446,8 +479,8 @@ fn cycle_row(
     clocks: &ClockTable,
     fallback: i64,
 ) -> Option<StoredCycle> {
-    let ModulePlan::HeatCycle(module) = plan.modules.get(usize::from(cycle.module.0))? else { return None };
-    let device = plan.devices.get(usize::from(module.device.0))?;
+    let ModulePlan::HeatCycle(module) = plan.modules.get(cycle.module.slot())? else { return None };
+    let device = plan.devices.get(module.device.slot())?;
     let civil = |at| clocks.civil(at, fallback).0;
     let outcome = match cycle.outcome {
         CycleOutcome::Judged(verdict) => match verdict {

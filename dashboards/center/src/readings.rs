@@ -77,7 +77,7 @@ fn collect(parts: &[Part], clocks: &ClockTable, point: &str, from: i64, to: i64)
         let Some(plan) = &part.plan else { continue };
         let slot = *slots.entry((part.row.epoch, part.row.config)).or_insert_with(|| slot(plan, point));
         let Some(slot) = slot else { continue };
-        let about = &plan.points[usize::from(slot.0)];
+        let about = &plan.points[slot.slot()];
         if about.every_ms > 0 {
             found.step_ms =
                 Some(about.every_ms.max(if about.deadband > 0.0 { about.heartbeat_ms } else { 0 }));
@@ -100,7 +100,13 @@ fn collect(parts: &[Part], clocks: &ClockTable, point: &str, from: i64, to: i64)
                     found.said_gaps.push((first.max(from), last.min(to)));
                 }
             }
-            Body::Gap(_) | Body::Start(_) | Body::Config(_) | Body::Conclusions(_) | Body::Checkpoint(_) => {}
+            Body::Gap(_)
+            | Body::Start(_)
+            | Body::Config(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Parted(_)
+            | Body::Part(_) => {}
         }
     }
     // Late readings are kept where they were eaten; a chart wants them where they belong.
@@ -109,7 +115,7 @@ fn collect(parts: &[Part], clocks: &ClockTable, point: &str, from: i64, to: i64)
 }
 
 fn slot(plan: &Plan, point: &str) -> Option<PointIx> {
-    plan.points.iter().position(|known| known.id == point).map(|slot| PointIx(slot as u16))
+    plan.points.iter().position(|known| known.id == point).map(PointIx::of)
 }
 
 impl Found {

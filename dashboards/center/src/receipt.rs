@@ -38,7 +38,7 @@ pub async fn receipt(
         .wanted_configs(&gateway.id, RANGES_MAX as i64)
         .await?
         .into_iter()
-        .map(|(epoch, seq)| (Epoch(epoch as u64), Seq(seq as u64), Seq(seq as u64)))
+        .map(|(epoch, first, last)| (Epoch(epoch as u64), Seq(first as u64), Seq(last as u64)))
         .collect();
     Ok(Receipt { server_time: app.clock.civil(), window, epochs, refused, wants })
 }

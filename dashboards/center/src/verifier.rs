@@ -109,7 +109,7 @@ async fn judged(app: &App, gateway: &Enrolled, key: &Key, window: Window) -> any
     let Some(config) = app.store.config_at(&gateway.id, window.to.0).await? else {
         return Ok(insufficient("no_config", [0; 32]));
     };
-    let plan = app.plans.of(&config, &gateway.ring).await?;
+    let plan = app.plans.of(&app.store, &config, &gateway.ring).await?;
     let Some((rule, found)) = crate::cases::rule_of(&plan, &key.rule, &key.device) else {
         return Ok(insufficient("rule_gone", config.hash));
     };

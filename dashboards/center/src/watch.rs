@@ -111,5 +111,5 @@ async fn plan(app: &App, gateway: &Enrolled) -> anyhow::Result<Option<Arc<Plan>>
         return Ok(Some(plan));
     }
     let Some(known) = app.store.enrolled(&gateway.id).await? else { return Ok(None) };
-    Ok(Some(app.plans.of(&config, &known.ring).await?))
+    Ok(Some(app.plans.of(&app.store, &config, &known.ring).await?))
 }

@@ -140,6 +140,61 @@ async fn an_alert_ahead_of_its_predecessors_waits_for_its_config_and_shows_an_op
 }
 
 #[tokio::test]
+async fn a_config_in_parts_counts_from_the_moment_that_all_of_them_are_here_in_any_order() {
+    for (order, wants) in [([1, 2, 3, 4], [2, 3, 4]), ([4, 3, 1, 2], [1, 1, 2]), ([3, 1, 4, 2], [1, 2, 2])] {
+        let rig = Rig::new().await;
+        let mut gateway = rig.gateway(1).await;
+        let size = rig::config_length().div_ceil(3);
+        let start = gateway.start_in_parts(1_000, size, |_| ());
+        assert_eq!(start.len(), 6, "start, head, three parts, clock");
+        let because = gateway.readings(5_000, 6_000, 95);
+        let raised = gateway.change(6_000, 1, 1, Change::Raised);
+        let receipt = rig.push(&gateway, &[because, raised]).await;
+        assert_eq!(receipt.wants, vec![(Epoch(1), Seq(1), Seq(1))]);
+        for (place, wanted) in order.into_iter().zip(wants) {
+            let receipt = rig.push(&gateway, &[start[place].clone()]).await;
+            let from: Vec<_> = receipt.wants.iter().map(|(_, first, _)| first.0).collect();
+            assert_eq!(from, [wanted], "after {place} of {order:?}");
+            assert_eq!(rig.get("/api/v1/alerts").await["alerts"].as_array().unwrap().len(), 0);
+        }
+        let receipt = rig.push(&gateway, &[start[order[3]].clone()]).await;
+        assert!(receipt.wants.is_empty() && receipt.refused.is_empty(), "{receipt:?}");
+        let alerts = rig.get("/api/v1/alerts").await;
+        assert_eq!(alerts["alerts"][0]["title"]["zh"], "温度过高");
+        let receipt = rig.push(&gateway, &[start[0].clone(), start[5].clone()]).await;
+        assert_eq!(receipt.epochs[0].through, Some(Seq(7)));
+        let points = rig.get(&format!("/api/v1/points?gateway={}", gateway.id())).await;
+        assert_eq!(points["points"][0]["value"], 9.5);
+        // What is shown of the past is read with that config too.
+        let rows = rig.app.store.config_at(&gateway.id(), i64::MAX).await.unwrap().unwrap();
+        assert_eq!(rig.app.store.whole(&rows).await.unwrap().len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn parts_that_do_not_come_together_keep_nothing_else_out() {
+    let rig = Rig::new().await;
+    let mut gateway = rig.gateway(1).await;
+    let size = rig::config_length().div_ceil(3);
+    let mut records = gateway.start_in_parts(1_000, size, |part| part.bytes[0] ^= u8::from(part.n == 1));
+    records.push(gateway.readings(5_000, 6_000, 95));
+    records.push(gateway.change(6_000, 1, 1, Change::Raised));
+    let receipt = rig.push(&gateway, &records).await;
+    assert_eq!(receipt.epochs[0].through, Some(Seq(7)));
+    assert!(receipt.refused.is_empty() && receipt.wants.is_empty(), "{receipt:?}");
+    assert_eq!(rig.get("/api/v1/alerts").await["alerts"].as_array().unwrap().len(), 0);
+    let head = rig.app.store.record(&gateway.id(), 1, 1).await.unwrap().unwrap();
+    assert_eq!(head.state, "quarantined");
+    // The next epoch is read as always.
+    (gateway.epoch, gateway.seq) = (2, 0);
+    let mut next = gateway.start(10_000);
+    next.push(gateway.readings(11_000, 12_000, 95));
+    rig.push(&gateway, &next).await;
+    let points = rig.get(&format!("/api/v1/points?gateway={}", gateway.id())).await;
+    assert_eq!(points["points"][0]["value"], 9.5);
+}
+
+#[tokio::test]
 async fn further_alerts_join_the_open_case_and_returning_to_normal_never_closes_it() {
     let rig = Rig::new().await;
     let mut gateway = rig.gateway(1).await;

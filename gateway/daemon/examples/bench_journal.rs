@@ -48,11 +48,11 @@ fn record(key: &SigningKey, n: u64, readings: usize, prev: [u8; 32]) -> Vec<u8> 
         let noise = (round * 7919 + point as i64 * 104_729) % 3 - 1;
         let at = EngineTime(begin + (i / POINTS) as i64 * 10_000 + (point / 5) as i64 * 40);
         let value = Quality::Good(Raw::Int(wave as i64 + noise));
-        Input::Reading(Reading { point: PointIx(point as u16), at, value })
+        Input::Reading(Reading { point: PointIx::of(point), at, value })
     });
     let due = (readings / POINTS).max(1) as u32;
     let counts = (0..POINTS.min(readings)).map(|point| PointCounts {
-        point: PointIx(point as u16),
+        point: PointIx::of(point),
         due,
         answered: due,
         ..PointCounts::default()

@@ -204,7 +204,7 @@ fn fact(told: &Told, plan: &Plan) -> anyhow::Result<(DeviceIx, DeviceFact)> {
     let slot = plan.devices.iter().position(|device| device.id == told.device);
     let slot =
         slot.with_context(|| format!("there is no device {:?} here; there are {}", told.device, ids()))?;
-    let device = DeviceIx(u16::try_from(slot)?);
+    let device = DeviceIx::of(slot);
     let text = |what: &str, text: &str| -> anyhow::Result<String> {
         ensure!(
             !text.trim().is_empty() && text.len() <= TEXT_MAX,
@@ -264,7 +264,7 @@ fn point_of(plan: &Plan, device: DeviceIx, name: &str) -> anyhow::Result<PointIx
     let own = plan.points.iter().enumerate().filter(|(_, point)| point.device == device);
     let mut found = own.filter(|(_, point)| point.id == name || point.id.rsplit('/').next() == Some(name));
     let (slot, _) = found.next().with_context(|| format!("the device has no point {name:?}"))?;
-    Ok(PointIx(u16::try_from(slot)?))
+    Ok(PointIx::of(slot))
 }
 
 /// As many digits as were written: `0.30` says more than `0.3`.

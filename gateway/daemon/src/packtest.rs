@@ -43,7 +43,7 @@ pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
         inputs.push((0, clock(0, true)));
     }
     for (at, body) in &test.facts {
-        let device = DeviceIx(pack.subject.kinds.len().saturating_sub(1) as u16);
+        let device = DeviceIx::of(pack.subject.kinds.len().saturating_sub(1));
         inputs.push((at.0, Input::Fact(Fact { device, at: EngineTime(at.0), body: body.clone() })));
     }
     for (point, samples) in &test.points {
@@ -58,7 +58,7 @@ pub fn run(pack: &Pack, test: &PackTest) -> Vec<String> {
             continue;
         }
         // A point that is not in the plan was said when the pack was read.
-        let Some(slot) = slots.get(point.as_str()).map(|slot| PointIx(*slot as u16)) else { continue };
+        let Some(slot) = slots.get(point.as_str()).map(|slot| PointIx::of(*slot)) else { continue };
         let mut last = None;
         for (sample, n) in samples.iter().zip(0..) {
             let value = match sample {
@@ -215,7 +215,7 @@ fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
             neighbours: &neighbours,
             hours: test.hours.is_some(),
         };
-        bind(pack, 0, &subject, ModuleIx(plan.modules.len() as u16)).add_to(&mut plan);
+        bind(pack, 0, &subject, ModuleIx::of(plan.modules.len())).add_to(&mut plan);
     }
     if pack.subject.everything {
         everything(pack, test, &file, &settings, &mut plan);
@@ -237,11 +237,11 @@ fn device<'n>(
     points: impl Iterator<Item = (&'n String, Unit)>,
     every_ms: i64,
 ) -> Points {
-    let device = DeviceIx(plan.devices.len() as u16);
+    let device = DeviceIx::of(plan.devices.len());
     plan.devices.push(DevicePlan { id: kind.into(), kind: kind.into(), name: Text::default(), bus: 0 });
     let mut placed = BTreeMap::new();
     for (name, unit) in points {
-        placed.insert(name.clone(), (PointIx(plan.points.len() as u16), unit));
+        placed.insert(name.clone(), (PointIx::of(plan.points.len()), unit));
         plan.points.push(point_plan(&format!("{prefix}{name}"), device, unit, every_ms));
     }
     (device, placed)

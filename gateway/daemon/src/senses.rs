@@ -138,7 +138,7 @@ map = { visits = "visits" }
         let rules = out.iter().filter_map(|conclusion| {
             let ConclusionBody::Alert(change) = &conclusion.body else { return None };
             let rule = change.rule.filter(|_| change.change == Change::Raised)?;
-            Some(plan.rules[usize::from(rule.0)].id.clone())
+            Some(plan.rules[rule.slot()].id.clone())
         });
         rules.collect()
     }

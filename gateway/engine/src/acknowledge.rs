@@ -165,7 +165,7 @@ impl Engine {
     fn rules_of(&self, device: &str) -> Result<Vec<usize>, &'static str> {
         let found = self.plan.devices.iter().position(|known| known.id == device).ok_or("unknown_device")?;
         let own = |(slot, rule): (usize, &gateway_model::RulePlan)| {
-            (usize::from(rule.subject.0) == found && rule.handling.is_some()).then_some(slot)
+            (rule.subject.slot() == found && rule.handling.is_some()).then_some(slot)
         };
         let slots: Vec<usize> = self.plan.rules.iter().enumerate().filter_map(own).collect();
         if slots.is_empty() { Err("not_possible") } else { Ok(slots) }
@@ -173,7 +173,7 @@ impl Engine {
 
     fn slot_of(&self, rule: &str, subject: &str) -> Option<usize> {
         self.plan.rules.iter().position(|known| {
-            let device = self.plan.devices.get(usize::from(known.subject.0));
+            let device = self.plan.devices.get(known.subject.slot());
             known.id == rule && device.is_some_and(|device| device.id == subject)
         })
     }

@@ -96,7 +96,7 @@ impl Engine {
                 }
                 let minutes = meter.state.on_ms.saturating_sub(before) as f64 / 60_000.0;
                 if minutes > 0.0 {
-                    self.tally(Counted::OnMinutes(ModuleIx(module as u16)), minutes);
+                    self.tally(Counted::OnMinutes(ModuleIx::of(module)), minutes);
                 }
             }
             (Module::Ratio(_), ModulePlan::Ratio(plan)) => {
@@ -157,13 +157,13 @@ impl Engine {
     fn end_cycle(&mut self, module: usize, out: &mut Vec<Conclusion>) {
         let Some(Module::Heat(Heat { chamber, cycle })) = self.modules.get_mut(module) else { return };
         let limit = chamber.program.set_c;
-        let Some(cycle) = cycle.end(chamber, ModuleIx(module as u16), self.now) else { return };
+        let Some(cycle) = cycle.end(chamber, ModuleIx::of(module), self.now) else { return };
         let (outcome, started, peak) = (cycle.outcome, cycle.started, cycle.peak_c);
         out.push(Conclusion { at: self.now, body: ConclusionBody::Cycle(cycle) });
         match outcome {
             CycleOutcome::Judged(CycleVerdict::Passed) => {
                 self.settle_events(module, (peak, limit), out);
-                self.tally(Counted::CyclesPassed(ModuleIx(module as u16)), 1.0);
+                self.tally(Counted::CyclesPassed(ModuleIx::of(module)), 1.0);
             }
             CycleOutcome::Judged(
                 CycleVerdict::TooCool

@@ -142,7 +142,7 @@ impl Engine {
 
     /// True while a cycle of the module runs: its points are then recorded in full.
     pub fn cycle_running(&self, module: ModuleIx) -> bool {
-        match self.modules.get(usize::from(module.0)) {
+        match self.modules.get(module.slot()) {
             Some(Module::Heat(heat)) => heat.cycle.running.is_some(),
             Some(Module::Lamp(meter) | Module::Machine(meter)) => meter.state.since.is_some(),
             Some(Module::Ratio(_) | Module::Duty(_) | Module::Waste(_)) | None => false,
@@ -166,7 +166,7 @@ impl Engine {
             });
             open.extend(branches.chain(events).chain(trunk).map(|(occurrence, regions, detail)| OpenAlert {
                 alert: occurrence.alert,
-                rule: RuleIx(slot as u16),
+                rule: RuleIx::of(slot),
                 event: occurrence.event,
                 regions,
                 detail,
@@ -225,7 +225,7 @@ impl Engine {
     }
 
     fn read(&mut self, reading: &Reading, out: &mut Vec<Conclusion>) {
-        let slot = usize::from(reading.point.0);
+        let slot = reading.point.slot();
         let Some((plan, point)) = self.plan.points.get(slot).zip(self.points.0.get_mut(slot)) else { return };
         let previous = point.good_at;
         let Some(eaten) = point.eat(plan, reading, self.now) else { return };
@@ -268,7 +268,7 @@ impl Engine {
         for &point in &aged {
             self.feed_windows(point, false);
             for module in listed(&self.wiring.modules, point).to_vec() {
-                self.feed_module(module, PointIx(point as u16), None, None);
+                self.feed_module(module, PointIx::of(point), None, None);
                 rules.extend_from_slice(listed(&self.wiring.outputs, module));
             }
             rules.extend_from_slice(listed(&self.wiring.conditions, point));
@@ -461,7 +461,7 @@ fn face<'a>(slot: usize, rule: &'a RulePlan, view: &View<'a>, trial: bool) -> Fa
     let computed = handling.and_then(|handling| handling.shown.as_ref());
     let value = computed.map_or(value, |shown| eval::number_of(&shown.value, view));
     Face {
-        rule: Some(RuleIx(slot as u16)),
+        rule: Some(RuleIx::of(slot)),
         latching: rule.latching,
         value,
         limit,

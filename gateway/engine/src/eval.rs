@@ -12,7 +12,7 @@ pub(crate) trait Senses {
     /// A point's number in its unit (truth points: 0 or 1), if it can be believed.
     fn point(&self, point: PointIx) -> Option<f64>;
     /// What a window says.
-    fn window(&self, window: u16, function: WindowFunction) -> Option<f64>;
+    fn window(&self, window: u32, function: WindowFunction) -> Option<f64>;
     /// What the institution's calendar says.
     fn hours(&self, question: HoursQuestion) -> Option<bool>;
     /// An output of a module.
@@ -27,7 +27,7 @@ impl<F: Fn(PointIx) -> Option<f64>> Senses for PointsOnly<F> {
         (self.0)(point)
     }
 
-    fn window(&self, _: u16, _: WindowFunction) -> Option<f64> {
+    fn window(&self, _: u32, _: WindowFunction) -> Option<f64> {
         None
     }
 
@@ -224,7 +224,7 @@ mod tests {
 
     fn check(ops: &[Op], values: [Option<f64>; 3], expect: Option<bool>) {
         let program = Program(ops.to_vec());
-        let got = evaluate(&program, |point| values[usize::from(point.0)]);
+        let got = evaluate(&program, |point| values[point.slot()]);
         assert_eq!(got, expect, "{ops:?} of {values:?}");
     }
 

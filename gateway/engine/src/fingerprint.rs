@@ -128,7 +128,7 @@ impl Fnv {
                 Op::Select => 21,
                 Op::Window { window, point, function } => {
                     self.text(point_id(plan, *point));
-                    let slot = usize::from(*window);
+                    let slot = *window as usize;
                     self.signed(windows(plan).get(slot).map_or(0, |window| window.span_ms));
                     22 + ((*function as u64) << 8)
                 }
@@ -144,7 +144,7 @@ impl Fnv {
 
     /// What a module computes. Of a heat cycle what changes its verdict; of others what tells them apart.
     fn module(&mut self, plan: &Plan, module: ModuleIx) {
-        let Some(module) = plan.modules.get(usize::from(module.0)) else { return };
+        let Some(module) = plan.modules.get(module.slot()) else { return };
         match module {
             ModulePlan::HeatCycle(module) => {
                 self.text(point_id(plan, module.temperature));
@@ -176,7 +176,7 @@ impl Fnv {
                 self.number(u64::from(duty.open_time));
             }
             ModulePlan::Waste(waste) => {
-                self.text(device_id(plan, usize::from(waste.feed.0)));
+                self.text(device_id(plan, waste.feed.slot()));
                 self.signed(waste.tolerance_g);
                 self.number(u64::from(waste.tolerance_permille));
                 self.number(u64::from(waste.other_permille.unwrap_or_default()));

@@ -68,7 +68,7 @@ impl Intake {
             kept: None,
             fresh_at: None,
             marked: false,
-            counts: PointCounts { point: PointIx(slot as u16), ..PointCounts::default() },
+            counts: PointCounts { point: PointIx::of(slot), ..PointCounts::default() },
             failed: [0; BadCause::ALL.len()],
             limits,
             busy: false,
@@ -84,7 +84,7 @@ impl Intake {
         let mut next = Self::new(plan);
         next.thinning = self.thinning;
         for door in &self.points {
-            let place = moved(door.counts.point).and_then(|point| next.points.get_mut(usize::from(point.0)));
+            let place = moved(door.counts.point).and_then(|point| next.points.get_mut(point.slot()));
             if let Some(new) =
                 place.filter(|new| PointPlan { device: door.plan.device, ..new.plan.clone() } == door.plan)
             {
@@ -96,7 +96,7 @@ impl Intake {
 
     /// When the point last had a good answer, kept or not, if its last one was.
     pub fn answering(&self, point: PointIx) -> Option<EngineTime> {
-        let door = self.points.get(usize::from(point.0))?;
+        let door = self.points.get(point.slot())?;
         door.fresh_at.filter(|_| door.number().is_some() && !door.marked)
     }
 
@@ -111,7 +111,7 @@ impl Intake {
 
     /// Takes the answer to one request, or one field of a payload. What it returns belongs into the journal.
     pub fn offer(&mut self, point: PointIx, at: EngineTime, answer: Answer) -> Option<Reading> {
-        let door = self.points.get_mut(usize::from(point.0))?;
+        let door = self.points.get_mut(point.slot())?;
         bump(&mut door.counts.due);
         let (raw, held) = match answer {
             Answer::Raw(raw) => (raw, false),
@@ -126,7 +126,7 @@ impl Intake {
 
     /// A reading was due, and nobody even asked for it (the bus had no time).
     pub fn missed(&mut self, point: PointIx, cause: BadCause) {
-        if let Some(door) = self.points.get_mut(usize::from(point.0)) {
+        if let Some(door) = self.points.get_mut(point.slot()) {
             bump(&mut door.counts.due);
             bump(&mut door.failed[cause.code()]);
         }

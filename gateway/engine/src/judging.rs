@@ -18,7 +18,7 @@ const LOOK_MIN_MS: i64 = 1_000;
 impl Engine {
     /// The point has a reading (`read`), or another class.
     pub(crate) fn feed_windows(&mut self, point: usize, read: bool) {
-        let value = self.points.believed(PointIx(point as u16));
+        let value = self.points.believed(PointIx::of(point));
         for index in 0..listed(&self.wiring.windows, point).len() {
             let slot = self.wiring.windows[point][index];
             if let Some(window) = self.windows.get_mut(slot) {

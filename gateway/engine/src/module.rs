@@ -35,7 +35,7 @@ impl Module {
     pub(crate) fn new(plan: &Plan, module: &ModulePlan) -> Self {
         match module {
             ModulePlan::HeatCycle(heat) => {
-                let temperature = plan.points.get(usize::from(heat.temperature.0));
+                let temperature = plan.points.get(heat.temperature.slot());
                 Self::Heat(Heat {
                     chamber: Chamber::new(&heat.program, temperature),
                     cycle: HeatCycle::new(),
@@ -64,7 +64,7 @@ impl Module {
     }
 
     pub(crate) fn state(&self, plan: &Plan, module: &ModulePlan) -> ModuleState {
-        let device = device_id(plan, usize::from(module.device().0)).into();
+        let device = device_id(plan, module.device().slot()).into();
         match (self, module) {
             (Self::Heat(heat), ModulePlan::HeatCycle(plan)) => ModuleState::HeatCycle {
                 device,
@@ -91,7 +91,7 @@ impl Module {
 
     /// True if the state was this module's, and is taken over.
     pub(crate) fn restore(&mut self, plan: &Plan, module: &ModulePlan, state: &ModuleState) -> bool {
-        let own = device_id(plan, usize::from(module.device().0));
+        let own = device_id(plan, module.device().slot());
         match (self, module, state) {
             (
                 Self::Heat(heat),

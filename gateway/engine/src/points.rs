@@ -156,7 +156,7 @@ pub(crate) struct Points(pub(crate) Vec<Point>);
 
 impl Points {
     pub(crate) fn get(&self, point: PointIx) -> Option<&Point> {
-        self.0.get(usize::from(point.0))
+        self.0.get(point.slot())
     }
 
     pub(crate) fn class(&self, point: PointIx) -> Class {

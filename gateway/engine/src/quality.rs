@@ -96,7 +96,7 @@ impl Engine {
     /// The delay of a device's or bus's rule ran out.
     pub(crate) fn blind_long_enough(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
         let Some(rule) = self.plan.rules.get(slot) else { return };
-        let subject = usize::from(rule.subject.0);
+        let subject = rule.subject.slot();
         match rule.kind {
             RuleKind::DeviceUnevaluable { .. } if self.folded(subject) => {
                 if let Some(life) = self.lives.get_mut(slot) {

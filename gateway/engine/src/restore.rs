@@ -167,7 +167,7 @@ impl Engine {
                 let disabled =
                     found.and_then(|&(slot, _)| self.plan.rules.get(slot)).is_some_and(is_disabled);
                 let cause = if disabled { ClearCause::Disabled } else { ClearCause::Superseded };
-                supersede(&mut life, found.map(|&(slot, _)| RuleIx(slot as u16)), cause, &mut desk);
+                supersede(&mut life, found.map(|&(slot, _)| RuleIx::of(slot)), cause, &mut desk);
             }
             if let Some(kept) = found.and_then(|&(slot, _)| self.lives.get_mut(slot)) {
                 *kept = life;
@@ -193,7 +193,7 @@ fn supersede(life: &mut Life, rule: Option<RuleIx>, cause: ClearCause, desk: &mu
 }
 
 fn subject<'p>(plan: &'p Plan, rule: &RulePlan) -> &'p str {
-    device_id(plan, usize::from(rule.subject.0))
+    device_id(plan, rule.subject.slot())
 }
 
 pub(crate) fn device_id(plan: &Plan, device: usize) -> &str {
@@ -201,5 +201,5 @@ pub(crate) fn device_id(plan: &Plan, device: usize) -> &str {
 }
 
 pub(crate) fn point_id(plan: &Plan, point: PointIx) -> &str {
-    plan.points.get(usize::from(point.0)).map_or("", |point| point.id.as_str())
+    plan.points.get(point.slot()).map_or("", |point| point.id.as_str())
 }

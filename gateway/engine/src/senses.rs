@@ -25,8 +25,8 @@ impl Senses for View<'_> {
         self.points.believed(point)
     }
 
-    fn window(&self, window: u16, function: WindowFunction) -> Option<f64> {
-        let slot = usize::from(window);
+    fn window(&self, window: u32, function: WindowFunction) -> Option<f64> {
+        let slot = window as usize;
         let (window, plan) = self.windows.get(slot).zip(self.window_plans.get(slot))?;
         match function {
             WindowFunction::Last => {
@@ -51,6 +51,6 @@ impl Senses for View<'_> {
     }
 
     fn output(&self, module: ModuleIx, output: u8) -> Option<f64> {
-        self.modules.get(usize::from(module.0))?.output(self.now, &self.hours, output)
+        self.modules.get(module.slot())?.output(self.now, &self.hours, output)
     }
 }

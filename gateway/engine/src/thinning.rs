@@ -54,7 +54,7 @@ pub(crate) fn limits(plan: &Plan) -> Vec<Option<Vec<f64>>> {
 
 /// The point may not be thinned.
 fn keep(point: PointIx, limits: &mut [Option<Vec<f64>>]) {
-    if let Some(slot) = limits.get_mut(usize::from(point.0)) {
+    if let Some(slot) = limits.get_mut(point.slot()) {
         *slot = None;
     }
 }
@@ -64,7 +64,7 @@ fn note(program: &Program, limits: &mut [Option<Vec<f64>>]) {
     let numbers: Vec<f64> = program.0.iter().filter_map(number).collect();
     let comparable = only_compares_with_numbers(program);
     for point in program.points() {
-        match limits.get_mut(usize::from(point.0)) {
+        match limits.get_mut(point.slot()) {
             Some(Some(known)) if comparable => known.extend(&numbers),
             Some(slot) => *slot = None,
             None => {}

@@ -110,12 +110,12 @@ pub fn verify(
     readings: &[Reading],
     counts: &[(EngineTime, EngineTime, PointCounts)],
 ) -> Verification {
-    let Some(rule) = plan.rules.get(usize::from(rule.0)).filter(|_| window.to > window.from) else {
+    let Some(rule) = plan.rules.get(rule.slot()).filter(|_| window.to > window.from) else {
         return insufficient(Reason::NotVerifiable);
     };
     let least = rule.verify.coverage_permille;
     let wiring = Wiring::new(plan);
-    let subject = usize::from(rule.subject.0);
+    let subject = rule.subject.slot();
     match &rule.kind {
         RuleKind::Condition { when, .. } => {
             let watched = when.points();
@@ -221,7 +221,7 @@ impl<'w> Sweep<'w> {
     }
 
     fn eat(&mut self, plan: &Plan, reading: &Reading) -> Option<Eaten> {
-        let slot = usize::from(reading.point.0);
+        let slot = reading.point.slot();
         let (plan, point) = plan.points.get(slot).zip(self.points.0.get_mut(slot))?;
         point.eat(plan, reading, self.now)
     }
@@ -250,7 +250,7 @@ impl<'w> Sweep<'w> {
     fn age(&mut self, plan: &Plan, to: EngineTime) {
         self.now = self.now.max(to);
         for &slot in self.watched {
-            let slot = usize::from(slot.0);
+            let slot = slot.slot();
             if let Some((plan, point)) = plan.points.get(slot).zip(self.points.0.get_mut(slot)) {
                 point.refresh(plan, self.now);
             }
@@ -260,7 +260,7 @@ impl<'w> Sweep<'w> {
     fn points_of<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = (&'a PointPlan, &'a Point)> {
         self.watched
             .iter()
-            .filter_map(|&point| Some((plan.points.get(usize::from(point.0))?, self.points.get(point)?)))
+            .filter_map(|&point| Some((plan.points.get(point.slot())?, self.points.get(point)?)))
     }
 }
 
@@ -304,7 +304,7 @@ fn coverage(
         due = due.saturating_add(u64::from(counts.due));
         answered = answered.saturating_add(u64::from(counts.answered));
     }
-    let every_ms = plan.points.get(usize::from(point.0)).map_or(0, |point| point.every_ms);
+    let every_ms = plan.points.get(point.slot()).map_or(0, |point| point.every_ms);
     if every_ms > 0 {
         let mut reached = window.from;
         let end = (window.to, window.to);
@@ -360,10 +360,10 @@ fn heard(window: Window, readings: &[Reading], point: PointIx, after_ms: i64) ->
 
 /// Failed cycle: runs the module over the readings and looks at what ended in the window.
 fn cycles(plan: &Plan, window: Window, readings: &[Reading], module: ModuleIx) -> Verification {
-    let Some(ModulePlan::HeatCycle(heat)) = plan.modules.get(usize::from(module.0)) else {
+    let Some(ModulePlan::HeatCycle(heat)) = plan.modules.get(module.slot()) else {
         return insufficient(Reason::NotVerifiable);
     };
-    let temperature = plan.points.get(usize::from(heat.temperature.0));
+    let temperature = plan.points.get(heat.temperature.slot());
     let module = Heat { chamber: Chamber::new(&heat.program, temperature), cycle: HeatCycle::new() };
     let mut replay = Replay { module, heat, last: None };
     let watched = ModulePlan::HeatCycle(heat.clone()).points();

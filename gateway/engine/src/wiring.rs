@@ -68,19 +68,19 @@ impl Wiring {
             aggravating: vec![Vec::new(); plan.points.len()],
         };
         for (slot, window) in plan.judging.iter().flat_map(|judging| &judging.windows).enumerate() {
-            note(&mut wiring.windows, usize::from(window.point.0), slot);
+            note(&mut wiring.windows, window.point.slot(), slot);
         }
         for (slot, rule) in plan.rules.iter().enumerate() {
             wiring.handling(slot, rule);
-            let subject = usize::from(rule.subject.0);
+            let subject = rule.subject.slot();
             match &rule.kind {
                 RuleKind::Condition { when, returned, .. } => {
                     for program in core::iter::once(when).chain(returned) {
                         wiring.reads(slot, program);
                         // A neighbour that cannot be believed is that neighbour's trouble: one alert per cause.
                         for point in program.points() {
-                            let own = plan.points.get(usize::from(point.0)).is_some_and(|point| {
-                                usize::from(point.device.0) == subject || rule.handling.is_none()
+                            let own = plan.points.get(point.slot()).is_some_and(|point| {
+                                point.device.slot() == subject || rule.handling.is_none()
                             });
                             if own {
                                 note(&mut wiring.watched, subject, point);
@@ -88,9 +88,9 @@ impl Wiring {
                         }
                     }
                 }
-                RuleKind::Absence { point, .. } => note(&mut wiring.absences, usize::from(point.0), slot),
+                RuleKind::Absence { point, .. } => note(&mut wiring.absences, point.slot(), slot),
                 RuleKind::CycleFailed { module, .. } | RuleKind::Event { module, .. } => {
-                    note(&mut wiring.events, usize::from(module.0), slot);
+                    note(&mut wiring.events, module.slot(), slot);
                 }
                 RuleKind::ClockUnevaluable { .. } => wiring.clock_rules.push(slot),
                 RuleKind::DeviceUnevaluable { .. } => note(&mut wiring.device_rules, subject, slot),
@@ -99,11 +99,11 @@ impl Wiring {
         }
         for (slot, module) in plan.modules.iter().enumerate() {
             for point in module.points() {
-                note(&mut wiring.modules, usize::from(point.0), slot);
+                note(&mut wiring.modules, point.slot(), slot);
                 // As above: a neighbour that cannot be believed is that neighbour's trouble.
-                if plan.points.get(usize::from(point.0)).is_some_and(|point| point.device == module.device())
+                if plan.points.get(point.slot()).is_some_and(|point| point.device == module.device())
                 {
-                    note(&mut wiring.watched, usize::from(module.device().0), point);
+                    note(&mut wiring.watched, module.device().slot(), point);
                 }
             }
         }
@@ -112,7 +112,7 @@ impl Wiring {
         }
         for (device, points) in wiring.watched.iter().enumerate() {
             for point in points {
-                note(&mut wiring.devices, usize::from(point.0), device);
+                note(&mut wiring.devices, point.slot(), device);
             }
             if let (false, Some(plan)) = (points.is_empty(), plan.devices.get(device)) {
                 note(&mut wiring.bus_devices, usize::from(plan.bus), device);
@@ -133,25 +133,25 @@ impl Wiring {
             self.hours.push(slot);
         }
         if let Some(point) = aggravating_point(handling) {
-            note(&mut self.aggravating, usize::from(point.0), slot);
+            note(&mut self.aggravating, point.slot(), slot);
         }
     }
 
     /// The rule has to be judged when what the program reads changes.
     fn reads(&mut self, slot: usize, program: &Program) {
         for point in program.points() {
-            note(&mut self.conditions, usize::from(point.0), slot);
+            note(&mut self.conditions, point.slot(), slot);
         }
         for op in &program.0 {
             if let Op::Window { window, function, .. } = op {
-                note(&mut self.window_rules, usize::from(*window), slot);
+                note(&mut self.window_rules, *window as usize, slot);
                 if *function == WindowFunction::Age
-                    && let Some(aged) = self.aged.get_mut(usize::from(*window))
+                    && let Some(aged) = self.aged.get_mut(*window as usize)
                 {
                     *aged = true;
                 }
             } else if let Op::Output { module, .. } = op {
-                note(&mut self.outputs, usize::from(module.0), slot);
+                note(&mut self.outputs, module.slot(), slot);
             } else if let (Op::Hours(_), false) = (op, self.hours.contains(&slot)) {
                 self.hours.push(slot);
             }

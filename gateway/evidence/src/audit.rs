@@ -157,7 +157,11 @@ impl Audit {
             }
             Body::Inputs(inputs) if self.holds(header.t1) => self.inputs(inputs),
             Body::Gap(gap) => self.gap(gap),
-            Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) => {}
+            Body::Inputs(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Parted(_)
+            | Body::Part(_) => {}
         }
         self.plan_until(header.t1);
         self.last = self.last.max(Some(header.t1));
@@ -204,12 +208,12 @@ impl Audit {
                     Quality::Bad(_) => false,
                 };
                 if answered {
-                    *kept.entry(usize::from(reading.point.0)).or_default() += 1;
+                    *kept.entry(reading.point.slot()).or_default() += 1;
                 }
             }
         }
         for counts in &inputs.counts {
-            let slot = usize::from(counts.point.0);
+            let slot = counts.point.slot();
             let here = kept.get(&slot).copied().unwrap_or(0);
             let account = self.account(slot);
             account.due += u64::from(counts.due);
@@ -243,7 +247,7 @@ impl Audit {
             .iter()
             .enumerate()
             .filter(|(slot, point)| {
-                point.every_ms > 0 && gap.point.is_none_or(|only| usize::from(only.0) == *slot)
+                point.every_ms > 0 && gap.point.is_none_or(|only| only.slot() == *slot)
             })
             .map(|(slot, point)| (slot, (span / point.every_ms) as u64))
             .collect();

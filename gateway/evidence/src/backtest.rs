@@ -144,7 +144,7 @@ impl Backtest {
             }
             // Inputs were judged and not recorded.
             Body::Gap(gap) if gap.cause == GapCause::Full => self.hole(header.t1),
-            Body::Checkpoint(_) | Body::Conclusions(_) | Body::Gap(_) => {}
+            Body::Checkpoint(_) | Body::Conclusions(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {}
         }
     }
 
@@ -243,7 +243,7 @@ impl Judge {
         for rule in
             plan.rules.iter().filter(|rule| !rule.handling.as_ref().is_some_and(|handling| handling.disabled))
         {
-            let Some(device) = plan.devices.get(usize::from(rule.subject.0)) else { continue };
+            let Some(device) = plan.devices.get(rule.subject.slot()) else { continue };
             let said =
                 Said { title: rule.text.title.clone(), device: device.name.clone(), ..Said::default() };
             judged.insert((rule.id.clone(), device.id.clone()), said);
@@ -262,16 +262,16 @@ impl Judge {
                 let slot = *points.get(point.id.as_str())?;
                 let (from, to) = (point.unit, *self.units.get(slot)?);
                 convert(0.0, from, to)?;
-                Some(Found { point: PointIx(slot as u16), gain: point.gain, offset: point.offset, from, to })
+                Some(Found { point: PointIx::of(slot), gain: point.gain, offset: point.offset, from, to })
             })
             .collect();
         let own = |id: &str| self.plan.devices.iter().position(|device| device.id == id);
         self.devices =
-            recorded.devices.iter().map(|device| own(&device.id).map(|slot| DeviceIx(slot as u16))).collect();
+            recorded.devices.iter().map(|device| own(&device.id).map(DeviceIx::of)).collect();
     }
 
     fn knows(&self, point: PointIx) -> bool {
-        self.points.get(usize::from(point.0)).is_some_and(Option::is_some)
+        self.points.get(point.slot()).is_some_and(Option::is_some)
     }
 
     fn start(&mut self, start: StartInput) {
@@ -307,9 +307,9 @@ impl Judge {
             let ConclusionBody::Alert(change) = body else { continue };
             match change.change {
                 Change::Raised => {
-                    let rule = change.rule.and_then(|rule| self.plan.rules.get(usize::from(rule.0)));
+                    let rule = change.rule.and_then(|rule| self.plan.rules.get(rule.slot()));
                     let Some(rule) = rule else { continue };
-                    let device = self.plan.devices.get(usize::from(rule.subject.0));
+                    let device = self.plan.devices.get(rule.subject.slot());
                     let key = (rule.id.clone(), device.map_or_else(String::new, |device| device.id.clone()));
                     let occurrence = Occurrence { from: *at, to: None, returned: 0, value: change.value };
                     self.open.insert(change.alert, (key, occurrence, 0));
@@ -366,7 +366,7 @@ impl Judge {
 fn translated(input: &Input, points: &[Option<Found>], devices: &[Option<DeviceIx>]) -> Option<Input> {
     Some(match input {
         Input::Reading(reading) => {
-            let found = (*points.get(usize::from(reading.point.0))?)?;
+            let found = (*points.get(reading.point.slot())?)?;
             let number = |raw: Raw| {
                 let value = raw.value(found.gain, found.offset);
                 // Bits that are no number stay none.
@@ -381,7 +381,7 @@ fn translated(input: &Input, points: &[Option<Found>], devices: &[Option<DeviceI
             Input::Reading(Reading { point: found.point, at: reading.at, value })
         }
         Input::Fact(fact) => {
-            let device = (*devices.get(usize::from(fact.device.0))?)?;
+            let device = (*devices.get(fact.device.slot())?)?;
             Input::Fact(Fact { device, ..fact.clone() })
         }
         Input::Command(Command { at, body, .. }) => match body {

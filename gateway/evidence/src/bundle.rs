@@ -2,7 +2,7 @@
 
 use gateway_model::{CivilTime, Cursor, EngineTime, Epoch, Seq};
 use gateway_wire::{
-    FileRef, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack,
+    FileRef, Joiner, KeyHistory, KeyRing, Kind, Maker, Manifest, SigningKey, VerifyingKey, hash, pack,
 };
 
 use crate::story::Story;
@@ -46,22 +46,26 @@ pub struct Selection {
 /// Everything from the last checkpoint before the window (with the start and config of its epoch) to its end, and
 /// what was concluded from it. `all` are a gateway's records in the order of their cursors.
 pub fn select(all: &[Entry], window: (EngineTime, EngineTime)) -> Selection {
-    let before = |entry: &&Entry| entry.kind == Kind::Checkpoint && entry.t1 <= window.0;
-    let checkpoint = all.iter().rev().find(before).map_or_else(Cursor::default, |entry| entry.cursor);
+    let before = |entry: &Entry| entry.kind == Kind::Checkpoint && entry.t1 <= window.0;
+    let checkpoint = all.iter().rposition(before);
+    let cursor = checkpoint.and_then(|place| all.get(place)).map_or_else(Cursor::default, |entry| entry.cursor);
     // A state that was taken over stands behind the start and config that it belongs to.
-    let from = if checkpoint.seq.0 <= 2 { Cursor { seq: Seq(0), ..checkpoint } } else { checkpoint };
+    let opening = opening(all, cursor.epoch);
+    let last = opening.end.checked_sub(1).and_then(|last| all.get(last));
+    let next = |last: &Entry| last.cursor.epoch == cursor.epoch && last.cursor.seq.0 + 1 == cursor.seq.0;
+    let first = cursor.seq.0 <= 2 || !opening.is_empty() && last.is_some_and(next);
+    let from = if first { Cursor { seq: Seq(0), ..cursor } } else { cursor };
     let begin = all.partition_point(|entry| entry.cursor < from);
     let behind = |entry: &Entry| entry.t0 >= window.1 && matches!(entry.kind, Kind::Inputs | Kind::Start);
     let rest = all.get(begin..).unwrap_or_default();
     let end = begin + rest.iter().position(behind).unwrap_or(rest.len());
-    let head = |entry: &Entry| entry.cursor.epoch == from.epoch && entry.cursor.seq.0 <= 1;
-    let context = (0..begin).filter(|place| all.get(*place).is_some_and(head));
+    let context = opening.filter(|place| *place < begin);
     let places: Vec<usize> = context.chain(begin..end).collect();
     let chosen = |place: usize| all.get(place).copied();
     let mut spans: Vec<(Epoch, Seq, Seq)> = Vec::new();
     for (count, place) in places.iter().enumerate() {
         let Some(Entry { cursor, .. }) = chosen(*place) else { continue };
-        let jumps = *place == begin && count > 0 && cursor.seq.0 > 2;
+        let jumps = *place == begin && count > 0 && spans.last().is_some_and(|(_, _, last)| last.0 + 1 < cursor.seq.0);
         match spans.last_mut() {
             Some((epoch, _, last)) if *epoch == cursor.epoch && !jumps => *last = cursor.seq,
             // An epoch begins at 0, whether its first records are still there or not.
@@ -72,6 +76,19 @@ pub fn select(all: &[Entry], window: (EngineTime, EngineTime)) -> Selection {
     let last = places.last().and_then(|place| chosen(*place)).map_or(window.1, |entry| entry.t1);
     let first = all.get(begin).map_or(window.0, |entry| entry.t0);
     Selection { places, spans, window: (window.0.max(first), window.1.min(last)) }
+}
+
+/// Places of what an epoch begins with: its start, and its config with its parts, as far as they are there.
+fn opening(all: &[Entry], epoch: Epoch) -> std::ops::Range<usize> {
+    let first = all.partition_point(|entry| entry.cursor.epoch < epoch);
+    let rest = all.get(first..).unwrap_or_default();
+    let begin = rest.first().map_or(0, |entry| entry.cursor.seq.0.min(1));
+    let of_opening = |(entry, seq): &(&Entry, u64)| {
+        let config = matches!(entry.kind, Kind::Config | Kind::Part);
+        entry.cursor == Cursor { epoch, seq: Seq(*seq) } && (*seq <= 1 || config)
+    };
+    let count = rest.iter().zip(begin..).take_while(of_opening).count();
+    first..first + count
 }
 
 /// What goes into a bundle.
@@ -163,8 +180,10 @@ pub fn bundle(contents: &Contents<'_>, maker: &SigningKey) -> Result<Made, Error
         crate::check_devices(text).map_err(Error::Devices)?;
     }
     let mut story = Story::new(contents.window);
+    let mut joiner = Joiner::default();
     for (place, bytes) in contents.records.iter().enumerate() {
         let opened = contents.ring.open(bytes).map_err(|source| Error::Record { place, source })?;
+        let opened = joiner.opened(opened);
         if let Ok(body) = &opened.body {
             story.take(&opened.header, body);
         }

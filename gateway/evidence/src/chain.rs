@@ -29,9 +29,15 @@ impl Link {
         let says = match body {
             Some(Body::Start(start)) => Says::Start(start.clone()),
             Some(Body::Gap(gap)) => Says::Gap(gap.clone()),
-            Some(Body::Config(_) | Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_)) | None => {
-                Says::Other
-            }
+            Some(
+                Body::Config(_)
+                | Body::Inputs(_)
+                | Body::Conclusions(_)
+                | Body::Checkpoint(_)
+                | Body::Parted(_)
+                | Body::Part(_),
+            )
+            | None => Says::Other,
         };
         Self { header, hash: hash(bytes), says }
     }

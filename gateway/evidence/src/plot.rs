@@ -31,13 +31,18 @@ impl Plot {
         match body {
             Body::Config(config) => self.recorded = Some(config.plan.clone()),
             Body::Inputs(inputs) => inputs.items.iter().for_each(|input| self.input(input)),
-            Body::Start(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => {}
+            Body::Start(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => {}
         }
     }
 
     fn input(&mut self, input: &Input) {
         let Input::Reading(reading) = input else { return };
-        let recorded = self.recorded.as_ref().and_then(|plan| plan.points.get(usize::from(reading.point.0)));
+        let recorded = self.recorded.as_ref().and_then(|plan| plan.points.get(reading.point.slot()));
         let (Some(point), Some(share), Some(curve)) = (
             recorded.filter(|point| point.id == self.point),
             share(self.window, reading.at),
@@ -56,7 +61,7 @@ impl Plot {
     pub fn draw(self, plan: &Plan, judged: &Judged, found: &Backtested) -> Option<String> {
         let mut curve = self.curve?;
         let point = plan.points.iter().find(|own| own.id == self.point)?;
-        let device = &plan.devices.get(usize::from(point.device.0))?.id;
+        let device = &plan.devices.get(point.device.slot())?.id;
         let ends = [self.window.0, self.window.1]
             .map(|at| found.dates.civil(at).map_or_else(String::new, |at| local(at, self.utc_offset_min)));
         for ((rule, _), said) in judged.iter().filter(|((_, subject), _)| subject == device) {

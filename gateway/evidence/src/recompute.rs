@@ -140,6 +140,8 @@ struct Run {
     eaten: bool,
     /// What led to the end of the epoch before is not known: neither is what was cut off behind it.
     end_unknown: bool,
+    /// The record before this one was the config, or the last of its parts.
+    configured: bool,
 }
 
 /// The first records of an epoch, until it is known whether a checkpoint is among them.
@@ -154,6 +156,14 @@ impl Run {
     fn take(&mut self, Record { header, body }: Record) {
         let at = header.cursor();
         self.notice_hole(&header, &body);
+        let behind_config = self.configured;
+        self.configured = match body {
+            Body::Config(_) => true,
+            Body::Parted(_) | Body::Part(_) => behind_config,
+            Body::Start(_) | Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => {
+                false
+            }
+        };
         self.last = Some(at);
         if self.found.epochs.last() != Some(&header.epoch) {
             self.found.epochs.push(header.epoch);
@@ -169,7 +179,7 @@ impl Run {
                 }
                 self.plan = known.then_some(config.plan);
             }
-            Body::Checkpoint(state) => self.checkpoint(at, state),
+            Body::Checkpoint(state) => self.checkpoint(at, state, behind_config),
             Body::Inputs(inputs) => self.eat(at, &inputs.items),
             Body::Conclusions(conclusions) => {
                 self.open();
@@ -186,7 +196,7 @@ impl Run {
                 (self.engine, self.opening) = (None, None);
                 self.derived.clear();
             }
-            Body::Gap(_) => {}
+            Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {}
         }
     }
 
@@ -203,6 +213,7 @@ impl Run {
         if follows {
             return;
         }
+        self.configured = false;
         if let (Some(last), Body::Start(start)) = (self.last, body)
             && start.cause == StartCause::Replaced
             && start.previous.is_some_and(|(epoch, seq)| (epoch, seq) < (last.epoch, last.seq))
@@ -230,13 +241,14 @@ impl Run {
         (self.plan, self.inputs) = (None, [None; 2]);
     }
 
-    fn checkpoint(&mut self, at: Cursor, state: Box<State>) {
+    /// `first`: directly behind the config, so it is what the epoch begins with.
+    fn checkpoint(&mut self, at: Cursor, state: Box<State>, first: bool) {
         if state.semantics != SEMANTICS {
             self.incomplete(Incomplete::Semantics(at.epoch, state.semantics));
             (self.engine, self.opening) = (None, None);
             return;
         }
-        if let (Some(opening), Seq(2)) = (&mut self.opening, at.seq) {
+        if let (Some(opening), true) = (&mut self.opening, first) {
             let before = opening.before.take();
             self.end_unknown = before.is_none();
             let same = before.is_none_or(|engine| engine.save() == *state);
@@ -251,7 +263,7 @@ impl Run {
                 self.compare_state(at, same);
             }
             // What was taken over at a start, without that start: the engine did more there than restore it.
-            (None, Some(_)) if at.seq <= Seq(2) => {}
+            (None, Some(_)) if first => {}
             (None, Some(plan)) => {
                 // Under the plan it was saved with nothing is superseded.
                 self.engine = Engine::restore(plan.clone(), *state).ok().map(|(engine, _)| engine);

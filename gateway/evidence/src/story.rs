@@ -169,7 +169,7 @@ impl Story {
                 };
                 self.tell(gap.from, text(zh, en), text("数据缺口", "Gap in the data"), None, None);
             }
-            Body::Gap(_) => {}
+            Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {}
         }
     }
 
@@ -178,7 +178,7 @@ impl Story {
             Input::Clock(clock) => self.offset_ms = clock.offset_ms,
             Input::Reading(reading) => {
                 self.readings += 1;
-                let slot = usize::from(reading.point.0);
+                let slot = reading.point.slot();
                 let Some(point) = self.plan.as_ref().and_then(|plan| plan.points.get(slot)) else { return };
                 let value = match reading.value {
                     Quality::Good(raw) => raw.value(point.gain, point.offset),
@@ -208,8 +208,8 @@ impl Story {
         match body {
             ConclusionBody::Alert(change) => {
                 let plan = self.plan.as_ref();
-                let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(usize::from(rule.0)));
-                let device = rule.and_then(|rule| plan?.devices.get(usize::from(rule.subject.0)));
+                let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(rule.slot()));
+                let device = rule.and_then(|rule| plan?.devices.get(rule.subject.slot()));
                 let title = |pick: fn(&Text) -> &str| {
                     let rule = rule.map_or("?", |rule| pick(&rule.text.title));
                     device
@@ -267,7 +267,7 @@ impl Story {
                 self.tell(at, text(zh, en), text("网关存储", "The gateway's storage"), None, None);
             }
             ConclusionBody::Folded(folded) => {
-                let rule = self.plan.as_ref().and_then(|plan| plan.rules.get(usize::from(folded.rule.0)));
+                let rule = self.plan.as_ref().and_then(|plan| plan.rules.get(folded.rule.slot()));
                 let title = rule.map_or_else(|| text("?", "?"), |rule| rule.text.title.clone());
                 let (zh, en) = (
                     format!("存储已满期间变化{}次", folded.changes),
@@ -314,7 +314,7 @@ fn limits(plan: Option<&Plan>, slot: usize) -> Vec<f64> {
     let mut limits = Vec::new();
     for rule in plan.into_iter().flat_map(|plan| &plan.rules) {
         if let gateway_model::RuleKind::Condition { shown: Some(point), limit: Some(limit), .. } = &rule.kind
-            && usize::from(point.0) == slot
+            && point.slot() == slot
         {
             limits.push(*limit);
         }

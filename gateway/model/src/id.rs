@@ -20,6 +20,24 @@ macro_rules! number {
     };
 }
 
+macro_rules! slot {
+    ($(#[$doc:meta])* $name:ident) => {
+        number!($(#[$doc])* $name(u32));
+
+        impl $name {
+            /// Of a position in a list, which no list is long enough to exceed.
+            pub fn of(slot: usize) -> Self {
+                Self(u32::try_from(slot).unwrap_or(u32::MAX))
+            }
+
+            /// As a position in a list.
+            pub fn slot(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -39,14 +57,14 @@ number!(/// Life of a journal: grows at every start of the gateway's process, du
     Epoch(u64));
 number!(/// Position of a record in its epoch, from 0, without holes.
     Seq(u64));
-number!(/// Slot of a point in [`crate::Plan::points`].
-    PointIx(u16));
-number!(/// Slot of a device in [`crate::Plan::devices`].
-    DeviceIx(u16));
-number!(/// Slot of a rule in [`crate::Plan::rules`].
-    RuleIx(u16));
-number!(/// Slot of a module in [`crate::Plan::modules`].
-    ModuleIx(u16));
+slot!(/// Slot of a point in [`crate::Plan::points`].
+    PointIx);
+slot!(/// Slot of a device in [`crate::Plan::devices`].
+    DeviceIx);
+slot!(/// Slot of a rule in [`crate::Plan::rules`].
+    RuleIx);
+slot!(/// Slot of a module in [`crate::Plan::modules`].
+    ModuleIx);
 
 name!(/// The supervised party (hotel, clinic, hospital): its Unified Social Credit Code where it has one.
     InstitutionId);

@@ -219,7 +219,7 @@ impl RulePlan {
     /// `points` are those of its plan.
     pub fn shown_unit(&self, points: &[PointPlan]) -> Option<Unit> {
         let computed = self.handling.as_ref().and_then(|handling| handling.shown.as_ref());
-        let of_point = || points.get(usize::from(self.shown_point()?.0)).map(|point| point.unit);
+        let of_point = || points.get(self.shown_point()?.slot()).map(|point| point.unit);
         computed.map(|shown| shown.unit).or_else(of_point)
     }
 }

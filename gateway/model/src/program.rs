@@ -86,7 +86,7 @@ pub enum Op {
     Window {
         /// Slot in [`crate::Judging::windows`].
         #[n(0)]
-        window: u16,
+        window: u32,
         /// Its point.
         #[n(1)]
         point: PointIx,
@@ -111,10 +111,10 @@ pub enum Op {
 
 impl Program {
     /// Gives its windows other slots: slot `n` becomes `slots[n]`. A slot that is not in the list stays.
-    pub fn move_windows(&mut self, slots: &[u16]) {
+    pub fn move_windows(&mut self, slots: &[u32]) {
         for op in &mut self.0 {
             if let Op::Window { window, .. } = op
-                && let Some(slot) = slots.get(usize::from(*window))
+                && let Some(slot) = slots.get(*window as usize)
             {
                 *window = *slot;
             }

@@ -233,7 +233,7 @@ impl<'p> Made<'p> {
             let point = |name: &str| subject.point(name);
             let binding = Binding { subject, id, point: &point, cycle: made.cycle, above: &made.slots };
             if let Some(plan) = binding.bind(&module.what) {
-                let slot = ModuleIx(first.0.saturating_add(made.plans.len() as u16));
+                let slot = ModuleIx::of(first.slot() + made.plans.len());
                 made.plans.push(plan);
                 made.slots.insert(module.name.clone(), slot);
                 made.named.push((module, slot));

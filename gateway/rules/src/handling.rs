@@ -208,14 +208,14 @@ pub(crate) fn adopt<'p>(
     own: &[WindowPlan],
     programs: impl IntoIterator<Item = &'p mut Program>,
 ) {
-    let slots: Vec<u16> = own
+    let slots: Vec<u32> = own
         .iter()
         .map(|window| {
             let known = into.iter().position(|known| known == window);
             known.unwrap_or_else(|| {
                 into.push(*window);
                 into.len() - 1
-            }) as u16
+            }) as u32
         })
         .collect();
     for program in programs {

@@ -9,15 +9,19 @@ use minicbor::{Decode, Encode, Encoder};
 
 use crate::{
     columns::{ITEMS_MAX, RunReader, Writer},
-    counts, envelope, strict,
+    counts, envelope,
+    parts::{Head, Part as ContentPart, Parted, PartedKind},
+    strict,
 };
 
 /// Content of one body after decompression, at most. A state is at most 8 MiB.
 pub const CONTENT_MAX: usize = 16 << 20;
 /// Bytes of one raw answer or payload kept with a conclusion, at most.
 pub const FRAME_MAX: usize = 1024;
-/// Version of every kind's content that is written here, and the only one there has been.
+/// Version of every kind's content that is written here, and the only one there has been, …
 const VERSION: u64 = 1;
+/// … but for heads of contents in parts.
+const VERSION_PARTED: u64 = 2;
 /// Contents shorter than this are not worth a compressor's frame.
 const COMPRESS_FROM: usize = 64;
 /// Level 3 is where zstd's own curve of size against time bends.
@@ -38,6 +42,10 @@ pub enum Body {
     Checkpoint(Box<State>),
     /// A span for which readings or records are not there.
     Gap(Gap),
+    /// Config or state that follows in parts.
+    Parted(Parted),
+    /// One part of it.
+    Part(ContentPart),
 }
 
 /// Content of a config record.
@@ -113,6 +121,8 @@ pub enum Kind {
     Checkpoint,
     /// 5
     Gap,
+    /// 6
+    Part,
     /// Of a later release.
     Other(u64),
 }
@@ -127,6 +137,7 @@ impl Kind {
             Self::Conclusions => 3,
             Self::Checkpoint => 4,
             Self::Gap => 5,
+            Self::Part => 6,
             Self::Other(number) => number,
         }
     }
@@ -140,6 +151,7 @@ impl Kind {
             3 => Self::Conclusions,
             4 => Self::Checkpoint,
             5 => Self::Gap,
+            6 => Self::Part,
             number => Self::Other(number),
         }
     }
@@ -167,6 +179,8 @@ impl Body {
             Self::Conclusions(_) => Kind::Conclusions,
             Self::Checkpoint(_) => Kind::Checkpoint,
             Self::Gap(_) => Kind::Gap,
+            Self::Parted(parted) => parted.of.kind(),
+            Self::Part(_) => Kind::Part,
         }
     }
 
@@ -179,17 +193,15 @@ impl Body {
             Self::Conclusions(conclusions) => envelope::encode(conclusions),
             Self::Checkpoint(state) => envelope::encode(state),
             Self::Gap(gap) => envelope::encode(gap),
+            Self::Parted(parted) => envelope::encode(&parted.head),
+            Self::Part(part) => envelope::encode(part),
         };
         let kind = self.kind().number();
-        let packed = (content.len() >= COMPRESS_FROM)
-            .then(|| {
-                zstd::bulk::compress(&content, ZSTD_LEVEL).expect("zstd compresses whatever it is given")
-            })
-            // What the array's fourth element and the byte string's own head take.
-            .filter(|packed| packed.len() + 8 < content.len());
+        let version = if matches!(self, Self::Parted(_)) { VERSION_PARTED } else { VERSION };
+        let packed = compressed(&content);
         let mut encoder = Encoder::new(out);
         let head = encoder.array(if packed.is_some() { 4 } else { 3 });
-        head.and_then(|e| e.u64(kind)?.u64(VERSION)).expect(IN_MEMORY);
+        head.and_then(|e| e.u64(kind)?.u64(version)).expect(IN_MEMORY);
         match packed {
             Some(packed) => {
                 encoder.u64(content.len() as u64).and_then(|e| e.bytes(&packed)).expect(IN_MEMORY);
@@ -206,7 +218,12 @@ impl Body {
         if let Kind::Other(_) = kind {
             return Err(refuse("a kind of a later release".into()));
         }
-        if part.version != VERSION {
+        let parted = match (kind, part.version) {
+            (Kind::Config, VERSION_PARTED) => Some(PartedKind::Config),
+            (Kind::Checkpoint, VERSION_PARTED) => Some(PartedKind::Checkpoint),
+            _ => None,
+        };
+        if part.version != VERSION && parted.is_none() {
             return Err(refuse("a version of a later release".into()));
         }
         let unpacked;
@@ -218,6 +235,11 @@ impl Body {
                 &unpacked
             }
         };
+        if let Some(of) = parted {
+            let head: Head = minicbor::decode(content).map_err(|error| refuse(error.to_string()))?;
+            head.check().map_err(refuse)?;
+            return Ok(Self::Parted(Parted { of, head }));
+        }
         let body = match kind {
             Kind::Start => minicbor::decode(content).map(Self::Start),
             Kind::Config => minicbor::decode(content).map(Self::Config),
@@ -225,6 +247,7 @@ impl Body {
             Kind::Conclusions => minicbor::decode(content).map(Self::Conclusions),
             Kind::Checkpoint => minicbor::decode(content).map(Self::Checkpoint),
             Kind::Gap => minicbor::decode(content).map(Self::Gap),
+            Kind::Part => minicbor::decode(content).map(Self::Part),
             Kind::Other(_) => return Err(refuse("a kind of a later release".into())),
         };
         let body = body.map_err(|error| refuse(error.to_string()))?;
@@ -238,6 +261,14 @@ impl Body {
 }
 
 const IN_MEMORY: &str = "encoding into memory cannot fail";
+
+/// As a zstd frame, where that is shorter.
+pub(crate) fn compressed(content: &[u8]) -> Option<Vec<u8>> {
+    (content.len() >= COMPRESS_FROM)
+        .then(|| zstd::bulk::compress(content, ZSTD_LEVEL).expect("zstd compresses whatever it is given"))
+        // What the array's fourth element and the byte string's own head take.
+        .filter(|packed| packed.len() + 8 < content.len())
+}
 
 /// A body taken apart, not yet understood.
 pub(crate) struct Part<'b> {

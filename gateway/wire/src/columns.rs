@@ -392,7 +392,7 @@ fn read_tracks(bytes: &[u8]) -> Result<Vec<Track>, &'static str> {
     if n == 0 || n > ITEMS_MAX {
         return Err("a number of tracks that cannot be");
     }
-    let mut point = 0u16;
+    let mut point = 0u32;
     let mut points = Vec::with_capacity(n);
     for _ in 0..n {
         point =

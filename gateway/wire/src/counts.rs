@@ -5,15 +5,15 @@ use gateway_model::{BadCause, PointCounts, PointIx};
 
 use crate::varint::{self, Reader};
 
-/// Points of one plan, at most.
-const POINTS_MAX: usize = u16::MAX as usize + 1;
+/// Points that one record counts, at most: bounds what is built from a few bytes, where nothing happened to any of them.
+const POINTS_MAX: usize = 1 << 17;
 
 /// One column of what differs from the expected; a column of zeros is not written.
 type Column = fn(&PointCounts, &Expected) -> i64;
 
 /// What a point's counts probably are.
 struct Expected {
-    point: u16,
+    point: i64,
     due: u32,
     /// Kept readings of the point in this record.
     kept: u32,
@@ -21,7 +21,7 @@ struct Expected {
 
 /// In the order of their bits in the flags.
 const COLUMNS: [Column; 5] = [
-    |counts, expected| i64::from(counts.point.0.wrapping_sub(expected.point) as i16),
+    |counts, expected| i64::from(counts.point.0) - expected.point,
     |counts, expected| i64::from(counts.due) - i64::from(expected.due),
     |counts, _| i64::from(counts.answered) - i64::from(counts.due),
     |counts, expected| {
@@ -42,7 +42,7 @@ pub(crate) fn pack(counts: &[PointCounts], kept: impl Fn(PointIx) -> u32) -> Vec
     let expected: Vec<_> = counts
         .iter()
         .map(|counts| {
-            let before = std::mem::replace(&mut point, counts.point.0.wrapping_add(1));
+            let before = std::mem::replace(&mut point, i64::from(counts.point.0) + 1);
             Expected { point: before, due: first.due, kept: kept(counts.point) }
         })
         .collect();
@@ -91,12 +91,11 @@ pub(crate) fn unpack(bytes: &[u8], kept: impl Fn(PointIx) -> u32) -> Result<Vec<
             row[bit] = columns.signed()?;
         }
     }
-    let mut point = 0u16;
+    let mut point = 0i64;
     let mut counts = Vec::with_capacity(n);
     for [step, more_due, more_answered, more_within, late] in rows {
-        let step = i16::try_from(step).map_err(|_| OUT)?;
-        let this = PointIx(point.wrapping_add(step as u16));
-        point = this.0.wrapping_add(1);
+        let this = PointIx(narrow(point.checked_add(step))?);
+        point = i64::from(this.0) + 1;
         let due = narrow(i64::from(due).checked_add(more_due))?;
         let answered = narrow(i64::from(due).checked_add(more_answered))?;
         let within = i64::from(answered) - i64::from(kept(this));

@@ -19,6 +19,7 @@ mod error;
 mod key;
 mod manifest;
 mod order;
+mod parts;
 mod receipt;
 mod record;
 mod ring;
@@ -40,6 +41,7 @@ pub use error::{RecordError, hex, unhex, unhex_any};
 pub use key::{SigningKey, VerifyingKey};
 pub use manifest::{FileRef, Maker, Manifest};
 pub use order::{Order, pack_orders, unpack_orders};
+pub use parts::{Head, Joiner, PART_MAX, Part, Parted, PartedKind, WHOLE_MAX, parts_behind, whole_at};
 pub use receipt::{
     EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused, SURVEY_MAX, Survey, SurveyRequest,
 };

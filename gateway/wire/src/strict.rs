@@ -19,7 +19,7 @@ const MAP_MAX: u64 = 32;
 
 /// Items of one walk, at most: what a decoder builds from a megabyte is bounded by this, not by the bytes. A plan of
 /// 8,000 rules has about half as many.
-const ITEMS_MAX: u32 = 1 << 20;
+pub(crate) const ITEMS_MAX: u32 = 1 << 20;
 
 /// What is wrong, and at which byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,13 @@ impl Fault {
 
 /// Checks that `bytes` are exactly one item.
 pub(crate) fn whole(bytes: &[u8]) -> Result<(), Fault> {
-    match item(bytes, 0, 0)? {
+    whole_of(bytes, ITEMS_MAX)
+}
+
+/// The same with another number of items at most.
+pub(crate) fn whole_of(bytes: &[u8], items_max: u32) -> Result<(), Fault> {
+    let mut left = items_max;
+    match walk(bytes, 0, 0, &mut left)? {
         end if end == bytes.len() => Ok(()),
         end => Err(Fault { at: end, fault: "bytes after the end" }),
     }

@@ -52,7 +52,7 @@ pub fn clinic(points: usize) -> anyhow::Result<Plan> {
     let everything = packs.iter().zip(0..).find(|(pack, _)| pack.subject.everything);
     if let Some((pack, slot)) = everything {
         let watched: Vec<(DeviceIx, u16)> =
-            (0..plan.devices.len()).map(|ix| (DeviceIx(ix as u16), 0)).collect();
+            (0..plan.devices.len()).map(|ix| (DeviceIx::of(ix), 0)).collect();
         let source = Source { name: "site".into(), text: String::new() };
         let file = File::new(&source);
         plan.rules.extend(bind_unevaluable(pack, slot, &watched, true, &file, &Settings::new()));
@@ -111,7 +111,7 @@ pub fn beginning() -> [Input; 2] {
 /// A good reading.
 pub fn reading(point: usize, at_ms: i64, raw: i64) -> Input {
     Input::Reading(Reading {
-        point: PointIx(point as u16),
+        point: PointIx::of(point),
         at: EngineTime(at_ms),
         value: Quality::Good(Raw::Int(raw)),
     })
@@ -132,7 +132,7 @@ pub fn days(plan: &Plan) -> [Vec<i32>; 2] {
 
 /// One point at one step of a day, in tenths of its unit.
 fn said(point: &PointPlan, step: usize, open: bool) -> i32 {
-    let device = usize::from(point.device.0);
+    let device = point.device.slot();
     // Devices are not in step with each other.
     let minute = ((step / 6 + device * 7) % usize::from(DAY_MIN)) as i32;
     let second = (step % 6 * 10) as i32;
@@ -181,13 +181,13 @@ fn add(
     program: Option<&str>,
     names: &[&str],
 ) -> anyhow::Result<()> {
-    let device = DeviceIx(plan.devices.len() as u16);
+    let device = DeviceIx::of(plan.devices.len());
     let id = format!("{kind}-{}", device.0);
     plan.devices.push(DevicePlan { id: id.clone(), kind: kind.into(), name: Text::default(), bus: 0 });
     let mut points = BTreeMap::new();
     for name in names {
         let unit = pack.points.get(*name).map_or(Unit::One, |point| point.unit);
-        points.insert((*name).to_owned(), (PointIx(plan.points.len() as u16), unit));
+        points.insert((*name).to_owned(), (PointIx::of(plan.points.len()), unit));
         plan.points.push(point_plan(&format!("{id}/{name}"), device, unit));
     }
     let source = Source { name: "site".into(), text: String::new() };
@@ -206,7 +206,7 @@ fn add(
         neighbours: &BTreeMap::new(),
         hours: plan.judging.is_some(),
     };
-    bind(pack, slot, &subject, ModuleIx(plan.modules.len() as u16)).add_to(plan);
+    bind(pack, slot, &subject, ModuleIx::of(plan.modules.len())).add_to(plan);
     match file.into_problems().first() {
         Some(problem) => Err(anyhow::anyhow!("{id}: {}", problem.message)),
         None => Ok(()),

@@ -77,7 +77,7 @@ impl Gateway {
     }
 
     /// The beginning of the epoch, at a civil moment in ms: engine time is civil time here.
-    pub fn start(&mut self, at: i64, points: u16, every_ms: i64) {
+    pub fn start(&mut self, at: i64, points: u32, every_ms: i64) {
         let start = StartInput {
             at: EngineTime(at),
             epoch: EPOCH,
@@ -104,7 +104,7 @@ impl Gateway {
 
     /// One reading of each point at each of these moments, and what follows from them when `alert` says so: the alert raised,
     /// or cleared if it stands. `false`, and nothing is sealed, when too much is unsent.
-    pub fn readings(&mut self, moments: &[i64], points: u16, alert: bool) -> bool {
+    pub fn readings(&mut self, moments: &[i64], points: u32, alert: bool) -> bool {
         let (Some(first), Some(last)) = (moments.first(), moments.last()) else { return true };
         if self.unsent.len() >= UNSENT_MAX {
             return false;
@@ -166,9 +166,9 @@ impl Gateway {
 }
 
 /// A fridge with so many thermometers and one rule: above 8 °C.
-pub fn plan(points: u16, every_ms: i64) -> Plan {
+pub fn plan(points: u32, every_ms: i64) -> Plan {
     let text = |zh: &str, en: &str| Text { zh: zh.into(), en: en.into() };
-    let point = |n: u16| PointPlan {
+    let point = |n: u32| PointPlan {
         calibration: None,
         id: format!("fridge-1/temperature-{n}"),
         device: DeviceIx(0),

@@ -59,8 +59,8 @@ fn recorded(data: &Path) -> BTreeMap<(String, String), u64> {
                 let ConclusionBody::Alert(change) = one.body else { continue };
                 if change.change == Change::Raised {
                     let plan = plan.as_ref().unwrap();
-                    let rule = &plan.rules[usize::from(change.rule.unwrap().0)];
-                    let device = plan.devices[usize::from(rule.subject.0)].id.clone();
+                    let rule = &plan.rules[change.rule.unwrap().slot()];
+                    let device = plan.devices[rule.subject.slot()].id.clone();
                     *raised.entry((rule.id.clone(), device)).or_default() += 1;
                 }
             }

@@ -137,6 +137,8 @@ fn inside(body: &Body) -> Value {
         Body::Config(_) => json!(["config", []]),
         Body::Checkpoint(_) => json!(["checkpoint", []]),
         Body::Gap(_) => json!(["gap", []]),
+        Body::Parted(_) => json!(["head", []]),
+        Body::Part(_) => json!(["part", []]),
     }
 }
 

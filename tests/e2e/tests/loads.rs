@@ -48,7 +48,7 @@ impl Clinic {
     }
 
     fn point(&self, id: &str) -> PointIx {
-        PointIx(self.engine.plan().points.iter().position(|point| point.id == id).unwrap() as u16)
+        PointIx::of(self.engine.plan().points.iter().position(|point| point.id == id).unwrap())
     }
 
     /// A load that holds 135 °C for so many seconds, from a second on; every ten seconds a reading. Answers with its end.
@@ -67,7 +67,7 @@ impl Clinic {
                 Input::Reading(Reading { point, at: EngineTime(second * 1_000), value })
             };
             // Tenths of a degree, as the module says them.
-            let gain = self.engine.plan().points[usize::from(temperature.0)].gain;
+            let gain = self.engine.plan().points[temperature.slot()].gain;
             self.eat(&reading(temperature, celsius / gain));
             self.eat(&reading(door, 0.0));
         }
@@ -78,7 +78,7 @@ impl Clinic {
         let device = self.engine.plan().devices.iter().position(|device| device.id == "feed-1").unwrap();
         let body = FactBody::Visits { count: 1 };
         self.eat(&Input::Fact(Fact {
-            device: DeviceIx(device as u16),
+            device: DeviceIx::of(device),
             at: EngineTime(second * 1_000),
             body,
         }));
@@ -96,7 +96,7 @@ impl Clinic {
             Some(change)
         });
         let told = changes.filter_map(|change| {
-            let rule = &rules[usize::from(change.rule?.0)];
+            let rule = &rules[change.rule?.slot()];
             (rule.id == "sterilizer/cycle-failed").then(|| (change.clone(), rule))
         });
         told.collect()

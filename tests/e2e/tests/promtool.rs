@@ -136,7 +136,7 @@ impl Batch {
     /// Rules firing at each step, as our engine has it.
     fn ours(&self, plant: Option<Plant>) -> Vec<Vec<usize>> {
         let plan = self.plan(plant);
-        let slots: BTreeMap<String, u16> =
+        let slots: BTreeMap<String, u32> =
             plan.points.iter().map(|point| point.id.clone()).zip(0..).collect();
         let mut engine = Engine::new(plan);
         let mut firing = vec![false; self.rules.len()];
@@ -170,7 +170,7 @@ impl Batch {
         let mut plan = Plan { devices: vec![device], buses: vec!["bus".into()], ..Plan::default() };
         let mut placed = BTreeMap::new();
         for (name, point) in &pack.points {
-            placed.insert(name.clone(), (PointIx(plan.points.len() as u16), point.unit));
+            placed.insert(name.clone(), (PointIx::of(plan.points.len()), point.unit));
             plan.points.push(point_plan(name, point.unit, self.step_ms));
         }
         let file = File::new(&source);
@@ -435,7 +435,7 @@ fn seconds(ms: i64) -> String {
 fn follow(engine: &Engine, concluded: &[Conclusion], firing: &mut [bool]) {
     for conclusion in concluded {
         let ConclusionBody::Alert(change) = &conclusion.body else { continue };
-        let rule = usize::from(change.rule.expect("every alert has its rule").0);
+        let rule = change.rule.expect("every alert has its rule").slot();
         // Bound in the pack's order.
         assert_eq!(engine.plan().rules[rule].id, format!("prometheus/r{rule}"));
         if change.change == Change::Raised {

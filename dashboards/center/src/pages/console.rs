@@ -170,7 +170,7 @@ async fn confidence_mark(app: &App, detail: &CaseDetail) -> anyhow::Result<Strin
     let row = &detail.row;
     let Some(config) = app.store.config_at(&row.gateway, i64::MAX).await? else { return Ok(String::new()) };
     let Some(enrolled) = app.store.enrolled(&row.gateway).await? else { return Ok(String::new()) };
-    let plan = app.plans.of(&config, &enrolled.ring).await?;
+    let plan = app.plans.of(&app.store, &config, &enrolled.ring).await?;
     Ok(cases::rule_of(&plan, &row.rule, &row.device)
         .map(|(_, rule)| rule.text.mark.clone())
         .unwrap_or_default())

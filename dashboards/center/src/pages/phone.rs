@@ -60,7 +60,7 @@ pub(super) async fn unit(State(app): State<AppState>, asker: Asker) -> Result<Re
 async fn device_names(app: &App, gateway: &str) -> anyhow::Result<HashMap<String, Words>> {
     let Some(config) = app.store.config_at(gateway, i64::MAX).await? else { return Ok(HashMap::new()) };
     let Some(enrolled) = app.store.enrolled(gateway).await? else { return Ok(HashMap::new()) };
-    let plan = app.plans.of(&config, &enrolled.ring).await?;
+    let plan = app.plans.of(&app.store, &config, &enrolled.ring).await?;
     Ok(plan.devices.iter().map(|device| (device.id.clone(), Words::from(device.name.clone()))).collect())
 }
 

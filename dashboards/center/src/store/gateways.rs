@@ -1,6 +1,8 @@
 //! Gateways, their points, and the orders that wait for them.
 
-use gateway_model::{EngineTime, Epoch};
+use std::collections::HashMap;
+
+use gateway_model::{EngineTime, Epoch, Plan};
 use gateway_wire::KeyRing;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
@@ -352,24 +354,68 @@ pub async fn set_software(connection: &mut SqliteConnection, id: &str, software:
     Ok(())
 }
 
-/// Keeps what a point is; its last value stays.
-pub async fn put_point(connection: &mut SqliteConnection, row: &PointRow, slot: u16) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO points (gateway, id, slot, device, name_zh, name_en, unit, truth, at, quality, cause, value)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, 'none', NULL, NULL)
-         ON CONFLICT (gateway, id) DO UPDATE SET slot = excluded.slot, device = excluded.device,
-             name_zh = excluded.name_zh, name_en = excluded.name_en, unit = excluded.unit, truth = excluded.truth",
+/// What a plan says of a point.
+#[derive(Debug, PartialEq, Eq)]
+struct Described {
+    slot: i64,
+    device: String,
+    name: [String; 2],
+    unit: String,
+    truth: bool,
+}
+
+/// Rows of one statement: each binds eight values, and SQLite takes 32,766.
+const POINTS_AT_ONCE: usize = 1_000;
+
+/// Keeps what a plan's points are; their last values stay. Every start of a gateway says it all again: only what is new or
+/// different is written.
+pub async fn put_points(connection: &mut SqliteConnection, gateway: &str, plan: &Plan) -> sqlx::Result<()> {
+    let known = sqlx::query(
+        "SELECT id, slot, device, name_zh, name_en, unit, truth FROM points WHERE gateway = $1",
     )
-    .bind(&row.gateway)
-    .bind(&row.id)
-    .bind(i64::from(slot))
-    .bind(&row.device)
-    .bind(&row.name.zh)
-    .bind(&row.name.en)
-    .bind(&row.unit)
-    .bind(row.truth)
-    .execute(connection)
+    .bind(gateway)
+    .fetch_all(&mut *connection)
     .await?;
+    let known: HashMap<String, Described> = known
+        .iter()
+        .map(|row| {
+            let described = Described {
+                slot: row.try_get(1)?,
+                device: row.try_get(2)?,
+                name: [row.try_get(3)?, row.try_get(4)?],
+                unit: row.try_get(5)?,
+                truth: row.try_get(6)?,
+            };
+            Ok((row.try_get(0)?, described))
+        })
+        .collect::<sqlx::Result<_>>()?;
+    let said = plan.points.iter().zip(0_i64..).map(|(point, slot)| {
+        let device = plan.devices.get(point.device.slot());
+        let described = Described {
+            slot,
+            device: device.map(|device| device.id.clone()).unwrap_or_default(),
+            name: [point.name.zh.clone(), point.name.en.clone()],
+            unit: point.unit.symbol().to_owned(),
+            truth: point.truth,
+        };
+        (&point.id, described)
+    });
+    let changed: Vec<_> = said.filter(|(id, described)| known.get(*id) != Some(described)).collect();
+    for some in changed.chunks(POINTS_AT_ONCE) {
+        let mut insert = sqlx::QueryBuilder::new(
+            "INSERT INTO points (gateway, id, slot, device, name_zh, name_en, unit, truth, quality) ",
+        );
+        insert.push_values(some, |mut row, (id, point)| {
+            row.push_bind(gateway).push_bind(*id).push_bind(point.slot).push_bind(&point.device);
+            row.push_bind(&point.name[0]).push_bind(&point.name[1]).push_bind(&point.unit);
+            row.push_bind(point.truth).push("'none'");
+        });
+        insert.push(
+            " ON CONFLICT (gateway, id) DO UPDATE SET slot = excluded.slot, device = excluded.device,
+             name_zh = excluded.name_zh, name_en = excluded.name_en, unit = excluded.unit, truth = excluded.truth",
+        );
+        insert.build().execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub struct RecordRow {
     pub hash: [u8; 32],
     /// SHA-256 of the record before, as it says.
     pub prev: [u8; 32],
-    /// `start`, `config`, `inputs`, `conclusions`, `checkpoint`, `gap`, `unknown`.
+    /// `start`, `config`, `inputs`, `conclusions`, `checkpoint`, `gap`, `part`, `unknown`.
     pub kind: String,
     /// Seq of its config record.
     pub config: i64,
@@ -49,6 +49,9 @@ pub struct RecordRow {
 }
 
 const COLUMNS: &str = "gateway, epoch, seq, segment, start, length, hash, prev, kind, config, t0, t1, state, projected, received_at";
+
+/// The last record of what an epoch ($1, $3) begins with: start, config and the parts of it.
+const OPENING: &str = "(SELECT COALESCE(MIN(seq) - 1, 9223372036854775807) FROM records WHERE gateway = $1 AND epoch = $3 AND kind NOT IN ('start', 'config', 'part'))";
 
 pub(super) fn bytes32(row: &SqliteRow, column: usize) -> sqlx::Result<[u8; 32]> {
     let bytes: &[u8] = row.try_get(column)?;
@@ -161,7 +164,7 @@ impl Store {
         };
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t0 <= $2 AND state <> 'revoked'
-               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 2))) ORDER BY epoch, seq LIMIT $5"
+               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= {OPENING}))) ORDER BY epoch, seq LIMIT $5"
         )))
         .bind(gateway)
         .bind(to)
@@ -175,7 +178,7 @@ impl Store {
         .collect()
     }
 
-    /// Records below `epoch` from the newest checkpoint on, with the first two of its epoch; at most a thousand behind
+    /// Records below `epoch` from the newest checkpoint on, with start and config of its epoch; at most a thousand behind
     /// the first `skip`.
     pub async fn records_to_go_on(
         &self,
@@ -197,7 +200,7 @@ impl Store {
         };
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND epoch < $2 AND state <> 'revoked'
-               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= 1))) ORDER BY epoch, seq LIMIT 1000 OFFSET $5"
+               AND (epoch > $3 OR (epoch = $3 AND (seq >= $4 OR seq <= {OPENING}))) ORDER BY epoch, seq LIMIT 1000 OFFSET $5"
         )))
         .bind(gateway)
         .bind(epoch)
@@ -221,7 +224,9 @@ impl Store {
         let mut rows = Vec::with_capacity(named.len() * 2);
         for row in &named {
             let Some(fact) = self.record(gateway, row.try_get(0)?, row.try_get(1)?).await? else { continue };
-            rows.extend(self.record(gateway, fact.epoch, fact.config).await?);
+            if let Some(config) = self.record(gateway, fact.epoch, fact.config).await? {
+                rows.extend(self.whole(&config).await?);
+            }
             rows.push(fact);
         }
         Ok(rows)
@@ -232,7 +237,7 @@ impl Store {
     pub async fn records_for_audit(&self, gateway: &str, from: i64, to: i64) -> sqlx::Result<Vec<RecordRow>> {
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND state <> 'revoked'
-               AND (kind IN ('start', 'config', 'gap') OR (t1 >= $2 AND t0 <= $3)) ORDER BY epoch, seq"
+               AND (kind IN ('start', 'config', 'checkpoint', 'part', 'gap') OR (t1 >= $2 AND t0 <= $3)) ORDER BY epoch, seq"
         )))
         .bind(gateway)
         .bind(from)
@@ -253,10 +258,10 @@ impl Store {
             .try_get(0)
     }
 
-    /// The newest config record at or before this engine time.
+    /// The newest config record at or before this engine time of which all is here.
     pub async fn config_at(&self, gateway: &str, at: i64) -> sqlx::Result<Option<RecordRow>> {
         sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND kind = 'config' AND state = 'stored' AND t0 <= $2
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND kind = 'config' AND state = 'stored' AND projected = TRUE AND t0 <= $2
              ORDER BY epoch DESC, seq DESC LIMIT 1"
         )))
         .bind(gateway)
@@ -274,18 +279,38 @@ impl Store {
         clocks(&mut connection, gateway).await
     }
 
-    /// Config records that stored records name and that are not here: (epoch, seq).
-    pub async fn wanted_configs(&self, gateway: &str, limit: i64) -> sqlx::Result<Vec<(i64, i64)>> {
-        sqlx::query(
-            "SELECT DISTINCT epoch, config FROM records WHERE gateway = $1 AND projected = FALSE ORDER BY epoch, config LIMIT $2",
+    /// Config records that stored records name and that are not here, or the first of their parts that are not: (epoch, first,
+    /// last).
+    pub async fn wanted_configs(&self, gateway: &str, limit: i64) -> sqlx::Result<Vec<(i64, i64, i64)>> {
+        let named = sqlx::query(
+            "SELECT DISTINCT epoch, config FROM records WHERE gateway = $1 AND projected = FALSE AND kind <> 'config'
+             ORDER BY epoch, config LIMIT $2",
         )
         .bind(gateway)
         .bind(limit)
         .fetch_all(self.read())
-        .await?
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
+        .await?;
+        let mut wanted = Vec::with_capacity(named.len());
+        for row in &named {
+            let (epoch, seq): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let held = match self.record(gateway, epoch, seq).await? {
+                Some(head) => self.whole(&head).await?,
+                None => Vec::new(),
+            };
+            let missing = held.iter().zip(seq..).find(|(row, seq)| row.seq != *seq);
+            let (first, next) = match missing {
+                Some((row, seq)) => (seq, row.seq),
+                None => (seq + held.len() as i64, seq + held.len() as i64 + 1),
+            };
+            wanted.push((epoch, first, next - 1));
+        }
+        Ok(wanted)
+    }
+
+    /// The record of this row, and the parts behind it that are here.
+    pub async fn whole(&self, head: &RecordRow) -> sqlx::Result<Vec<RecordRow>> {
+        let mut connection = self.read().acquire().await?;
+        whole(&mut connection, head).await
     }
 
     /// Newest segment and the end of what is indexed in it: bytes behind that were never receipted.
@@ -363,6 +388,40 @@ pub async fn set_projected(
     seq: i64,
 ) -> sqlx::Result<()> {
     sqlx::query("UPDATE records SET projected = TRUE WHERE gateway = $1 AND epoch = $2 AND seq = $3")
+        .bind(gateway)
+        .bind(epoch)
+        .bind(seq)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The record of this row, and the parts behind it that are here: all up to the next record of another kind.
+pub async fn whole(connection: &mut SqliteConnection, head: &RecordRow) -> sqlx::Result<Vec<RecordRow>> {
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND epoch = $2 AND seq >= $3 AND seq <
+           (SELECT COALESCE(MIN(seq), $4) FROM records WHERE gateway = $1 AND epoch = $2 AND seq > $3 AND kind <> 'part')
+         ORDER BY seq"
+    )))
+    .bind(&head.gateway)
+    .bind(head.epoch)
+    .bind(head.seq)
+    .bind(i64::MAX)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(record)
+    .collect()
+}
+
+/// Says of a record that was taken for understood that it is not, after all.
+pub async fn quarantine(
+    connection: &mut SqliteConnection,
+    gateway: &str,
+    epoch: i64,
+    seq: i64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE records SET state = 'quarantined' WHERE gateway = $1 AND epoch = $2 AND seq = $3")
         .bind(gateway)
         .bind(epoch)
         .bind(seq)

@@ -232,6 +232,12 @@ pub fn post(path: &str, token: Option<&str>, body: &Value) -> Request<HttpBody> 
     request.body(HttpBody::from(body.to_string())).unwrap()
 }
 
+/// Bytes of the config that a gateway starts with.
+pub fn config_length() -> usize {
+    let config = ConfigBody { plan: plan(), software: "test 1".into(), semantics: SEMANTICS };
+    minicbor::to_vec(&config).unwrap().len()
+}
+
 /// One fridge with one thermometer and one rule: above 8 °C.
 pub fn plan() -> Plan {
     let text = |zh: &str, en: &str| Text { zh: zh.into(), en: en.into() };
@@ -364,6 +370,30 @@ impl Gateway {
             self.seal(at, at, &Body::Config(Box::new(config))),
             self.inputs(at, at, vec![clock], 0),
         ]
+    }
+
+    /// The same with the config in parts of `size` bytes: start, head, parts, clock.
+    pub fn start_in_parts(&mut self, at: i64, size: usize, harm: impl Fn(&mut Part)) -> Vec<Vec<u8>> {
+        let (epoch, prev) = (self.epoch, self.prev);
+        let mut records = self.start(at);
+        let opened = open(&self.key.verifying_key(), &records[1]).unwrap();
+        let Ok(Body::Config(config)) = opened.body else { panic!("no config") };
+        let clock = open(&self.key.verifying_key(), &records[2]).unwrap().body.unwrap();
+        let start = open(&self.key.verifying_key(), &records[0]).unwrap().body.unwrap();
+        let content = minicbor::to_vec(&config).unwrap();
+        let parts: Vec<_> = content.chunks(size).zip(0..).collect();
+        let head = Head { parts: parts.len() as u32, length: content.len() as u64, sha256: hash(&content) };
+        (self.epoch, self.seq, self.prev) = (epoch, 0, prev);
+        records.clear();
+        records.push(self.seal(at, at, &start));
+        records.push(self.seal(at, at, &Body::Parted(Parted { of: PartedKind::Config, head })));
+        for (bytes, n) in parts {
+            let mut part = Part { n, bytes: bytes.to_vec() };
+            harm(&mut part);
+            records.push(self.seal(at, at, &Body::Part(part)));
+        }
+        records.push(self.seal(at, at, &clock));
+        records
     }
 
     pub fn inputs(&mut self, t0: i64, t1: i64, items: Vec<Input>, due: u32) -> Vec<u8> {

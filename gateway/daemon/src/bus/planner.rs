@@ -252,7 +252,7 @@ mod tests {
         for kind in kinds {
             let encoding = Encoding { kind: *kind, order: WordOrder::Abcd };
             points.push(BlockPoint {
-                point: PointIx(first + offset),
+                point: PointIx((first + offset).into()),
                 offset,
                 encoding,
                 scale: None,
@@ -387,10 +387,10 @@ mod tests {
             let bus = if rtu { bus(Transport::Rtu, Some(9_600)) } else { bus(Transport::Tcp, None) };
             let requests = requests(&bus, &blocks, &cuts);
             let mut read: Vec<_> = requests.iter().flat_map(|request| {
-                request.points.iter().map(|point| (point.point.0, request.first + point.offset))
+                request.points.iter().map(|point| (point.point.0, u32::from(request.first + point.offset)))
             }).collect();
             read.sort_unstable();
-            prop_assert_eq!(read, places.iter().map(|&place| (place, place)).collect::<Vec<_>>());
+            prop_assert_eq!(read, places.iter().map(|&place| (u32::from(place), u32::from(place))).collect::<Vec<_>>());
             for request in &requests {
                 prop_assert!(request.count <= most);
                 prop_assert!(request.points.iter().all(|point| point.span().1 <= request.count));

@@ -92,7 +92,7 @@ impl Watch {
 /// Ids and periods of the points that are asked for on a bus.
 fn points_on(plan: &Plan, bus: &str) -> Vec<(String, i64)> {
     let on = |point: &gateway_model::PointPlan| {
-        let device = plan.devices.get(usize::from(point.device.0))?;
+        let device = plan.devices.get(point.device.slot())?;
         let name = plan.buses.get(usize::from(device.bus))?;
         (name == bus && point.every_ms > 0).then(|| (point.id.clone(), point.every_ms))
     };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use gateway_evidence::{Account, Audit as Sums};
 use gateway_journal::{Journal, Position};
+use gateway_wire::{Joiner, Opened};
 
 use super::{Ended, GOOD, INCOMPLETE, WRONG, export, journal, say};
 
@@ -33,12 +34,12 @@ pub(super) fn audit(asked: &Audit) -> Ended {
     let midnight = export::civil(&asked.day, index.utc_offset_min)?;
     let from = index.engine(midnight)?;
     let mut sums = Sums::new(from, from.plus(DAY_MS));
-    let mut unread = 0_u64;
+    let (mut unread, mut joiner) = (0_u64, Joiner::default());
     for stored in journal.scan(Position::default()) {
         match stored.ok().and_then(|stored| key.open(&stored.bytes).ok()) {
-            Some(opened) => match &opened.body {
-                Ok(body) => sums.take(&opened.header, body),
-                Err(_) => unread += 1,
+            Some(opened) => match &joiner.opened(opened) {
+                Opened { header, body: Ok(body) } => sums.take(header, body),
+                Opened { body: Err(_), .. } => unread += 1,
             },
             None => unread += 1,
         }

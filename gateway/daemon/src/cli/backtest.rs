@@ -15,7 +15,7 @@ use gateway_evidence::{
 use gateway_journal::{Journal, Position};
 use gateway_model::{EngineTime, Plan};
 use gateway_rules::Millis;
-use gateway_wire::{KeyRing, Record};
+use gateway_wire::{Joiner, KeyRing, Record};
 use serde_json::{Value, json};
 
 use super::progress::Progress;
@@ -64,6 +64,7 @@ pub(super) struct Lacking {
     pub(super) damaged: u64,
     /// Records of a later release.
     pub(super) not_understood: u64,
+    joiner: Joiner,
 }
 
 pub(super) fn backtest(asked: &Backtest) -> Ended {
@@ -133,6 +134,7 @@ impl Lacking {
             self.damaged += 1;
             return None;
         };
+        let opened = self.joiner.opened(opened);
         let body = opened.body.inspect_err(|_| self.not_understood += 1).ok()?;
         Some(Record { header: opened.header, body })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use gateway_journal::Journal;
 use gateway_model::{ConclusionBody, Epoch, GatewayId};
-use gateway_wire::{Body, EnrolCode, KeyRing};
+use gateway_wire::{Body, EnrolCode, Joiner, KeyRing};
 
 use super::{Ended, GOOD, USAGE, WRONG, data_dir, journal, runtime, say};
 use crate::clock::Wall;
@@ -93,11 +93,11 @@ async fn take_over(data: &DataDir, joined: &Joined) -> anyhow::Result<Inherited>
 /// Every record is checked against the key that signed it before anything is kept.
 fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Inherited> {
     let mut open = std::collections::BTreeSet::new();
-    let mut last = None;
+    let (mut last, mut joiner) = (None, Joiner::default());
     for (place, bytes) in records.iter().enumerate() {
         let opened = ring.open(bytes).with_context(|| format!("record {place} that the center sent"))?;
         last = Some(opened.header.cursor().to_string());
-        match opened.body {
+        match joiner.opened(opened).body {
             Ok(Body::Checkpoint(state)) => {
                 open = state
                     .rules
@@ -133,7 +133,15 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Inherited> {
                     }
                 }
             }
-            Ok(Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Gap(_)) | Err(_) => {}
+            Ok(
+                Body::Start(_)
+                | Body::Config(_)
+                | Body::Inputs(_)
+                | Body::Gap(_)
+                | Body::Parted(_)
+                | Body::Part(_),
+            )
+            | Err(_) => {}
         }
     }
     Ok(Inherited { records: records.len(), last, open_alerts: open.len() })

@@ -8,7 +8,7 @@ use clap::Args;
 use gateway_evidence::{Contents, Dates, Entry, Selection, bundle, select, tells_of_instruments};
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{CivilTime, ClockInput, EngineTime, Epoch, Input, Seq};
-use gateway_wire::{Body, KeyRing, Maker, peek};
+use gateway_wire::{Body, Joiner, KeyRing, Maker, Parted, PartedKind, peek};
 
 use super::{Ended, GOOD, INCOMPLETE, journal, say};
 use crate::recorder::start::software;
@@ -124,6 +124,9 @@ pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
         utc_offset_min: 0,
         instruments: vec![],
     };
+    let mut joiner = Joiner::default();
+    // The last config in parts: its head, and the seq of its last part.
+    let mut config: Option<(Position, u64)> = None;
     for stored in journal.scan(Position::default()) {
         let Ok(stored) = stored else { continue };
         let (header, kind) = peek(&stored.bytes).with_context(|| format!("record {}", stored.position))?;
@@ -131,16 +134,30 @@ pub(super) fn index(journal: &Journal, key: &KeyRing) -> anyhow::Result<Index> {
         if stored.class == Class::Keep
             && let Ok(opened) = key.open(&stored.bytes)
         {
+            let opened = joiner.opened(opened);
             if opened.body.as_ref().is_ok_and(tells_of_instruments) {
-                let config = Position { epoch: header.epoch.0, seq: header.config.0 };
-                index.instruments.extend([config, stored.position]);
+                let last = config.filter(|(first, _)| first.epoch == header.epoch.0);
+                let last = last.map_or(header.config.0, |(_, last)| last);
+                let config = (header.config.0..=last).map(|seq| Position { epoch: header.epoch.0, seq });
+                index.instruments.extend(config.chain([stored.position]));
             }
             match opened.body {
+                Ok(Body::Parted(Parted { of: PartedKind::Config, head })) => {
+                    config = Some((stored.position, stored.position.seq + u64::from(head.parts)));
+                }
                 Ok(Body::Inputs(inputs)) => {
                     inputs.items.iter().for_each(|input| index.learn(header.epoch, input));
                 }
                 Ok(Body::Config(config)) => index.utc_offset_min = config.plan.utc_offset_min,
-                Ok(Body::Start(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_)) | Err(_) => {}
+                Ok(
+                    Body::Start(_)
+                    | Body::Conclusions(_)
+                    | Body::Checkpoint(_)
+                    | Body::Gap(_)
+                    | Body::Parted(_)
+                    | Body::Part(_),
+                )
+                | Err(_) => {}
             }
         }
         index.positions.push(stored.position);

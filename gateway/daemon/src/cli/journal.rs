@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use gateway_journal::{Class, Journal, Position, Stored};
 use gateway_model::{ClockInput, Conclusion, ConclusionBody, EngineTime, Input};
-use gateway_wire::{Body, Header, KeyRing, Kind, SigningKey, hash, hex, peek};
+use gateway_wire::{Body, Header, Joiner, KeyRing, Kind, SigningKey, hash, hex, peek};
 use serde_json::{Value, json};
 
 use super::{Ended, GOOD, WRONG, say};
@@ -137,7 +137,7 @@ pub(super) fn dump(dir: &Path, from: Option<Position>, as_json: bool) -> Ended {
         eprintln!("no key here: signatures are not checked, contents not shown");
     }
     let mut status = GOOD;
-    let mut clock = None;
+    let (mut clock, mut joiner) = (None, Joiner::default());
     for stored in journal.scan(from.unwrap_or_default()) {
         let stored = match stored {
             Ok(stored) => stored,
@@ -147,7 +147,7 @@ pub(super) fn dump(dir: &Path, from: Option<Position>, as_json: bool) -> Ended {
                 continue;
             }
         };
-        let shown = Shown::of(&stored, key.as_ref());
+        let shown = Shown::of(&stored, key.as_ref(), &mut joiner);
         if shown.bad.is_some() {
             status = WRONG;
         }
@@ -164,6 +164,8 @@ struct Shown {
     header: Option<Header>,
     kind: &'static str,
     body: Option<Body>,
+    /// What it is the last part of.
+    whole: Option<Body>,
     /// Why it is not to be believed.
     bad: Option<String>,
     /// Signed, but of a later release.
@@ -172,8 +174,9 @@ struct Shown {
 
 impl Shown {
     /// Without a key nothing is believed; the header is shown as it claims to be.
-    fn of(stored: &Stored, key: Option<&KeyRing>) -> Self {
-        let nothing = Self { header: None, kind: "?", body: None, bad: None, not_understood: None };
+    fn of(stored: &Stored, key: Option<&KeyRing>, joiner: &mut Joiner) -> Self {
+        let nothing =
+            Self { header: None, kind: "?", body: None, whole: None, bad: None, not_understood: None };
         let (header, kind) = match peek(&stored.bytes) {
             Ok((header, kind)) => (Some(header), kind_name(kind)),
             Err(error) => return Self { bad: Some(error.to_string()), ..nothing },
@@ -183,6 +186,14 @@ impl Shown {
             None => known,
             Some(Err(error)) => Self { bad: Some(error.to_string()), ..known },
             Some(Ok(opened)) => match opened.body {
+                Ok(body @ Body::Part(_)) => match joiner.take(&opened.header, body.clone()) {
+                    Ok(Body::Part(_)) => Self { body: Some(body), ..known },
+                    Ok(whole) => Self { body: Some(body), whole: Some(whole), ..known },
+                    Err(not) => Self { not_understood: Some(not.to_string()), ..known },
+                },
+                Ok(body @ Body::Parted(_)) => {
+                    Self { body: joiner.take(&opened.header, body).ok(), ..known }
+                }
                 Ok(body) => Self { body: Some(body), ..known },
                 Err(not) => Self { not_understood: Some(not.to_string()), ..known },
             },
@@ -203,7 +214,12 @@ impl Shown {
             line["prev"] = hex(&header.prev).into();
         }
         match (&self.body, &self.bad, &self.not_understood) {
-            (Some(body), _, _) => line["content"] = content(body),
+            (Some(body), _, _) => {
+                line["content"] = content(body);
+                if let Some(whole) = &self.whole {
+                    line["whole"] = content(whole);
+                }
+            }
             (None, Some(bad), _) => line["bad"] = bad.clone().into(),
             (None, None, Some(not)) => line["not_understood"] = not.clone().into(),
             (None, None, None) => line["signature"] = "not checked".into(),
@@ -214,7 +230,10 @@ impl Shown {
     fn text(&self, stored: &Stored, clock: Option<ClockInput>) -> String {
         let at = self.header.map_or_else(|| "-".to_owned(), |header| civil(header.t1, clock));
         let said = match (&self.body, &self.bad, &self.not_understood) {
-            (Some(body), _, _) => summary(body),
+            (Some(body), _, _) => match &self.whole {
+                Some(whole) => format!("{}, the last: {}", summary(body), summary(whole)),
+                None => summary(body),
+            },
             (None, Some(bad), _) => format!("BAD: {bad}"),
             (None, None, Some(not)) => not.clone(),
             (None, None, None) => "signature not checked".to_owned(),
@@ -240,6 +259,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Conclusions => "conclusions",
         Kind::Checkpoint => "checkpoint",
         Kind::Gap => "gap",
+        Kind::Part => "part",
         Kind::Other(_) => "later kind",
     }
 }
@@ -286,6 +306,10 @@ fn summary(body: &Body) -> String {
         Body::Checkpoint(state) => {
             format!("state of {} points, {} rules", state.points.len(), state.rules.len())
         }
+        Body::Parted(parted) => {
+            format!("follows in {} parts, {} bytes in all", parted.head.parts, parted.head.length)
+        }
+        Body::Part(part) => format!("part {} of what began before: {} bytes", part.n, part.bytes.len()),
         Body::Gap(gap) => {
             let cause = format!("{:?}", gap.cause).to_lowercase();
             let span = gap.to.since(gap.from);
@@ -354,6 +378,10 @@ fn content(body: &Body) -> Value {
             "list": list(conclusions.list.iter().map(|one| format!("{one:?}")).collect()),
             "frames": conclusions.frames.len(),
         }),
+        Body::Parted(parted) => json!({
+            "parts": parted.head.parts, "length": parted.head.length, "sha256": hex(&parted.head.sha256),
+        }),
+        Body::Part(part) => json!({"n": part.n, "length": part.bytes.len()}),
         Body::Checkpoint(state) => json!({"now": state.now.0, "rules": state.rules.len()}),
         Body::Gap(gap) => format!("{gap:?}").into(),
     }

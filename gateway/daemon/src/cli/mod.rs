@@ -478,7 +478,7 @@ fn once(path: &Path, overrides: &Overrides, json: bool) -> Ended {
     for (answers, error) in &all {
         if let Some(error) = error {
             let points: Vec<&str> =
-                answers.items.iter().map(|(ix, _)| site.plan.points[usize::from(ix.0)].id.as_str()).collect();
+                answers.items.iter().map(|(ix, _)| site.plan.points[ix.slot()].id.as_str()).collect();
             eprintln!("{}: {}", points.join(", "), crate::chain(error));
         }
         say(&table::answers(&site, answers, json)?.trim_end())?;

@@ -89,7 +89,7 @@ fn write(out: &mut String, site: &Site, buses: &[BusForecast]) -> std::fmt::Resu
             Mapping::Milesight(mapping) => mapping.fields.len(),
             Mapping::Feed(_) => 1,
         };
-        let device = &plan.devices[usize::from(mqtt.device.0)].id;
+        let device = &plan.devices[mqtt.device.slot()].id;
         writeln!(out, "  {}  {points} point(s) of {device}", mqtt.topic)?;
     }
     for (device, rule, point) in &site.left_out {

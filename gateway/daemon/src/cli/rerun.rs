@@ -8,7 +8,7 @@ use std::path::Path;
 
 use gateway_evidence::{Verdict, recompute};
 use gateway_journal::{Journal, Position};
-use gateway_wire::Record;
+use gateway_wire::{Joiner, Record};
 use serde_json::json;
 
 use super::{Ended, GOOD, INCOMPLETE, WRONG, journal, say};
@@ -18,6 +18,7 @@ pub(super) fn rerun(dir: &Path) -> Ended {
     let (journal, _) = Journal::open_read_only(&journal::place(dir))?;
     let (mut damaged, mut not_understood) = (0_u64, 0_u64);
     let mut forged = Vec::new();
+    let mut joiner = Joiner::default();
     let records = journal.scan(Position::default()).filter_map(|stored| {
         let Ok(stored) = stored else {
             damaged += 1;
@@ -25,6 +26,7 @@ pub(super) fn rerun(dir: &Path) -> Ended {
         };
         match key.open(&stored.bytes) {
             Ok(opened) => {
+                let opened = joiner.opened(opened);
                 let record = opened.body.map(|body| Record { header: opened.header, body });
                 not_understood += u64::from(record.is_err());
                 record.ok()

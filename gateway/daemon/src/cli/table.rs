@@ -10,7 +10,7 @@ use crate::recorder::Answers;
 pub(super) fn answers(site: &Site, answers: &Answers, json: bool) -> anyhow::Result<String> {
     let mut text = String::new();
     for (ix, answer) in &answers.items {
-        let point = &site.plan.points[usize::from(ix.0)];
+        let point = &site.plan.points[ix.slot()];
         let (value, problem) = match answer {
             Answer::Raw(raw) | Answer::Held(raw) => (raw.value(point.gain, point.offset), None),
             Answer::Failed(cause) => (None, Some(format!("{cause:?}"))),

@@ -101,7 +101,7 @@ mod tests {
             priority: Urgency::Normal,
             reach: Reach::PROTOCOL,
             register: Register { function, address, encoding, scale: None, codes: Vec::new() },
-            point: PointIx(address),
+            point: PointIx(address.into()),
         }
     }
 

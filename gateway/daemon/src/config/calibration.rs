@@ -86,7 +86,7 @@ impl<'f> Reader<'f, '_> {
         }
         let correction = correction.and_then(in_unit);
         if let (Some(correction), Some(plan)) =
-            (correction, self.out.plan.points.get_mut(usize::from(point.0)))
+            (correction, self.out.plan.points.get_mut(point.slot()))
         {
             plan.offset += correction;
         }
@@ -99,7 +99,7 @@ impl<'f> Reader<'f, '_> {
             correction,
             k: k.map(|k| k.value),
         };
-        if let Some(plan) = self.out.plan.points.get_mut(usize::from(point.0)) {
+        if let Some(plan) = self.out.plan.points.get_mut(point.slot()) {
             if plan.calibration.is_some() {
                 file.error(place, format!("`{}` is calibrated twice", plan.id), None);
             }

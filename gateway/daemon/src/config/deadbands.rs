@@ -54,7 +54,7 @@ pub(super) fn stated<'f>(
 /// Says what no deadband may do. Modules have taken their points' deadbands away already; a stated one was meant.
 pub(super) fn check(plan: &Plan, placed: &[Placed<'_>]) {
     for Placed { point, file, span } in placed {
-        let point_plan = &plan.points[usize::from(point.0)];
+        let point_plan = &plan.points[point.slot()];
         let name = point_plan.id.rsplit('/').next().unwrap_or_default();
         if plan.modules.iter().any(|module| module.points().contains(point)) {
             file.error(
@@ -84,6 +84,6 @@ pub(super) fn check(plan: &Plan, placed: &[Placed<'_>]) {
 pub(super) fn clear(plan: &mut Plan) {
     let points: Vec<PointIx> = plan.modules.iter().flat_map(ModulePlan::points).collect();
     for point in points {
-        plan.points[usize::from(point.0)].deadband = 0.0;
+        plan.points[point.slot()].deadband = 0.0;
     }
 }

@@ -37,8 +37,8 @@ pub(super) struct Devices {
     pub(super) left_out: Vec<(String, String, String)>,
 }
 
-/// Slots are 16 bits; far below that a gateway is the wrong size.
-const DEVICES_MAX: usize = 1_000;
+/// A gateway with more is the wrong size.
+const DEVICES_MAX: usize = 5_000;
 /// Pace of a reading.
 const EVERY_DEFAULT: Duration = Duration::from_secs(10);
 const EVERY_MIN: Millis = Millis(100);
@@ -207,7 +207,7 @@ impl<'f, 'l> Reader<'f, 'l> {
         if let Some(kind) = &kind {
             self.check_kind(kind);
         }
-        let ix = DeviceIx(self.out.plan.devices.len() as u16);
+        let ix = DeviceIx::of(self.out.plan.devices.len());
         let mut draft =
             Draft { ix, id, kind: kind.map_or_else(String::new, |kind| kind.value), points: BTreeMap::new() };
         let mut buses = Vec::new();
@@ -448,7 +448,7 @@ impl<'f, 'l> Reader<'f, 'l> {
                 neighbours: &neighbours,
                 hours: self.hours,
             };
-            let bound = bind(pack, slot, &subject, ModuleIx(self.out.plan.modules.len() as u16));
+            let bound = bind(pack, slot, &subject, ModuleIx::of(self.out.plan.modules.len()));
             let left_out = bound.left_out.clone();
             bound.add_to(&mut self.out.plan);
             let left_out = left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));

@@ -226,7 +226,7 @@ fn hours(plan: &Plan) -> (Option<&gateway_model::CalendarPlan>, bool, i16) {
 }
 
 fn device_id(plan: &Plan, device: gateway_model::DeviceIx) -> String {
-    plan.devices.get(usize::from(device.0)).map_or_else(String::new, |device| device.id.clone())
+    plan.devices.get(device.slot()).map_or_else(String::new, |device| device.id.clone())
 }
 
 fn buses(old: &Site, new: &Site, slots: &Slots) -> Vec<(String, Act)> {

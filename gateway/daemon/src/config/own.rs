@@ -82,7 +82,7 @@ impl Reader<'_, '_> {
                 );
                 continue;
             }
-            let point = PointIx(self.out.plan.points.len() as u16);
+            let point = PointIx::of(self.out.plan.points.len());
             self.out.plan.points.push(PointPlan {
                 id: format!("{}/{}", draft.id, name.value),
                 device: draft.ix,

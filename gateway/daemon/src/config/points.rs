@@ -12,8 +12,8 @@ use super::mapping::{
 use super::profile::{Field, Form};
 use super::profile_mqtt::{Item, Words};
 
-/// A gateway with more is the wrong size; slots are 16 bits.
-pub(super) const POINTS_MAX: usize = 8_000;
+/// As many as it was shown to read once a second, to record and to have verified (docs/decisions/0025).
+pub(super) const POINTS_MAX: usize = 100_000;
 /// Every point is kept at least this often, moved or not; more often where its greatest age asks for it.
 pub(super) const HEARTBEAT_MS: i64 = 300_000;
 /// A source that sends when it likes and whose profile says nothing is stale after an hour.
@@ -233,7 +233,7 @@ impl<'f> Reader<'f, '_> {
             None if making.counts => gain.abs() / 2.0,
             None => 0.0,
         };
-        let point = PointIx(self.out.plan.points.len() as u16);
+        let point = PointIx::of(self.out.plan.points.len());
         let deadband = match deadbands::stated(&part.deadbands, point, &name.value, unit, self.file) {
             Some((stated, placed)) => {
                 self.deadbands.push(placed);

@@ -12,7 +12,7 @@ use std::ops::Range;
 use gateway_rules::{Problem, Severity, Source, did_you_mean};
 
 /// Rows of a table: as many as a gateway has devices.
-const ROWS_MAX: usize = 1_000;
+const ROWS_MAX: usize = 5_000;
 
 /// One column, and where its cell stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

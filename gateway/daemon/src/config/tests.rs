@@ -15,13 +15,13 @@ fn example(name: &str) -> Site {
 
 fn rules(site: &Site) -> Vec<String> {
     let rule = |rule: &gateway_model::RulePlan| {
-        format!("{} {}", site.plan.devices[usize::from(rule.subject.0)].id, rule.id)
+        format!("{} {}", site.plan.devices[rule.subject.slot()].id, rule.id)
     };
     site.plan.rules.iter().map(rule).collect()
 }
 
 fn point(site: &Site, id: &str) -> PointIx {
-    PointIx(site.plan.points.iter().position(|point| point.id == id).unwrap() as u16)
+    PointIx::of(site.plan.points.iter().position(|point| point.id == id).unwrap())
 }
 
 #[test]
@@ -59,10 +59,10 @@ fn the_hotel_reads_two_cabinets_with_four_requests() {
             "cabinet-1 gateway-self/bus-unevaluable",
         ]
     );
-    let power = &site.plan.points[usize::from(point(&site, "cabinet-1/power").0)];
+    let power = &site.plan.points[point(&site, "cabinet-1/power").slot()];
     assert_eq!((power.unit, power.gain, power.deadband), (Unit::Kilowatt, 0.001, 0.005));
     assert_eq!(power.source, "meters/1 input 0x000C f32");
-    let temperature = &site.plan.points[usize::from(point(&site, "cabinet-2/temperature").0)];
+    let temperature = &site.plan.points[point(&site, "cabinet-2/temperature").slot()];
     assert_eq!((temperature.deadband, temperature.sentinels.as_slice()), (0.0, [30_000, -30_000].as_slice()));
     let ModulePlan::HeatCycle(cycle) = &site.plan.modules[1] else { panic!() };
     assert_eq!((cycle.program.id.as_str(), cycle.program.hold_ms), ("accommodation-ir-125/30", 1_800_000));
@@ -90,9 +90,9 @@ fn the_clinic_loads() {
     assert_eq!(when.0, [Op::Point(temperature), Op::Number(8.0), Op::Greater]);
     assert_eq!(returned.as_ref().unwrap().0, [Op::Point(temperature), Op::Number(7.5), Op::Greater, Op::Not]);
     assert_eq!((*on_delay_ms, *shown, *limit), (1_800_000, Some(temperature), Some(8.0)));
-    let lamp = &site.plan.points[usize::from(point(&site, "lamp-1/irradiance").0)];
+    let lamp = &site.plan.points[point(&site, "lamp-1/irradiance").slot()];
     assert_eq!((lamp.unit, lamp.gain), (Unit::MicrowattPerCm2, 0.1));
-    let pressure = &site.plan.points[usize::from(point(&site, "sterilizer-1/pressure").0)];
+    let pressure = &site.plan.points[point(&site, "sterilizer-1/pressure").slot()];
     assert_eq!((pressure.unit, pressure.gain, pressure.deadband), (Unit::Kilopascal, 0.1, 0.05));
     let feed = site.mqtt.iter().find(|plan| plan.topic == "clinic/dental/packed").unwrap();
     let packed = point(&site, "feed-1/packed");
@@ -105,10 +105,10 @@ fn the_clinic_loads() {
 fn the_hospital_loads_and_a_scale_says_stable_when_the_bit_says_not_unstable() {
     let site = example("hospital.toml");
     assert_eq!(site.warnings, []);
-    let stable = &site.plan.points[usize::from(point(&site, "scale-1/stable").0)];
+    let stable = &site.plan.points[point(&site, "scale-1/stable").slot()];
     assert_eq!(Raw::Int(0).value(stable.gain, stable.offset), Some(1.0));
     assert_eq!(Raw::Int(1).value(stable.gain, stable.offset), Some(0.0));
-    let net = &site.plan.points[usize::from(point(&site, "scale-1/net").0)];
+    let net = &site.plan.points[point(&site, "scale-1/net").slot()];
     let kg = Raw::Int(-15_889).value(net.gain, net.offset).unwrap();
     assert!((kg + 158.89).abs() < 1e-9, "{kg}");
     let rules = rules(&site);
@@ -211,7 +211,7 @@ fn foreign_payloads_are_mapped_by_place() {
         .replace("tasmota", "zigbee2mqtt")
         .replace("\"/DS18B20/Temperature\"", "\"temperature\", door = \"contact\"");
     let site = load_str("zigbee.toml", &text).unwrap();
-    let door = &site.plan.points[usize::from(point(&site, "f/door").0)];
+    let door = &site.plan.points[point(&site, "f/door").slot()];
     assert_eq!(Raw::Int(1).value(door.gain, door.offset), Some(0.0), "contact:true is closed");
     let topics: Vec<&str> = site.mqtt[0].availability.iter().map(|there| there.topic.as_str()).collect();
     assert_eq!(topics, ["zigbee2mqtt/fridge/availability", "zigbee2mqtt/bridge/state"]);

@@ -160,8 +160,8 @@ impl Facts {
         let plan = &snapshot.plan;
         let civil = |at: EngineTime| self.doors.civil.civil(at).map(|civil| civil.0);
         let alerts = snapshot.alerts.iter().filter_map(|alert| {
-            let rule = plan.rules.get(usize::from(alert.rule.0))?;
-            let device = plan.devices.get(usize::from(rule.subject.0))?;
+            let rule = plan.rules.get(alert.rule.slot())?;
+            let device = plan.devices.get(rule.subject.slot())?;
             Some(AlertRow {
                 id: alert.alert.to_string(),
                 rule: rule.id.clone(),
@@ -233,7 +233,7 @@ impl Facts {
 }
 
 fn device_name(plan: &Plan, device: DeviceIx) -> Text {
-    let device = plan.devices.get(usize::from(device.0));
+    let device = plan.devices.get(device.slot());
     device.map_or_else(|| Text { zh: String::new(), en: String::new() }, |device| device.name.clone())
 }
 

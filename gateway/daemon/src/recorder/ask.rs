@@ -48,9 +48,13 @@ impl Core {
         let bytes = self.journal.read(Position { epoch, seq: 0 }).ok().flatten()?;
         match self.ring.open(&bytes).ok()?.body.ok()? {
             Body::Start(start) => start.previous.map(|(epoch, seq)| Position { epoch: epoch.0, seq: seq.0 }),
-            Body::Config(_) | Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => {
-                None
-            }
+            Body::Config(_)
+            | Body::Inputs(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => None,
         }
     }
 
@@ -63,10 +67,10 @@ impl Core {
             last: self.journal.last(),
             now: self.engine.now(),
             alerts: self.engine.alerts(),
-            points: (0..plan.points.len()).map(|ix| self.engine.last(PointIx(ix as u16))).collect(),
-            answering: (0..plan.points.len()).map(|ix| self.intake.answering(PointIx(ix as u16))).collect(),
+            points: (0..plan.points.len()).map(|ix| self.engine.last(PointIx::of(ix))).collect(),
+            answering: (0..plan.points.len()).map(|ix| self.intake.answering(PointIx::of(ix))).collect(),
             cycles: (0..plan.modules.len())
-                .map(|ix| self.engine.cycle_running(ModuleIx(ix as u16)))
+                .map(|ix| self.engine.cycle_running(ModuleIx::of(ix)))
                 .collect(),
             bytes: self.journal.bytes(),
             refusing: self.full.is_some(),

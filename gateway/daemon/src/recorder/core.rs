@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
@@ -18,7 +19,9 @@ use gateway_model::{
     Change, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId, Input, ModuleIx,
     ModulePlan, OrderOutcome, Plan, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause, StorageState,
 };
-use gateway_wire::{Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, SigningKey, hash, seal};
+use gateway_wire::{
+    Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, Parted, PartedKind, SigningKey, hash, seal,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +74,8 @@ pub struct Core {
     pub(super) concluded: Vec<Conclusion>,
     pub(super) frames: Vec<Option<(EngineTime, Arc<[u8]>)>>,
     pub(super) last_order: Option<(u64, u64)>,
+    /// The last record of the epoch's config.
+    pub(super) config_end: Seq,
     pub(super) checkpoint_at: EngineTime,
     pub(super) checkpoint_position: Option<Position>,
     pub(super) checkpoint: crate::state::PositionFile,
@@ -278,7 +283,7 @@ impl Core {
     fn offer(&mut self, answers: Answers) {
         self.settings.metrics.readings(answers.items.len());
         for (point, answer) in answers.items {
-            if let (Some(frame), Some(slot)) = (&answers.frame, self.frames.get_mut(usize::from(point.0))) {
+            if let (Some(frame), Some(slot)) = (&answers.frame, self.frames.get_mut(point.slot())) {
                 *slot = Some((answers.at, frame.clone()));
             }
             if let Some(reading) = self.intake.offer(point, answers.at, answer) {
@@ -318,11 +323,16 @@ impl Core {
         }
         let mut batch = self.inputs_batch();
         if self.engine.now().since(self.checkpoint_at) >= CHECKPOINT_MS {
-            batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+            self.add_state(&mut batch)?;
         }
         self.write(batch, now)?;
         self.spare_the_busy();
         Ok(())
+    }
+
+    /// The engine's state as it is now, behind the rest of a batch.
+    pub(super) fn add_state(&self, batch: &mut Vec<(Class, Body)>) -> anyhow::Result<()> {
+        add_whole(batch, Body::Checkpoint(Box::new(self.engine.save())))
     }
 
     pub(super) fn inputs_batch(&mut self) -> Vec<(Class, Body)> {
@@ -374,7 +384,7 @@ impl Core {
         points
             .into_iter()
             .filter_map(|point| {
-                let (at, bytes) = self.frames.get(usize::from(point.0))?.as_ref()?;
+                let (at, bytes) = self.frames.get(point.slot())?.as_ref()?;
                 Some(Frame::new(point, *at, bytes))
             })
             .take(FRAMES_MAX)
@@ -384,9 +394,9 @@ impl Core {
     pub(super) fn deciding_points(&self, rule: RuleIx) -> Vec<PointIx> {
         let plan = self.engine.plan();
         let module = |module: ModuleIx| {
-            plan.modules.get(usize::from(module.0)).map_or_else(Vec::new, ModulePlan::points)
+            plan.modules.get(module.slot()).map_or_else(Vec::new, ModulePlan::points)
         };
-        match plan.rules.get(usize::from(rule.0)).map(|rule| &rule.kind) {
+        match plan.rules.get(rule.slot()).map(|rule| &rule.kind) {
             Some(RuleKind::Condition { when, .. }) => when.points(),
             Some(RuleKind::Absence { point, .. }) => vec![*point],
             Some(RuleKind::CycleFailed { module: ix, .. } | RuleKind::Event { module: ix, .. }) => {
@@ -475,12 +485,15 @@ impl Core {
                     self.open.last_inputs = Seq(seq);
                 }
                 Body::Conclusions(conclusions) => {
-                    let urgent =
-                        Urgent { because: position(conclusions.because.0), conclusions: position(seq) };
+                    let urgent = Urgent {
+                        config: (CONFIG_SEQ.0, self.config_end.0),
+                        because: position(conclusions.because.0),
+                        conclusions: position(seq),
+                    };
                     // Full: it travels with the backlog.
                     let _queued = self.settings.urgent.try_send(urgent);
                 }
-                Body::Checkpoint(_) => {
+                Body::Checkpoint(_) | Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => {
                     self.checkpoint_at = t1;
                     self.checkpoint_position = Some(position(seq));
                     // A hint only: without it the newest checkpoint is searched for.
@@ -488,7 +501,12 @@ impl Core {
                         tracing::warn!(error = crate::chain(&error), "cannot note where the checkpoint lies");
                     }
                 }
-                Body::Start(_) | Body::Config(_) | Body::Gap(_) => {}
+                // Its parts are there too: they are of the same append and class.
+                Body::Parted(Parted { of: PartedKind::Config, head }) => {
+                    self.config_end = Seq(seq + u64::from(head.parts));
+                }
+                Body::Config(_) => self.config_end = Seq(seq),
+                Body::Start(_) | Body::Gap(_) | Body::Part(_) => {}
             }
         }
     }
@@ -523,7 +541,7 @@ impl Core {
         }
         self.make_room()?;
         let mut batch = self.inputs_batch();
-        batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+        self.add_state(&mut batch)?;
         self.write(batch, at)
     }
 }
@@ -539,7 +557,18 @@ fn kind_name(body: &Body) -> &'static str {
         Body::Conclusions(_) => "conclusions",
         Body::Checkpoint(_) => "checkpoint",
         Body::Gap(_) => "gap",
+        Body::Parted(Parted { of: PartedKind::Config, .. }) => "config",
+        Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => "checkpoint",
+        Body::Part(_) => "part",
     }
+}
+
+/// A plan or state behind the rest of a batch, in parts where it has to be: all of the keep set and of one append, so that
+/// all of it is there or nothing, and it goes at once when it goes.
+pub(super) fn add_whole(batch: &mut Vec<(Class, Body)>, body: Body) -> anyhow::Result<()> {
+    let bodies = body.cut().context("this is more than a gateway may have")?;
+    batch.extend(bodies.into_iter().map(|body| (Class::Keep, body)));
+    Ok(())
 }
 
 /// Roughly how many bytes an input with text takes.

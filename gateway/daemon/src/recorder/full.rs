@@ -14,7 +14,7 @@ use gateway_model::{
 };
 use gateway_wire::{Body, ConclusionsBody, InputsBody};
 
-use super::core::Core;
+use super::core::{Core, add_whole};
 use super::fold::Folds;
 use super::room::{Lack, Pending, Purse};
 
@@ -87,7 +87,7 @@ impl Full {
     }
 
     /// Everything that waits, up to the state the open record begins with.
-    fn batch(&self, to: EngineTime, last_inputs: Seq) -> Vec<(Class, Body)> {
+    fn batch(&self, to: EngineTime, last_inputs: Seq) -> anyhow::Result<Vec<(Class, Body)>> {
         let mut bodies = self.unwritten.clone();
         if let Some(from) = self.from {
             let (cause, count) = (GapCause::Full, self.lost);
@@ -101,8 +101,9 @@ impl Full {
                 frames: Vec::new(),
             }));
         }
-        bodies.extend(self.base.clone().map(Body::Checkpoint));
-        bodies.into_iter().map(|body| (Class::Keep, body)).collect()
+        let mut batch = bodies.into_iter().map(|body| (Class::Keep, body)).collect();
+        self.base.clone().map_or(Ok(()), |state| add_whole(&mut batch, Body::Checkpoint(state)))?;
+        Ok(batch)
     }
 
     /// All of it is on disk.
@@ -119,9 +120,10 @@ impl Core {
     pub(super) fn fill_up(&mut self, pending: Pending, now: EngineTime) -> anyhow::Result<()> {
         let Pending { rest, lack } = pending;
         let mut batch: Vec<_> = rest.into_iter().map(|(_, body)| (Class::Keep, body)).collect();
-        batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+        let without = batch.len();
+        self.add_state(&mut batch)?;
         if let Some(Pending { mut rest, .. }) = self.put(batch, true)? {
-            rest.pop();
+            rest.truncate(without);
             self.enter(now);
             self.keep_in_mind(rest, now);
             return Ok(());
@@ -152,7 +154,12 @@ impl Core {
             match body {
                 Body::Inputs(inputs) => full.let_go(&inputs.counts, from),
                 Body::Conclusions(conclusions) => full.owe(conclusions.list, now),
-                Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) => full.add(body),
+                Body::Start(_)
+                | Body::Config(_)
+                | Body::Checkpoint(_)
+                | Body::Gap(_)
+                | Body::Parted(_)
+                | Body::Part(_) => full.add(body),
             }
         }
         full.from.get_or_insert(from);
@@ -168,7 +175,7 @@ impl Core {
         let fresh = full.folds.fresh(&self.concluded, now);
         let due = full.folds.due(now);
         if fresh {
-            let (batch, inputs, concluded) = self.whole_batch();
+            let (batch, inputs, concluded) = self.whole_batch()?;
             if self.put(batch, true)?.is_none() {
                 self.settled(&concluded, now);
             } else {
@@ -181,7 +188,7 @@ impl Core {
         let counts = self.close_counts();
         self.lose_open(&counts, concluded, now);
         if due {
-            let batch = self.owed_batch();
+            let batch = self.owed_batch()?;
             if self.put(batch, true)?.is_none() {
                 self.settled(&[], now);
             }
@@ -207,23 +214,23 @@ impl Core {
         }
     }
 
-    fn owed_batch(&self) -> Vec<(Class, Body)> {
+    fn owed_batch(&self) -> anyhow::Result<Vec<(Class, Body)>> {
         let full = self.full.as_ref();
-        full.map(|full| full.batch(self.open.from, self.open.last_inputs)).unwrap_or_default()
+        full.map_or(Ok(Vec::new()), |full| full.batch(self.open.from, self.open.last_inputs))
     }
 
     /// What is owed, then the open record and what was concluded from it; the latter two also by themselves.
-    fn whole_batch(&mut self) -> (Vec<(Class, Body)>, InputsBody, Vec<Conclusion>) {
-        let mut batch = self.owed_batch();
+    fn whole_batch(&mut self) -> anyhow::Result<(Vec<(Class, Body)>, InputsBody, Vec<Conclusion>)> {
+        let mut batch = self.owed_batch()?;
         let concluded = std::mem::take(&mut self.concluded);
         let inputs = InputsBody { items: std::mem::take(&mut self.open.items), counts: self.close_counts() };
         if inputs.items.is_empty() && inputs.counts.is_empty() {
-            return (batch, inputs, concluded);
+            return Ok((batch, inputs, concluded));
         }
         let because = Seq(self.journal.next().seq + batch.len() as u64);
         batch.push((Class::Keep, Body::Inputs(inputs.clone())));
         self.conclude(because, concluded.clone(), &mut batch);
-        (batch, inputs, concluded)
+        Ok((batch, inputs, concluded))
     }
 
     /// Goes on as usual, if there is room for more than this.
@@ -236,7 +243,7 @@ impl Core {
             }
             return Ok(());
         }
-        let (batch, inputs, concluded) = self.whole_batch();
+        let (batch, inputs, concluded) = self.whole_batch()?;
         if self.put(batch, true)?.is_some() {
             // Somebody else was faster.
             (self.open.items, self.carried, self.concluded) = (inputs.items, inputs.counts, concluded);
@@ -259,7 +266,7 @@ impl Core {
         }
         let old = self.journal.evictable(Class::Keep).take_while(|old| self.receipted >= Some(old.last));
         let old: Vec<_> = old.collect();
-        let (mut batch, inputs, concluded) = self.whole_batch();
+        let (mut batch, inputs, concluded) = self.whole_batch()?;
         let mut bytes = 0;
         for (n, oldest) in old.iter().enumerate() {
             bytes += oldest.bytes;
@@ -291,8 +298,8 @@ impl Core {
 
     /// The clean end without room: whatever the reserve still takes.
     pub(super) fn stop_full(&mut self) -> anyhow::Result<()> {
-        let (mut batch, ..) = self.whole_batch();
-        batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+        let (mut batch, ..) = self.whole_batch()?;
+        self.add_state(&mut batch)?;
         if self.put(batch, true)?.is_some() {
             tracing::error!("stopped without a record of it: there is no room");
         }
@@ -313,7 +320,7 @@ impl Core {
         let said = Conclusion { at: self.engine.now(), body };
         if let Some(full) = &mut self.full {
             full.owed.push(said);
-            let batch = self.owed_batch();
+            let batch = self.owed_batch()?;
             if self.put(batch, true)?.is_none() {
                 self.settled(&[], now);
             }

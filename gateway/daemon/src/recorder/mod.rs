@@ -242,6 +242,8 @@ pub struct Snapshot {
 /// A conclusion that should travel ahead of readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Urgent {
+    /// The config to read it with, from its first to its last record.
+    pub config: (u64, u64),
     /// The inputs that led to it.
     pub because: Position,
     /// The conclusions.

@@ -15,7 +15,7 @@ use gateway_model::{
 use gateway_wire::{Body, ConfigBody};
 use tokio::sync::oneshot;
 
-use super::core::{Core, Open};
+use super::core::{Core, Open, add_whole};
 use super::full::Full;
 use super::slots::Slots;
 use super::start::software;
@@ -78,7 +78,7 @@ impl Core {
         self.eat(Input::Stop { at, cause: StopCause::Reconfigured });
         self.make_room()?;
         let mut batch = self.inputs_batch();
-        batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+        self.add_state(&mut batch)?;
         self.write(batch, at)?;
         if self.full.is_some() {
             return Ok(Err(FULL.to_owned()));
@@ -111,11 +111,9 @@ impl Core {
             simulated: self.settings.wall.simulated(),
         };
         let config = ConfigBody { plan: plan.clone(), software: software(), semantics: SEMANTICS };
-        let mut batch = vec![
-            (Class::Keep, Body::Start(start.clone())),
-            (Class::Keep, Body::Config(Box::new(config))),
-            (Class::Keep, Body::Checkpoint(Box::new(state.clone()))),
-        ];
+        let mut batch = vec![(Class::Keep, Body::Start(start.clone()))];
+        add_whole(&mut batch, Body::Config(Box::new(config)))?;
+        add_whole(&mut batch, Body::Checkpoint(Box::new(state.clone())))?;
         self.intake = self.intake.under(&plan, |point| slots.point(point));
         self.frames = slots.moved(std::mem::take(&mut self.frames), plan.points.len());
         let (mut engine, mut concluded) = Engine::restore(plan, state)

@@ -33,6 +33,8 @@ pub struct Replayer {
     last: Option<Cursor>,
     /// Records were missing since the engine was made: it is the best there is, until a checkpoint comes.
     holed: bool,
+    /// The record before this one was the config, or the last of its parts.
+    configured: bool,
     /// The highest order that was taken.
     pub last_order: Option<(u64, u64)>,
     /// The last input was a stop.
@@ -58,8 +60,18 @@ impl Replayer {
     pub fn feed(&mut self, header: &Header, body: Body) -> Result<(), ReplayError> {
         let at = header.cursor();
         let follows = |last: Cursor| (last.epoch, last.seq.0 + 1) == (at.epoch, at.seq.0);
-        self.holed |= !matches!(body, Body::Start(_)) && self.last.is_some_and(|last| !follows(last));
+        let hole = !matches!(body, Body::Start(_)) && self.last.is_some_and(|last| !follows(last));
+        self.holed |= hole;
         self.last = Some(at);
+        // A state that follows the config at once, itself or its parts, is the one that the epoch begins with.
+        let behind_config = self.configured && !hole;
+        self.configured = match body {
+            Body::Config(_) => true,
+            Body::Parted(_) | Body::Part(_) => behind_config,
+            Body::Start(_) | Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => {
+                false
+            }
+        };
         match body {
             Body::Start(start) => {
                 self.settle()?;
@@ -72,7 +84,7 @@ impl Replayer {
             }
             Body::Checkpoint(state) => {
                 // Later ones in an epoch only repeat what the engine already is.
-                if let Some(opening) = self.opening.as_mut().filter(|_| header.seq == Seq(2)) {
+                if let Some(opening) = self.opening.as_mut().filter(|_| behind_config) {
                     opening.state = Some(*state);
                     return Ok(());
                 }
@@ -99,6 +111,7 @@ impl Replayer {
                 self.concluded.clear();
             }
             Body::Conclusions(_) | Body::Gap(_) => self.settle()?,
+            Body::Parted(_) | Body::Part(_) => {}
         }
         Ok(())
     }

@@ -73,6 +73,9 @@ impl Pending {
 
 /// Counts of two spans as those of one.
 pub(super) fn merge(mut counts: Vec<PointCounts>, more: Vec<PointCounts>) -> Vec<PointCounts> {
+    if counts.is_empty() {
+        return more;
+    }
     for one in more {
         let Some(sum) = counts.iter_mut().find(|sum| sum.point == one.point) else {
             counts.push(one);
@@ -116,7 +119,12 @@ impl Core {
             match body {
                 Body::Inputs(_) => inputs = Some(Seq(seq)),
                 Body::Conclusions(conclusions) => conclusions.because = inputs.unwrap_or(conclusions.because),
-                Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) => {}
+                Body::Start(_)
+                | Body::Config(_)
+                | Body::Checkpoint(_)
+                | Body::Gap(_)
+                | Body::Parted(_)
+                | Body::Part(_) => {}
             }
         }
         batch
@@ -135,7 +143,7 @@ impl Core {
                         *class = Class::Keep;
                     }
                 }
-                batch.push((Class::Keep, Body::Checkpoint(Box::new(self.engine.save()))));
+                self.add_state(&mut batch)?;
                 self.write(batch, self.engine.now())?;
             }
             if self.full.is_some() || !self.give_up(&oldest)? {

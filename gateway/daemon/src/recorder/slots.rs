@@ -41,7 +41,7 @@ impl Slots {
     pub(super) fn moved<T>(&self, entries: Vec<Option<T>>, len: usize) -> Vec<Option<T>> {
         let mut moved: Vec<Option<T>> = std::iter::repeat_with(|| None).take(len).collect();
         for (entry, slot) in entries.into_iter().zip(&self.points) {
-            if let Some(place) = slot.and_then(|slot| moved.get_mut(usize::from(slot.0))) {
+            if let Some(place) = slot.and_then(|slot| moved.get_mut(slot.slot())) {
                 *place = entry;
             }
         }
@@ -50,12 +50,12 @@ impl Slots {
 
     /// Where a point is now.
     pub fn point(&self, point: PointIx) -> Option<PointIx> {
-        self.points.get(usize::from(point.0)).copied().flatten()
+        self.points.get(point.slot()).copied().flatten()
     }
 
     /// Where a device is now.
     pub fn device(&self, device: DeviceIx) -> Option<DeviceIx> {
-        self.devices.get(usize::from(device.0)).copied().flatten()
+        self.devices.get(device.slot()).copied().flatten()
     }
 
     /// An event as the newer plan says it; `None` = nothing of it is left.

@@ -18,11 +18,14 @@ use gateway_model::{
     ClockInput, ClockSource, ClockState, Conclusion, EngineTime, Epoch, Gap, GapCause, Input, Plan,
     SEMANTICS, Seq, StartCause, StartInput, StorageState,
 };
-use gateway_wire::{Body, ConfigBody, KeyRing, Opened, SigningKey, hash};
+use gateway_wire::{
+    Body, ConfigBody, Joiner, KeyRing, Kind, NotUnderstood, Opened, Parted, PartedKind, SigningKey, hash,
+    whole_at,
+};
 
 use tokio_util::sync::CancellationToken;
 
-use super::core::{CONFIG_SEQ, Core, Open, Settings};
+use super::core::{CONFIG_SEQ, Core, Open, Settings, add_whole};
 use super::dating::Dating;
 use super::replay::Replayer;
 use super::room::missing;
@@ -145,8 +148,8 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         simulated: settings.wall.simulated(),
     };
     let config = ConfigBody { plan: plan.clone(), software: software(), semantics: SEMANTICS };
-    let mut batch =
-        vec![(Class::Keep, Body::Start(start.clone())), (Class::Keep, Body::Config(Box::new(config)))];
+    let mut batch = vec![(Class::Keep, Body::Start(start.clone()))];
+    add_whole(&mut batch, Body::Config(Box::new(config)))?;
     let intake = Intake::new(&plan);
     let frames = vec![None; plan.points.len()];
     let cause = past.cause;
@@ -154,7 +157,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
     let mut concluded = past.owed;
     let mut engine = match state {
         Some(state) => {
-            batch.push((Class::Keep, Body::Checkpoint(Box::new(state.clone()))));
+            add_whole(&mut batch, Body::Checkpoint(Box::new(state.clone())))?;
             let (engine, superseded) = Engine::restore(plan, state)
                 .map_err(|error| anyhow::anyhow!("take over the state of the last epoch: {error:?}"))?;
             concluded.extend(superseded);
@@ -176,6 +179,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         concluded: Vec::new(),
         frames,
         last_order: past.last_order,
+        config_end: CONFIG_SEQ,
         checkpoint_at: at,
         checkpoint_position: None,
         checkpoint,
@@ -251,17 +255,17 @@ fn past(
     };
     let read = |position: Position| {
         let bytes = journal.read(position).ok().flatten()?;
-        let opened = ring.open(&bytes).ok()?;
-        Some((opened.header, opened.body.ok()?))
+        ring.open(&bytes).ok()
     };
     let sealed = ring.open(&bytes).ok().map(|opened| opened.header.t1);
 
     let (replayer, from) = newest_checkpoint(journal, hint, &read)?;
     let mut skipped = 0_u64;
+    let mut joiner = Joiner::default();
     let records = journal.scan(from).filter_map(|stored| {
         let opened = stored.ok().and_then(|stored| ring.open(&stored.bytes).ok());
         skipped += u64::from(opened.is_none());
-        opened
+        opened.map(|opened| joiner.opened(opened))
     });
     let read_on = read_on(replayer, sealed, records)?;
     if skipped > 0 {
@@ -320,7 +324,7 @@ fn read_on(
                 derived.clear();
                 recorded = 0;
             }
-            Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) => {}
+            Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {}
         }
         replayer.feed(&opened.header, body)?;
     }
@@ -333,8 +337,11 @@ fn read_on(
 /// The state in which the center last knew the box that this one replaces. Numbers that the center does not have end it:
 /// behind a hole nobody knows what the other box had eaten.
 fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
-    let mut opened = Vec::with_capacity(records.len());
+    let mut opened: Vec<Opened> = Vec::with_capacity(records.len());
+    let mut joiner = Joiner::default();
     let mut last: Option<(Position, [u8; 32])> = None;
+    // Where the records go on in the middle of the epoch whose start and config they begin with.
+    let mut middle: Option<usize> = None;
     for (place, bytes) in records.iter().enumerate() {
         let record =
             ring.open(bytes).with_context(|| format!("record {place} of the box that is replaced"))?;
@@ -344,10 +351,15 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
             (Some((before, _)), Ok(Body::Start(start))) if before.epoch < at.epoch => {
                 start.previous == Some((Epoch(before.epoch), Seq(before.seq)))
             }
-            // Start and config of an epoch, then a checkpoint in the middle of it.
-            (Some((before, _)), Ok(Body::Checkpoint(_))) if place == 2 => before.epoch == at.epoch,
-            (Some((before, hash)), _) => {
-                (before.epoch, before.seq + 1) == (at.epoch, at.seq) && record.header.prev == hash
+            (Some((before, hash)), body) => {
+                let next = (before.epoch, before.seq + 1) == (at.epoch, at.seq);
+                // Start and config of an epoch, then a checkpoint in the middle of it.
+                let jumps = !next
+                    && before.epoch == at.epoch
+                    && opened.iter().all(|record| opens(&record.body))
+                    && body.as_ref().is_ok_and(|body| body.kind() == Kind::Checkpoint);
+                middle = middle.or(jumps.then_some(place));
+                jumps || next && record.header.prev == hash
             }
         };
         if !follows {
@@ -355,42 +367,62 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
             break;
         }
         last = Some((at, hash(bytes)));
-        opened.push(record);
+        opened.push(joiner.opened(record));
     }
     let last = last.context("the center has no record of the box that is replaced")?;
     let mut replayer = Replayer::default();
-    let middle = opened.get(2).is_some_and(|record| record.header.seq.0 > 2);
-    if let [
-        _,
-        Opened { body: Ok(Body::Config(config)), .. },
-        Opened { body: Ok(Body::Checkpoint(state)), .. },
-        ..,
-    ] = opened.as_slice()
-        && middle
-    {
-        replayer = Replayer::at_checkpoint(config.plan.clone(), (**state).clone())?;
-    }
     let latest = opened.last().map(|record| record.header.t1);
-    let rest = opened.into_iter().skip(if middle { 3 } else { 0 });
-    Ok(read_on(replayer, latest, rest)?.past(last, StartCause::Replaced))
+    let mut skipped = 0;
+    if let Some(middle) = middle {
+        let config = opened[..middle].iter().find_map(|record| match &record.body {
+            Ok(Body::Config(config)) => Some(config),
+            Ok(_) | Err(_) => None,
+        });
+        let state = opened[middle..].iter().zip(middle..).find_map(|(record, place)| match &record.body {
+            Ok(Body::Checkpoint(state)) => Some((state, place)),
+            Ok(_) | Err(_) => None,
+        });
+        if let (Some(config), Some((state, place))) = (config, state) {
+            replayer = Replayer::at_checkpoint(config.plan.clone(), (**state).clone())?;
+            skipped = place + 1;
+        }
+    }
+    Ok(read_on(replayer, latest, opened.into_iter().skip(skipped))?.past(last, StartCause::Replaced))
+}
+
+/// Start, config, or a part of it?
+fn opens(body: &Result<Body, NotUnderstood>) -> bool {
+    body.as_ref().is_ok_and(|body| match body {
+        Body::Start(_) | Body::Config(_) | Body::Parted(Parted { of: PartedKind::Config, .. }) | Body::Part(_) => true,
+        Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) => false,
+    })
 }
 
 /// The last records are inputs that end with a stop, what followed from it, and a checkpoint.
 fn ended_cleanly(last: Position, read: &Reader<'_>) -> bool {
-    let at = |back: u64| last.seq.checked_sub(back).and_then(|seq| read(Position { seq, ..last }));
-    if !matches!(at(0), Some((_, Body::Checkpoint(_)))) {
+    let body = |seq: u64| read(Position { seq, ..last }).and_then(|opened| opened.body.ok());
+    let head = (0..=last.seq).rev().find(|seq| !matches!(body(*seq), Some(Body::Part(_))));
+    let state = head.and_then(|head| Some((head, whole(Position { seq: head, ..last }, read)?)));
+    let Some((head, (Body::Checkpoint(_), end))) = state else { return false };
+    if end != last {
         return false;
     }
     (1..=STOP_DEPTH)
-        .find_map(|back| match at(back) {
-            Some((_, Body::Inputs(inputs))) => Some(matches!(inputs.items.last(), Some(Input::Stop { .. }))),
-            Some((_, Body::Conclusions(_))) => None,
+        .find_map(|back| match head.checked_sub(back).and_then(body) {
+            Some(Body::Inputs(inputs)) => Some(matches!(inputs.items.last(), Some(Input::Stop { .. }))),
+            Some(Body::Conclusions(_)) => None,
             Some(_) | None => Some(false),
         })
         .unwrap_or(false)
 }
 
-type Reader<'a> = dyn Fn(Position) -> Option<(gateway_wire::Header, Body)> + 'a;
+type Reader<'a> = dyn Fn(Position) -> Option<Opened> + 'a;
+
+/// What the record at a position says, with its parts, and where the last of these stands.
+fn whole(at: Position, read: &Reader<'_>) -> Option<(Body, Position)> {
+    let (opened, last) = whole_at(Seq(at.seq), |seq| read(Position { seq: seq.0, ..at }))?;
+    Some((opened.body.ok()?, Position { seq: last.0, ..at }))
+}
 
 /// An engine at the newest checkpoint that can be used, and where to read on.
 fn newest_checkpoint(
@@ -402,21 +434,22 @@ fn newest_checkpoint(
     epochs.sort_unstable();
     let hinted = hint.load();
     for (epoch, first, last) in epochs.iter().rev().copied() {
-        let plan = match read(Position { epoch, seq: CONFIG_SEQ.0 }) {
-            Some((_, Body::Config(config))) => Some(config.plan),
-            Some(_) | None => None,
+        let (plan, behind) = match whole(Position { epoch, seq: CONFIG_SEQ.0 }, read) {
+            Some((Body::Config(config), end)) => (Some(config.plan), end.seq + 1),
+            Some(_) | None => (None, CONFIG_SEQ.0 + 1),
         };
         // A checkpoint in the middle of an epoch needs that epoch's plan.
         if let (Some(plan), Some(position)) =
-            (plan, hinted.filter(|at| at.epoch == epoch && at.seq > 2 && at.seq <= last))
-            && let Some((_, Body::Checkpoint(state))) = read(position)
+            (plan, hinted.filter(|at| at.epoch == epoch && at.seq > behind && at.seq <= last))
+            && let Some((Body::Checkpoint(state), end)) = whole(position, read)
         {
-            let next = Position { epoch, seq: position.seq + 1 };
+            let next = Position { epoch, seq: end.seq + 1 };
             return Ok((Replayer::at_checkpoint(plan, *state)?, next));
         }
         // One at its start is found by reading the epoch from there.
-        let restored = matches!(read(Position { epoch, seq: 2 }), Some((_, Body::Checkpoint(_))));
-        let is_first = matches!(read(Position { epoch, seq: 0 }), Some((_, Body::Start(start))) if start.previous.is_none());
+        let restored = matches!(whole(Position { epoch, seq: behind }, read), Some((Body::Checkpoint(_), _)));
+        let start = read(Position { epoch, seq: 0 }).and_then(|opened| opened.body.ok());
+        let is_first = matches!(start, Some(Body::Start(start)) if start.previous.is_none());
         if first == 0 && (restored || is_first) {
             return Ok((Replayer::default(), Position { epoch, seq: 0 }));
         }

@@ -147,8 +147,8 @@ fn simulated(scene: &Scene, line: Line) -> Line {
 }
 
 fn reading_line(scene: &Scene, reading: &Reading) -> Option<Line> {
-    let point = scene.plan.points.get(usize::from(reading.point.0))?;
-    let device = scene.plan.devices.get(usize::from(point.device.0))?;
+    let point = scene.plan.points.get(reading.point.slot())?;
+    let device = scene.plan.devices.get(point.device.slot())?;
     let (value, quality, cause) = scene.quality(reading)?;
     let rank = match quality {
         "good" => 2,
@@ -176,10 +176,10 @@ fn alert_line(scene: &Scene, change: &AlertChange) -> Option<Line> {
 }
 
 fn cycle_line(scene: &Scene, cycle: &gateway_model::Cycle) -> Option<Line> {
-    let ModulePlan::HeatCycle(module) = scene.plan.modules.get(usize::from(cycle.module.0))? else {
+    let ModulePlan::HeatCycle(module) = scene.plan.modules.get(cycle.module.slot())? else {
         return None;
     };
-    let device = scene.plan.devices.get(usize::from(module.device.0))?;
+    let device = scene.plan.devices.get(module.device.slot())?;
     let (_, told) = scene.cycle(EngineTime(0), cycle)?;
     let line = begin(scene, "cycle").tag("device", &device.id).tag("program", &module.program.id);
     let line = simulated(scene, line).integer("n", cycle.n.into()).integer("hold_ms", cycle.hold_ms);

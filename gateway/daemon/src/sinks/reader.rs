@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use gateway_journal::{Journal, Position};
-use gateway_model::{Epoch, GatewayId};
-use gateway_wire::{Body, Header, peek, reread};
+use gateway_model::{Epoch, GatewayId, Seq};
+use gateway_wire::{Body, Header, Joiner, peek, reread, whole_at};
 
 use super::core::Parcel;
 use super::gaps::{Follow, Gaps, Missed};
@@ -256,15 +256,32 @@ impl Reader {
         if self.scene.as_ref().is_some_and(|(known, _)| *known == wanted) {
             return Ok(true);
         }
-        let bytes = self.source.get(Position { epoch: wanted.0, seq: wanted.1 }).await?;
-        let body = bytes.and_then(|bytes| reread(&bytes).ok()).and_then(|opened| opened.body.ok());
-        let Some(Body::Config(config)) = body else { return Ok(false) };
+        let Some(Body::Config(config)) = self.whole(Position { epoch: wanted.0, seq: wanted.1 }).await? else {
+            return Ok(false);
+        };
         let start = self.source.get(Position { epoch: wanted.0, seq: 0 }).await?;
         let start = start.and_then(|bytes| reread(&bytes).ok()).and_then(|opened| opened.body.ok());
         let simulated = matches!(start, Some(Body::Start(start)) if start.simulated);
         let scene = Scene { gateway: self.gateway, plan: config.plan, offset_ms: None, simulated };
         self.scene = Some((wanted, scene));
         Ok(true)
+    }
+
+    /// What a record says, with its parts.
+    async fn whole(&self, at: Position) -> Result<Option<Body>, Refused> {
+        let (mut joiner, mut seq, mut parts) = (Joiner::default(), at.seq, 0);
+        loop {
+            let bytes = self.source.get(Position { seq, ..at }).await?;
+            let opened = bytes.and_then(|bytes| reread(&bytes).ok()).map(|opened| joiner.opened(opened));
+            let body = opened.and_then(|opened| opened.body.ok());
+            if let Some(Body::Parted(parted)) = &body {
+                parts = u64::from(parted.head.parts);
+            }
+            if body.is_none() || seq == at.seq + parts {
+                return Ok(body);
+            }
+            seq += 1;
+        }
     }
 
     /// Notes what is missing before this record, and what a gap record says about it.
@@ -306,8 +323,16 @@ impl Reader {
 /// The site that the newest config record of a journal names.
 pub fn site_of(journal: &Journal) -> Option<String> {
     journal.epochs().iter().rev().find_map(|(epoch, ..)| {
-        let bytes = journal.read(Position { epoch: *epoch, seq: 1 }).ok().flatten()?;
-        let Body::Config(config) = reread(&bytes).ok()?.body.ok()? else { return None };
-        Some(config.plan.site.0)
+        let read = |seq: Seq| reread(&journal.read(Position { epoch: *epoch, seq: seq.0 }).ok()??).ok();
+        match whole_at(Seq(1), read)?.0.body.ok()? {
+            Body::Config(config) => Some(config.plan.site.0),
+            Body::Start(_)
+            | Body::Inputs(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => None,
+        }
     })
 }

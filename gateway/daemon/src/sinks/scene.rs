@@ -69,7 +69,7 @@ pub fn happenings(body: &Body) -> Vec<Happening<'_>> {
             })
             .collect(),
         Body::Gap(gap) => vec![Happening::Gap(gap)],
-        Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) => Vec::new(),
+        Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Parted(_) | Body::Part(_) => Vec::new(),
     }
 }
 
@@ -87,7 +87,7 @@ impl Scene {
 
     /// A reading for those who take JSON; `None` where the plan has no such point.
     pub fn reading(&self, reading: &Reading) -> Option<(String, Value)> {
-        let point = self.plan.points.get(usize::from(reading.point.0))?;
+        let point = self.plan.points.get(reading.point.slot())?;
         let (value, quality, cause) = self.quality(reading)?;
         let mut fields = Map::new();
         fields.insert("time".into(), self.stamp(reading.at).into());
@@ -103,7 +103,7 @@ impl Scene {
 
     /// Number, quality and cause; a bad reading has no number.
     pub fn quality(&self, reading: &Reading) -> Option<(Option<f64>, &'static str, Option<String>)> {
-        let point = self.plan.points.get(usize::from(reading.point.0))?;
+        let point = self.plan.points.get(reading.point.slot())?;
         let number = |raw: Raw| raw.value(point.gain, point.offset);
         Some(match reading.value {
             Quality::Good(raw) => (number(raw), "good", None),
@@ -116,7 +116,7 @@ impl Scene {
     /// the plan is over: its end is told without what only the rule knew.
     pub fn alert(&self, at: EngineTime, change: &AlertChange) -> Option<Map<String, Value>> {
         let rule = match change.rule {
-            Some(rule) => Some(self.plan.rules.get(usize::from(rule.0))?),
+            Some(rule) => Some(self.plan.rules.get(rule.slot())?),
             None => None,
         };
         let (word, cause) = match change.change {
@@ -162,12 +162,12 @@ impl Scene {
     /// What the rule of an alert knows: all of it `null` without one.
     fn rule(&self, rule: Option<&RulePlan>, fields: &mut Map<String, Value>) -> Option<()> {
         let device = match rule {
-            Some(rule) => Some(self.plan.devices.get(usize::from(rule.subject.0))?),
+            Some(rule) => Some(self.plan.devices.get(rule.subject.slot())?),
             None => None,
         };
         let shown = rule.and_then(RulePlan::shown_point);
         let unit = rule.and_then(|rule| rule.shown_unit(&self.plan.points));
-        let point = shown.and_then(|point| self.plan.points.get(usize::from(point.0)));
+        let point = shown.and_then(|point| self.plan.points.get(point.slot()));
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
         put("rule", rule.map(|rule| rule.id.clone()).into());
         put("priority", rule.map(|rule| priority(rule.priority)).into());
@@ -187,10 +187,10 @@ impl Scene {
 
     /// Device, outcome and figures of a cycle.
     pub fn cycle(&self, at: EngineTime, cycle: &Cycle) -> Option<(String, Value)> {
-        let ModulePlan::HeatCycle(module) = self.plan.modules.get(usize::from(cycle.module.0))? else {
+        let ModulePlan::HeatCycle(module) = self.plan.modules.get(cycle.module.slot())? else {
             return None;
         };
-        let device = self.plan.devices.get(usize::from(module.device.0))?;
+        let device = self.plan.devices.get(module.device.slot())?;
         let outcome = match cycle.outcome {
             CycleOutcome::Judged(verdict) => code(&verdict),
             CycleOutcome::Drying | CycleOutcome::NotMeasured => code(&cycle.outcome),
@@ -212,7 +212,7 @@ impl Scene {
 
     /// A gap; the point is `null` where it is every point of the site.
     pub fn gap(&self, gap: &Gap) -> Value {
-        let point = gap.point.and_then(|point| self.plan.points.get(usize::from(point.0)));
+        let point = gap.point.and_then(|point| self.plan.points.get(point.slot()));
         let mut fields = Map::new();
         fields.insert("gateway".into(), self.gateway.to_string().into());
         fields.insert("point".into(), point.map(|point| point.id.clone()).into());

@@ -1,6 +1,6 @@
 //! What to send next. No connection: asks the journal, answers with records.
 //!
-//! The order: conclusions, each with start and config of its epoch and the inputs that led to it, in a batch of their own
+//! The order: conclusions, each with start and config (with its parts) of its epoch and the inputs that led to it, in a batch of their own
 //! (every other one may take more with it, so that a storm of alerts does not hold up readings for ever); what the center
 //! asked for again; then, while a backlog drains oldest first, at most half of the batch is the newest readings. Records of a
 //! branch ([`super::ledger`]) go last and in batches of their own.
@@ -78,8 +78,10 @@ pub async fn gather(
 ) -> Result<Load, Refused> {
     let mut batch = Batch::new(credit);
     for urgent in urgent {
-        let config = |seq| Position { epoch: urgent.conclusions.epoch, seq };
-        for position in [config(0), config(1), urgent.because, urgent.conclusions] {
+        let of_epoch = |seq| Position { epoch: urgent.conclusions.epoch, seq };
+        let config = (urgent.config.0..=urgent.config.1).map(of_epoch);
+        let needed = std::iter::once(of_epoch(0)).chain(config).chain([urgent.because, urgent.conclusions]);
+        for position in needed {
             batch.add(source, ledger, position).await?;
         }
         if batch.full {
@@ -279,7 +281,7 @@ mod tests {
     #[test]
     fn conclusions_go_first_with_what_led_to_them_and_may_go_alone() {
         let (shelf, ledger) = (shelf(500, 100), Ledger::default());
-        let urgent = VecDeque::from([Urgent { because: at(300), conclusions: at(301) }]);
+        let urgent = VecDeque::from([Urgent { config: (1, 1), because: at(300), conclusions: at(301) }]);
         assert_eq!(seqs(&now(&shelf, &ledger, &urgent, Credit { alone: true, ..ALL })), [0, 1, 300, 301]);
         let mixed = seqs(&now(&shelf, &ledger, &urgent, ALL));
         assert_eq!(mixed[..4], [0, 1, 300, 301]);
@@ -312,7 +314,7 @@ mod tests {
             let (mut shelf, mut ledger) = (shelf(count, sizes), Ledger::default());
             let mut there = std::collections::BTreeSet::new();
             let mut waiting: VecDeque<Urgent> = urgent.iter().filter(|seq| **seq < count)
-                .map(|seq| Urgent { because: at(seq - 1), conclusions: at(*seq) }).collect();
+                .map(|seq| Urgent { config: (1, 1), because: at(seq - 1), conclusions: at(*seq) }).collect();
             let mut alone = true;
             for round in 0_usize.. {
                 prop_assert!(round < 4_000, "it comes to an end");

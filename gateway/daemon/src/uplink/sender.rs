@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gateway_journal::Position;
-use gateway_wire::{Kind, Receipt, peek};
+use gateway_wire::{Kind, Receipt, parts_behind, peek};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -386,6 +386,7 @@ impl Sender {
     async fn recall(&mut self) -> Result<(), Refused> {
         let epochs = self.doors.asks.epochs().await?;
         let Some(mut from) = self.ledger.oldest_missing(&epochs) else { return Ok(()) };
+        let mut config = (0, (1, 1));
         loop {
             let records = self.doors.asks.read(from, SCAN_BYTES).await?;
             let Some((last, _)) = records.last() else { return Ok(()) };
@@ -396,9 +397,13 @@ impl Sender {
                 if known || !matches!(peek(bytes), Ok((_, Kind::Conclusions))) {
                     continue;
                 }
+                if config.0 != position.epoch {
+                    let first = self.doors.asks.get(Position { epoch: position.epoch, seq: 1 }).await?;
+                    config = (position.epoch, (1, 1 + first.map_or(0, |bytes| parts_behind(&bytes))));
+                }
                 // The inputs that led there stand just before it.
                 let because = Position { epoch: position.epoch, seq: position.seq.saturating_sub(1) };
-                self.remember(Urgent { because, conclusions: *position });
+                self.remember(Urgent { config: config.1, because, conclusions: *position });
             }
             if self.waiting.len() >= URGENT_MAX {
                 return Ok(());

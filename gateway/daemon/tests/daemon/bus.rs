@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::guard::rtu;
 use crate::rig::Peer;
 
-fn block(unit: u8, point: u16) -> BlockPlan {
+fn block(unit: u8, point: u32) -> BlockPlan {
     let encoding = Encoding { kind: EncodingKind::I16, order: WordOrder::Abcd };
     BlockPlan {
         bus: 0,
@@ -162,8 +162,8 @@ impl Dial for Line {
 
 /// Twenty registers, each a point; the first is called after the unit.
 fn twenty(unit: u8, every: Duration) -> BlockPlan {
-    let mut plan = block(unit, u16::from(unit));
-    let more = (1..20).map(|n| BlockPoint { offset: n, point: PointIx(100 + n), ..plan.points[0].clone() });
+    let mut plan = block(unit, u32::from(unit));
+    let more = (1..20).map(|n| BlockPoint { offset: n, point: PointIx(100 + u32::from(n)), ..plan.points[0].clone() });
     plan.points.extend(more.collect::<Vec<_>>());
     (plan.count, plan.every) = (20, every);
     plan
@@ -176,7 +176,7 @@ async fn lived(
     span: Duration,
     learned: Option<&Path>,
     mut meanwhile: impl FnMut(Duration),
-) -> (BTreeMap<u16, (usize, usize)>, Metrics) {
+) -> (BTreeMap<u32, (usize, usize)>, Metrics) {
     let (doors, mut rooms) = recorder::doors(Civil::default());
     let clock = Clock::start(Wall::system(), EngineTime(0));
     let (stop, metrics) = (CancellationToken::new(), Metrics::default());
@@ -188,7 +188,7 @@ async fn lived(
     }
     let polling = tokio::spawn(bus.run(clock, doors.inputs.clone(), stop.clone()));
     let start = tokio::time::Instant::now();
-    let mut seen: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
+    let mut seen: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     while let Ok(Some(event)) = tokio::time::timeout_at(start + span, rooms.next_event()).await {
         meanwhile(start.elapsed());
         match event {
@@ -230,7 +230,7 @@ async fn a_dead_device_of_ten_costs_the_others_at_most_two_percent_of_ten_minute
     for every in [Duration::from_millis(300), Duration::from_secs(1)] {
         let blocks = || (1..=10).map(|unit| twenty(unit, every)).collect::<Vec<_>>();
         let others =
-            |seen: &BTreeMap<u16, (usize, usize)>| -> usize { (1..=9).map(|unit| seen[&unit].0).sum() };
+            |seen: &BTreeMap<u32, (usize, usize)>| -> usize { (1..=9).map(|unit| seen[&unit].0).sum() };
         let whole = Line::new(9_600);
         let (all_well, _) = lived(&whole, blocks(), span, None, |_| {}).await;
         let hurt = Line::new(9_600);
@@ -275,7 +275,7 @@ async fn a_hole_that_is_refused_is_cut_out_and_remembered() {
     let mut line = Line::new(19_200);
     line.missing = (2..6).collect();
     let at = |first: u16| {
-        let mut plan = block(1, first);
+        let mut plan = block(1, first.into());
         (plan.first, plan.every) = (first, Duration::from_secs(1));
         plan
     };
@@ -295,7 +295,7 @@ async fn a_register_that_is_not_there_costs_only_itself_and_is_tried_again_later
     let mut line = Line::new(19_200);
     line.missing = vec![3];
     let at = |first: u16| {
-        let mut plan = block(1, first);
+        let mut plan = block(1, first.into());
         (plan.first, plan.every) = (first, Duration::from_secs(1));
         plan
     };

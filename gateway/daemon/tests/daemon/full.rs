@@ -20,46 +20,49 @@ use gateway_model::{
     Change, ConclusionBody, DeviceIx, EngineTime, Epoch, Fact, FactBody, Gap, GapCause, Input, PointIx, Raw,
     RuleIx, StopCause, StorageState,
 };
-use gateway_wire::{Body, Header, Record, open};
+use gateway_wire::{Body, Header, Joiner, Record, open};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::rig::{self, HOTEL, site};
 
-const BEGIN: i64 = 1_795_305_600_000;
-const POLL: i64 = 10_000;
-const MINUTE: i64 = 60_000;
+pub(crate) const BEGIN: i64 = 1_795_305_600_000;
+pub(crate) const POLL: i64 = 10_000;
+pub(crate) const MINUTE: i64 = 60_000;
 const JOURNAL: &str = "/j";
 const LIMITS: Limits = Limits { ring_bytes: 64 << 10, keep_bytes: 256 << 10, segment_bytes: 8 << 10 };
 
 /// One gateway over several lives on a disk in memory.
-struct Rig {
+pub(crate) struct Rig {
     _dir: TempDir,
     /// Held open: its lock is taken once.
-    data: DataDir,
-    disk: Faulty,
-    site: Site,
-    civil: Arc<AtomicI64>,
-    limits: Limits,
-    now: i64,
+    pub(crate) data: DataDir,
+    pub(crate) disk: Faulty,
+    pub(crate) site: Site,
+    pub(crate) civil: Arc<AtomicI64>,
+    pub(crate) limits: Limits,
+    pub(crate) now: i64,
 }
 
 /// A running one.
-struct Life {
-    core: Core,
-    _urgent: mpsc::Receiver<Urgent>,
+pub(crate) struct Life {
+    pub(crate) core: Core,
+    pub(crate) urgent: mpsc::Receiver<Urgent>,
 }
 
 impl Rig {
     fn new() -> Self {
-        let text = HOTEL.replace("accommodation-ir-125/30", "catering-100/10");
+        Self::of(site(&HOTEL.replace("accommodation-ir-125/30", "catering-100/10")), LIMITS)
+    }
+
+    pub(crate) fn of(site: Site, limits: Limits) -> Self {
         let civil = Arc::new(AtomicI64::new(BEGIN));
         let (dir, disk) = (tempfile::tempdir().unwrap(), Faulty::new());
         let data = DataDir::open(dir.path()).unwrap();
-        Self { _dir: dir, data, disk, site: site(&text), civil, limits: LIMITS, now: BEGIN }
+        Self { _dir: dir, data, disk, site, civil, limits, now: BEGIN }
     }
 
-    fn try_start(&self) -> anyhow::Result<Life> {
+    pub(crate) fn try_start(&self) -> anyhow::Result<Life> {
         let data = &self.data;
         let (urgent_in, urgent) = mpsc::channel(10_000);
         let setup = Setup {
@@ -68,19 +71,19 @@ impl Rig {
             ..rig::setup(data, &self.site.plan, Wall::steered(self.civil.clone()), urgent_in)
         };
         let (core, _) = start_on(Arc::new(self.disk.clone()), setup)?;
-        Ok(Life { core, _urgent: urgent })
+        Ok(Life { core, urgent })
     }
 
-    fn start(&self) -> Life {
+    pub(crate) fn start(&self) -> Life {
         self.try_start().unwrap()
     }
 
-    fn point(&self, id: &str) -> PointIx {
+    pub(crate) fn point(&self, id: &str) -> PointIx {
         rig::point(&self.site.plan, id)
     }
 
     /// Polls cabinet 1 every ten seconds for so many minutes.
-    fn try_poll(
+    pub(crate) fn try_poll(
         &mut self,
         life: &mut Life,
         minutes: i64,
@@ -99,15 +102,15 @@ impl Rig {
         Ok(())
     }
 
-    fn poll(&mut self, life: &mut Life, minutes: i64, celsius: impl Fn(i64) -> f64) {
+    pub(crate) fn poll(&mut self, life: &mut Life, minutes: i64, celsius: impl Fn(i64) -> f64) {
         self.try_poll(life, minutes, celsius).unwrap();
     }
 
-    fn records(&self) -> Vec<(Position, Header, Body)> {
+    pub(crate) fn records(&self) -> Vec<(Position, Header, Body)> {
         self.stored().into_iter().map(|(position, _, header, body)| (position, header, body)).collect()
     }
 
-    fn stored(&self) -> Vec<(Position, Class, Header, Body)> {
+    pub(crate) fn stored(&self) -> Vec<(Position, Class, Header, Body)> {
         let key = self.data.key().unwrap().verifying_key();
         let (journal, _) =
             Journal::open_on(Arc::new(self.disk.clone()), Path::new(JOURNAL), self.limits).unwrap();
@@ -116,14 +119,15 @@ impl Rig {
             Err(JournalError::Damaged { .. }) => None,
             stored => Some(stored.unwrap()),
         };
+        let mut joiner = Joiner::default();
         let records = journal.scan(Position::default()).filter_map(whole).map(|stored| {
-            let opened = open(&key, &stored.bytes).unwrap();
+            let opened = joiner.opened(open(&key, &stored.bytes).unwrap());
             (stored.position, stored.class, opened.header, opened.body.unwrap())
         });
         records.collect()
     }
 
-    fn gaps(&self, cause: GapCause) -> Vec<Gap> {
+    pub(crate) fn gaps(&self, cause: GapCause) -> Vec<Gap> {
         let gap = |body| if let Body::Gap(gap) = body { Some(gap) } else { None };
         self.records()
             .into_iter()
@@ -132,12 +136,12 @@ impl Rig {
             .collect()
     }
 
-    fn said(&self) -> Vec<ConclusionBody> {
+    pub(crate) fn said(&self) -> Vec<ConclusionBody> {
         let list = |body| if let Body::Conclusions(c) = body { c.list } else { Vec::new() };
         self.records().into_iter().flat_map(|(_, _, body)| list(body)).map(|one| one.body).collect()
     }
 
-    fn storage_states(&self) -> Vec<StorageState> {
+    pub(crate) fn storage_states(&self) -> Vec<StorageState> {
         let state =
             |body| if let ConclusionBody::Storage(storage) = body { Some(storage.state) } else { None };
         self.said().into_iter().filter_map(state).collect()
@@ -145,7 +149,7 @@ impl Rig {
 
     /// Nothing that is recorded contradicts the inputs; what is missing may be.
     #[track_caller]
-    fn evidence(&self) -> Recomputed {
+    pub(crate) fn evidence(&self) -> Recomputed {
         let records = self.records().into_iter().map(|(_, header, body)| Record { header, body });
         let found = recompute(records);
         if let Some(difference) = &found.first_difference {
@@ -160,7 +164,7 @@ impl Rig {
 
     /// From the oldest record of the keep set on every number is there or named by a gap record.
     #[track_caller]
-    fn nothing_is_missing_unsaid(&self) {
+    pub(crate) fn nothing_is_missing_unsaid(&self) {
         let mut records = self.stored();
         let oldest = records.iter().position(|(_, class, ..)| *class == Class::Keep).unwrap();
         records.drain(..oldest);

@@ -9,6 +9,7 @@ mod full;
 mod guard;
 mod journal;
 mod line;
+mod parts;
 mod recorder;
 mod rig;
 mod running;

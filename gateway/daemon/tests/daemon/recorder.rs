@@ -347,7 +347,13 @@ fn silence_is_written_down_and_counts_close() {
     core.stop(EngineTime(BEGIN + 40 * MINUTE), StopCause::Asked).unwrap();
     let inputs = rig.records().into_iter().filter_map(|(_, _, header, body)| match body {
         Body::Inputs(inputs) => Some((header, inputs)),
-        Body::Start(_) | Body::Config(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => None,
+        Body::Start(_)
+        | Body::Config(_)
+        | Body::Conclusions(_)
+        | Body::Checkpoint(_)
+        | Body::Gap(_)
+        | Body::Parted(_)
+        | Body::Part(_) => None,
     });
     let (mut due, mut failed, mut end) = (0, 0, EngineTime(BEGIN));
     for (header, inputs) in inputs {

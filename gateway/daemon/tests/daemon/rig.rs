@@ -52,7 +52,7 @@ pub(crate) fn setup(data: &DataDir, plan: &Plan, wall: Wall, urgent: mpsc::Sende
 
 /// A point of the plan by its id.
 pub(crate) fn point(plan: &Plan, id: &str) -> PointIx {
-    PointIx(plan.points.iter().position(|point| point.id == id).unwrap() as u16)
+    PointIx::of(plan.points.iter().position(|point| point.id == id).unwrap())
 }
 
 /// Waits until `look` gives something.

@@ -183,8 +183,8 @@ fn counts_are_closed_per_point_and_begin_anew() {
 
 #[derive(Debug, Clone)]
 enum Act {
-    Offer(u16, i64, Answer),
-    Missed(u16),
+    Offer(u32, i64, Answer),
+    Missed(u32),
     Stale(i64),
 }
 
@@ -201,8 +201,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => cause.clone().prop_map(Answer::Failed),
     ];
     prop_oneof![
-        8 => (0..5_u16, -5_000_i64..30_000, answer).prop_map(|(point, ms, answer)| Act::Offer(point, ms, answer)),
-        1 => (0..5_u16).prop_map(Act::Missed),
+        8 => (0..5_u32, -5_000_i64..30_000, answer).prop_map(|(point, ms, answer)| Act::Offer(point, ms, answer)),
+        1 => (0..5_u32).prop_map(Act::Missed),
         1 => (0_i64..60_000).prop_map(Act::Stale),
     ]
 }

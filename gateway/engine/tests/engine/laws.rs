@@ -190,7 +190,7 @@ fn judged(plan: &mut Plan) {
 #[derive(Debug, Clone)]
 enum Act {
     Reading {
-        point: u16,
+        point: u32,
         behind_ms: i64,
         value: Quality<Raw>,
     },
@@ -227,7 +227,7 @@ fn act() -> impl Strategy<Value = Act> {
     ];
     let behind = prop_oneof![4 => Just(0_i64), 1 => 0_i64..20_000];
     prop_oneof![
-        20 => (0..5_u16, behind, value).prop_map(|(point, behind_ms, value)| Act::Reading { point, behind_ms, value }),
+        20 => (0..5_u32, behind, value).prop_map(|(point, behind_ms, value)| Act::Reading { point, behind_ms, value }),
         2 => (0..8_usize, 0..2_u32).prop_map(|(which, off)| Act::Ack { which, off }),
         2 => Just(Act::Wait),
         3 => (0..8_usize, 0..7_u8, -5_000..120_000_i64)
@@ -278,7 +278,7 @@ fn play(
                 body: asked(&engine, *which, *what, *for_ms, now),
             }),
             Act::Fact(what) => Input::Fact(Fact {
-                device: DeviceIx(u16::from(*what % 2) + 1),
+                device: DeviceIx(u32::from(*what % 2) + 1),
                 at: EngineTime(now),
                 body: fact(*what),
             }),
@@ -522,7 +522,7 @@ proptest! {
         let mut out = Vec::new();
         for (at, point, raw) in stamps {
             let value = Quality::Good(Raw::Int(raw));
-            engine.step(&Input::Reading(Reading { point: PointIx(point % 5), at: EngineTime(at), value }), &mut out);
+            engine.step(&Input::Reading(Reading { point: PointIx(u32::from(point) % 5), at: EngineTime(at), value }), &mut out);
             engine.step(&start(at, point.into(), Some(raw)), &mut out);
             engine.step(&Input::Advance(EngineTime(raw)), &mut out);
             let state = engine.save();

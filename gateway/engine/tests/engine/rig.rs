@@ -59,7 +59,7 @@ pub(crate) fn site(mut rules: Vec<RulePlan>) -> Plan {
 }
 
 /// Polled points (every > 0) are stale after 30 s, others after an hour.
-pub(crate) fn point(id: &str, device: u16, every_s: i64) -> PointPlan {
+pub(crate) fn point(id: &str, device: u32, every_s: i64) -> PointPlan {
     PointPlan {
         id: id.into(),
         device: DeviceIx(device),
@@ -144,7 +144,7 @@ pub(crate) fn absent(point: PointIx, after_s: i64) -> RulePlan {
     rule(RuleKind::Absence { point, after_ms: after_s * 1000 })
 }
 
-pub(crate) fn device_blind(device: u16, after_s: i64) -> RulePlan {
+pub(crate) fn device_blind(device: u32, after_s: i64) -> RulePlan {
     let kind = RuleKind::DeviceUnevaluable { after_ms: after_s * 1000 };
     RulePlan { subject: DeviceIx(device), ..rule(kind) }
 }
@@ -337,7 +337,7 @@ fn reading(at: EngineTime, point: &str, words: &[&str]) -> Reading {
         [words @ .., last] if last.starts_with('@') => (words, seconds(&last[1..])),
         words => (words, at),
     };
-    Reading { point: PointIx(slot as u16), at, value: value(words) }
+    Reading { point: PointIx::of(slot), at, value: value(words) }
 }
 
 fn value(words: &[&str]) -> Quality<Raw> {

@@ -29,7 +29,7 @@ fn counts(point: PointIx, lost: u32) -> (EngineTime, EngineTime, PointCounts) {
 }
 
 fn judge(plan: &Plan, timeline: &str, lost: u32) -> Verification {
-    let counts: Vec<_> = (0..plan.points.len()).map(|point| counts(PointIx(point as u16), lost)).collect();
+    let counts: Vec<_> = (0..plan.points.len()).map(|point| counts(PointIx::of(point), lost)).collect();
     verify(plan, RuleIx(0), WINDOW, &readings(timeline), &counts)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{CivilTime, Cursor, DeviceFact, FactBody, Input, Plan};
-use gateway_wire::{Body, unpack};
+use gateway_wire::{Body, Joiner, Parted, PartedKind, unpack};
 
 use super::{DEVICE_RECORDS, Parts};
 use crate::report::Line;
@@ -72,6 +72,7 @@ pub(super) fn instruments(parts: &Parts<'_>, line: &mut Line) -> BTreeMap<String
         return found;
     };
     let mut plans: BTreeMap<Cursor, Plan> = BTreeMap::new();
+    let mut joiner = Joiner::default();
     for (place, bytes) in records.into_iter().enumerate() {
         let opened = match ring.open(bytes) {
             Ok(opened) => opened,
@@ -80,27 +81,38 @@ pub(super) fn instruments(parts: &Parts<'_>, line: &mut Line) -> BTreeMap<String
                 continue;
             }
         };
-        let config = Cursor { epoch: opened.header.epoch, seq: opened.header.config };
+        let named = Cursor { epoch: opened.header.epoch, seq: opened.header.config };
+        let opened = joiner.opened(opened);
         match opened.body {
+            // Where it came in parts, it has the number of its head, which its parts name.
             Ok(Body::Config(config)) => {
-                plans.insert(opened.header.cursor(), config.plan);
+                let at = if named.seq.0 == 0 { opened.header.cursor() } else { named };
+                plans.insert(at, config.plan);
             }
+            Ok(Body::Parted(Parted { of: PartedKind::Config, .. }) | Body::Part(_)) => {}
             Ok(Body::Inputs(inputs)) => {
-                let Some(plan) = plans.get(&config) else {
+                let Some(plan) = plans.get(&named) else {
                     line.fail("device_records", opened.header.cursor(), "the config it names is not there");
                     continue;
                 };
                 for item in &inputs.items {
                     let Input::Fact(fact) = item else { continue };
                     let (Some(device), FactBody::Device(body)) =
-                        (plan.devices.get(usize::from(fact.device.0)), &fact.body)
+                        (plan.devices.get(fact.device.slot()), &fact.body)
                     else {
                         continue;
                     };
                     found.entry(device.id.clone()).or_insert_with(Instrument::default).take(body);
                 }
             }
-            Ok(Body::Start(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_)) | Err(_) => {
+            Ok(
+                Body::Start(_)
+                | Body::Conclusions(_)
+                | Body::Checkpoint(_)
+                | Body::Gap(_)
+                | Body::Parted(_),
+            )
+            | Err(_) => {
                 line.fail("device_records", opened.header.cursor(), "neither a config nor facts");
             }
         }

@@ -106,7 +106,13 @@ fn around(at: Cursor, when: Option<EngineTime>, seals: &Seals<'_>) -> Vec<Input>
     let before = (0..at.seq.0).rev().take(8).map(|seq| Cursor { seq: gateway_model::Seq(seq), ..at });
     let inputs = before.filter_map(|at| seals.find(at)).find_map(|body| match body {
         Body::Inputs(inputs) => Some(inputs.items),
-        Body::Start(_) | Body::Config(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) => None,
+        Body::Start(_)
+        | Body::Config(_)
+        | Body::Conclusions(_)
+        | Body::Checkpoint(_)
+        | Body::Gap(_)
+        | Body::Parted(_)
+        | Body::Part(_) => None,
     });
     let items = inputs.unwrap_or_default();
     let middle = when.map_or(items.len(), |when| items.partition_point(|item| item.at() <= when));

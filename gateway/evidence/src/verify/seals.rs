@@ -1,7 +1,9 @@
 //! The line "signatures": whose is each record?
 
 use gateway_model::{Cursor, GatewayId};
-use gateway_wire::{Body, Header, KeyRing, RecordError, Standing, VerifyingKey, hex, open, peek, reread};
+use gateway_wire::{
+    Body, Header, Joiner, KeyRing, Kind, RecordError, Standing, VerifyingKey, hex, open, peek, reread,
+};
 
 use super::Parts;
 use crate::chain::Link;
@@ -36,6 +38,8 @@ pub(super) struct Sealed<'b> {
     text: String,
 }
 
+const UNFINISHED: &str = "what follows in parts does not follow whole";
+
 /// All of them.
 pub(super) struct Seals<'b> {
     pub(super) list: Vec<Sealed<'b>>,
@@ -49,20 +53,53 @@ impl<'b> Seals<'b> {
         let others: Vec<VerifyingKey> =
             policy.into_iter().flat_map(|policy| &policy.gateways).map(|trust| trust.key).collect();
         let list = parts.records.iter().map(|bytes| Sealed::new(bytes, ring.as_ref(), &others)).collect();
-        Self { list }
+        let mut seals = Self { list };
+        seals.join();
+        seals
+    }
+
+    /// What came in parts has to come together again, unless the epoch ends in the middle of it, as it does with a power cut.
+    fn join(&mut self) {
+        let (mut joiner, mut head, mut last) = (Joiner::default(), 0, None);
+        for place in 0..self.list.len() {
+            let Some(header) = self.list[place].valid() else { continue };
+            if last.is_some_and(|last| header.cursor() <= last) {
+                continue;
+            }
+            last = Some(header.cursor());
+            let kind = peek(self.list[place].bytes).map(|(_, kind)| kind);
+            let cut_off = joiner.unfinished().is_some_and(|open| open.epoch == header.epoch);
+            if cut_off && kind != Ok(Kind::Part) {
+                self.list[head].not(UNFINISHED);
+            }
+            if !matches!(kind, Ok(Kind::Config | Kind::Checkpoint | Kind::Part)) {
+                joiner = Joiner::default();
+                continue;
+            }
+            let Ok(opened) = reread(self.list[place].bytes) else { continue };
+            let joined = opened.body.and_then(|body| joiner.take(&header, body));
+            match joined {
+                Ok(Body::Parted(_)) => head = place,
+                Err(not) => self.list[place].not(&not.to_string()),
+                Ok(_) => {}
+            }
+        }
+        if joiner.unfinished().is_some() {
+            self.list[head].not(UNFINISHED);
+        }
     }
 
     /// Records with a good signature, each once, in the order of their numbers: what the rest of the lines is about.
     pub(super) fn records(&self) -> impl Iterator<Item = (Header, Body)> + '_ {
-        let mut last: Option<Cursor> = None;
+        let (mut last, mut joiner): (Option<Cursor>, _) = (None, Joiner::default());
         self.list.iter().filter_map(move |sealed| {
             let header = sealed.valid()?;
-            if last.is_some_and(|last| header.cursor() <= last) {
+            if !sealed.understood || last.is_some_and(|last| header.cursor() <= last) {
                 return None;
             }
             last = Some(header.cursor());
             let body = reread(sealed.bytes).ok()?.body.ok()?;
-            Some((header, body))
+            Some((header, joiner.take(&header, body).ok()?))
         })
     }
 
@@ -176,6 +213,12 @@ impl<'b> Sealed<'b> {
             Err(error @ RecordError::Gateway { .. }) => found(Seal::Foreign, error.to_string()),
             Err(error) => found(Seal::Invalid, error.to_string()),
         }
+    }
+
+    /// Its signature is good, but what it says is not all there.
+    fn not(&mut self, why: &str) {
+        self.understood = false;
+        why.clone_into(&mut self.text);
     }
 
     /// The header of a record that the gateway signed.

@@ -149,7 +149,7 @@ impl Walk {
             }
             // What is told is not silence.
             Body::Gap(Gap { point: None, to, .. }) => self.alive = self.alive.max(Some(*to)),
-            Body::Gap(Gap { point: Some(_), .. }) => {}
+            Body::Gap(Gap { point: Some(_), .. }) | Body::Parted(_) | Body::Part(_) => {}
         }
         self.last = Some((at, header.t1));
         if let Some(ClockInput { offset_ms, error_ms: Some(error), .. }) = self.clock {
@@ -174,7 +174,7 @@ impl Walk {
         for pack in &plan.packs {
             self.packs.insert(pack.sha256, (pack.name.clone(), pack.version.clone()));
         }
-        let subjects = plan.rules.iter().filter_map(|rule| plan.devices.get(usize::from(rule.subject.0)));
+        let subjects = plan.rules.iter().filter_map(|rule| plan.devices.get(rule.subject.slot()));
         let mut subjects: Vec<String> = subjects.map(|device| device.id.clone()).collect();
         subjects.sort_unstable();
         subjects.dedup();
@@ -214,7 +214,7 @@ impl Walk {
             self.stopped = matches!(item, Input::Stop { .. });
             match item {
                 Input::Reading(reading) => {
-                    let point = self.point(usize::from(reading.point.0));
+                    let point = self.point(reading.point.slot());
                     let sums = self.points.entry(point).or_default();
                     match reading.value {
                         Quality::Good(_) => sums.good += 1,
@@ -236,7 +236,7 @@ impl Walk {
             }
         }
         for counts in &inputs.counts {
-            let id = self.point(usize::from(counts.point.0));
+            let id = self.point(counts.point.slot());
             let failed: u64 = counts.failed.iter().map(|n| u64::from(*n)).sum();
             if u64::from(counts.due) != u64::from(counts.answered) + failed {
                 self.open.push((at, id.clone()));
@@ -276,8 +276,8 @@ impl Walk {
 
     fn alert(&mut self, change: &AlertChange) {
         let plan = self.plan.as_ref();
-        let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(usize::from(rule.0)));
-        let subject = rule.and_then(|rule| plan?.devices.get(usize::from(rule.subject.0)));
+        let rule = plan.zip(change.rule).and_then(|(plan, rule)| plan.rules.get(rule.slot()));
+        let subject = rule.and_then(|rule| plan?.devices.get(rule.subject.slot()));
         let id = rule.map_or_else(String::new, |rule| rule.id.clone());
         let subject = subject.map_or_else(String::new, |device| device.id.clone());
         let norm = rule.map_or_else(String::new, |rule| rule.text.norm.en.clone());

@@ -75,14 +75,14 @@ impl<'s> Emitter<'s> {
     }
 
     /// The slot of a window, each once.
-    fn window(&self, point: PointIx, span_ms: i64) -> u16 {
+    fn window(&self, point: PointIx, span_ms: i64) -> u32 {
         let plan = WindowPlan { point, span_ms };
         let mut windows = self.windows.borrow_mut();
         let known = windows.iter().position(|known| *known == plan);
         known.unwrap_or_else(|| {
             windows.push(plan);
             windows.len() - 1
-        }) as u16
+        }) as u32
     }
 
     /// A window or an age: its step, and its unit. The plain two-sided functions have none.

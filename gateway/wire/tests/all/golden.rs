@@ -17,8 +17,8 @@ use gateway_model::{
 };
 use gateway_wire::{
     Body, ConclusionsBody, ConfigBody, Configuration, EnrolRequest, Enrolment, EpochReceipt, Fingerprint,
-    Frame, Header, Identity, InputsBody, Order, Receipt, Refused, SigningKey, Survey, SurveyRequest, Token,
-    open, seal,
+    Frame, Head, Header, Identity, InputsBody, Joiner, Order, Part, Parted, PartedKind, Receipt, Refused,
+    SigningKey, Survey, SurveyRequest, Token, hash, open, seal,
 };
 
 use crate::{key, kinds};
@@ -58,7 +58,7 @@ fn text(zh: &str, en: &str) -> Text {
     Text { zh: zh.into(), en: en.into() }
 }
 
-fn reading(point: u16, after: i64, value: Quality<Raw>) -> Input {
+fn reading(point: u32, after: i64, value: Quality<Raw>) -> Input {
     Input::Reading(Reading { point: PointIx(point), at: T.plus(after), value })
 }
 
@@ -262,7 +262,7 @@ fn many_inputs() -> Body {
     let items = (0..200i64).map(|i| {
         let (point, cycle) = (i % 8, i / 8);
         reading(
-            point as u16,
+            point as u32,
             cycle * 1000 + point / 4 * 50,
             Quality::Good(Raw::Int(200 + point * 10 + cycle % 3)),
         )
@@ -469,6 +469,27 @@ fn gap_of(cause: GapCause, records: Option<(Epoch, Seq, Seq)>) -> Body {
     Body::Gap(Gap { point: None, from: T, to: T.plus(9_000), count: 54, cause, records })
 }
 
+/// The same config as in `config-v1`, as a gateway would write it that has far more to say: in two parts.
+fn config_in_parts() -> Vec<Body> {
+    let Body::Config(whole) = config() else { unreachable!("it is one") };
+    let content = minicbor::to_vec(&whole).unwrap();
+    let parts = content.chunks(content.len().div_ceil(2)).zip(0..);
+    let parts = parts.map(|(bytes, n)| Body::Part(Part { n, bytes: bytes.to_vec() }));
+    let head = Head { parts: 2, length: content.len() as u64, sha256: hash(&content) };
+    std::iter::once(Body::Parted(Parted { of: PartedKind::Config, head })).chain(parts).collect()
+}
+
+#[test]
+fn a_config_in_parts_says_what_it_says_in_one_record() {
+    let mut joiner = Joiner::default();
+    let mut said = None;
+    for name in ["config-head-v2", "config-part-0-v1", "config-part-1-v1"] {
+        let opened = open(&key().verifying_key(), &fs::read(folder().join(format!("{name}.cbor"))).unwrap()).unwrap();
+        said = Some(joiner.opened(opened).body.unwrap());
+    }
+    assert_eq!(said, Some(config()));
+}
+
 /// Name, header, body, and whether the bytes depend on zstd's release.
 fn records() -> Vec<(&'static str, Header, Body, bool)> {
     vec![
@@ -516,6 +537,9 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("config-confirmed-v1", header(9), config_change(ConfigStep::Confirmed), true),
         ("config-rolled-back-v1", header(9), config_change(ConfigStep::RolledBack), true),
         ("configure-v1", header(9), configure(), true),
+        ("config-head-v2", header(1), config_in_parts()[0].clone(), false),
+        ("config-part-0-v1", header(2), config_in_parts()[1].clone(), true),
+        ("config-part-1-v1", header(3), config_in_parts()[2].clone(), true),
     ]
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn gap() -> Body {
 fn inputs() -> Body {
     let items = (0..100).map(|i| {
         let value = Quality::Good(Raw::Int(200 + i % 3));
-        Input::Reading(Reading { point: PointIx((i % 5) as u16), at: EngineTime(i * 100), value })
+        Input::Reading(Reading { point: PointIx((i % 5) as u32), at: EngineTime(i * 100), value })
     });
     Body::Inputs(InputsBody { items: items.collect(), counts: vec![] })
 }

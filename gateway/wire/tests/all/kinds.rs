@@ -171,7 +171,7 @@ pub(crate) fn suppressions() -> Body {
         SuppressionEvent::OutOfService,
         SuppressionEvent::BackInService,
     ];
-    let said = |(n, change): (u16, SuppressionEvent)| {
+    let said = |(n, change): (u32, SuppressionEvent)| {
         let asked = matches!(change, SuppressionEvent::Paused | SuppressionEvent::OutOfService);
         ConclusionBody::Suppression(SuppressionChange {
             rule: RuleIx(n),

@@ -11,6 +11,7 @@
 mod golden;
 mod hostile;
 mod kinds;
+mod parts;
 mod roundtrip;
 mod sizes;
 mod talk;

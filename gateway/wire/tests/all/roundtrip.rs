@@ -46,7 +46,7 @@ fn time() -> impl Strategy<Value = EngineTime> {
 }
 
 fn input() -> impl Strategy<Value = Input> {
-    let point = prop_oneof![(0u16..6), any::<u16>()].prop_map(PointIx);
+    let point = prop_oneof![(0u32..6), any::<u32>()].prop_map(PointIx);
     let reading = (point, time(), quality()).prop_map(|(point, at, value)| Reading { point, at, value });
     let clock = (time(), any::<i64>(), option::of(any::<i64>()), option::of(any::<u64>())).prop_map(
         |(at, offset_ms, error_ms, since)| {
@@ -65,7 +65,7 @@ fn input() -> impl Strategy<Value = Input> {
             simulated: hash.is_none(),
         })
     });
-    let fact = (time(), any::<u16>(), ".{0,20}", any::<i64>()).prop_map(|(at, device, label, grams)| {
+    let fact = (time(), any::<u32>(), ".{0,20}", any::<i64>()).prop_map(|(at, device, label, grams)| {
         let (category, department) = ("841-001-01".into(), label.clone());
         let body = FactBody::BagLabelled { label, category, department, grams };
         Input::Fact(Fact { device: DeviceIx(device), at, body })
@@ -88,7 +88,7 @@ fn input() -> impl Strategy<Value = Input> {
 
 fn counts() -> impl Strategy<Value = PointCounts> {
     let small = || prop_oneof![Just(0u32), 0u32..40, any::<u32>()];
-    (any::<u16>(), small(), small(), small(), small(), vec(small(), 0..=8)).prop_map(
+    (any::<u32>(), small(), small(), small(), small(), vec(small(), 0..=8)).prop_map(
         |(point, due, answered, within_deadband, late, failed)| {
             let point = PointIx(point);
             PointCounts { point, due, answered, within_deadband, late, failed }
@@ -137,7 +137,7 @@ fn a_point_that_changes_its_ways_in_one_record_comes_back() {
     let items = values
         .into_iter()
         .zip(times)
-        .map(|(value, at)| Input::Reading(Reading { point: PointIx(u16::MAX), at: EngineTime(at), value }));
+        .map(|(value, at)| Input::Reading(Reading { point: PointIx(u32::MAX), at: EngineTime(at), value }));
     check(0, &Body::Inputs(InputsBody { items: items.collect(), counts: Vec::new() }));
 }
 

@@ -142,7 +142,7 @@ fn readings(shape: &Shape, n: usize) -> Vec<Input> {
                     continue;
                 }
                 let value = Quality::Good((shape.value)(values[point]));
-                items.push(Input::Reading(Reading { point: PointIx(point as u16), at, value }));
+                items.push(Input::Reading(Reading { point: PointIx::of(point), at, value }));
                 if items.len() == n {
                     return items;
                 }
@@ -155,7 +155,7 @@ fn readings(shape: &Shape, n: usize) -> Vec<Input> {
 fn size(shape: &Shape, n: usize) -> usize {
     let mut items = readings(shape, n);
     let kept = |point: usize| {
-        let of_point = |item: &&Input| matches!(item, Input::Reading(r) if usize::from(r.point.0) == point);
+        let of_point = |item: &&Input| matches!(item, Input::Reading(r) if r.point.slot() == point);
         items.iter().filter(of_point).count() as u32
     };
     // Every point was asked equally often; the last ones once less, since the record was full.
@@ -166,7 +166,7 @@ fn size(shape: &Shape, n: usize) -> usize {
         let due = cycles(point);
         let within_deadband = due - kept(point);
         PointCounts {
-            point: PointIx(point as u16),
+            point: PointIx::of(point),
             due,
             answered: due,
             within_deadband,

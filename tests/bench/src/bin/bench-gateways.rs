@@ -48,7 +48,7 @@ struct Options {
     gateways: u32,
     /// Points of each.
     #[arg(long, default_value_t = 20)]
-    points: u16,
+    points: u32,
     /// How often each point is read.
     #[arg(long, default_value = "1s", value_parser = span)]
     reading_every: Duration,

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Points of the gateway, each read once a second.
-const POINTS: u16 = 200;
+const POINTS: u32 = 200;
 /// Distance of the readings that raise an alert or clear it.
 const ALERT_EVERY: Duration = Duration::from_millis(100);
 /// A backlog that has not drained by then never will.
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 
 /// One reading of each point; the first decides the only rule.
 fn answers(at: EngineTime, first: i64, round: u64) -> Event {
-    let item = |point: u16| {
+    let item = |point: u32| {
         let raw = if point == 0 { first } else { 50 + (round as i64 + i64::from(point)) % 7 };
         (PointIx(point), Answer::Raw(Raw::Int(raw)))
     };

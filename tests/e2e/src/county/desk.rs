@@ -131,9 +131,9 @@ impl Center<'_> {
         let plan = &self.lived[turn.site].site.plan;
         let change = &told.change;
         let second = told.at_ms.div_euclid(1_000);
-        let Some(rule) = change.rule.and_then(|rule| plan.rules.get(usize::from(rule.0))) else { return };
+        let Some(rule) = change.rule.and_then(|rule| plan.rules.get(rule.slot())) else { return };
         let device =
-            plan.devices.get(usize::from(rule.subject.0)).map(|device| device.id.clone()).unwrap_or_default();
+            plan.devices.get(rule.subject.slot()).map(|device| device.id.clone()).unwrap_or_default();
         let urgent = priority(rule, change.detail);
         let id = (turn.site, change.alert);
         if change.change == Kind::Raised {

@@ -191,13 +191,13 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
                 continue;
             }
             Body::Conclusions(conclusions) => conclusions.list,
-            Body::Start(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) => continue,
+            Body::Start(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => continue,
         };
         for conclusion in conclusions {
             let ConclusionBody::Alert(change) = conclusion.body else { continue };
             // The demo clock sets engine time to civil time at the first start; nothing moves it here.
             let second = (conclusion.at.0 - MIDNIGHT.0).div_euclid(1000);
-            let rule = change.rule.and_then(|rule| plan.rules.get(usize::from(rule.0)));
+            let rule = change.rule.and_then(|rule| plan.rules.get(rule.slot()));
             let item = rule.is_some_and(|rule| center_casebook::is_item(rule, change.detail));
             if let Some(open) =
                 seen.iter_mut().find(|seen| seen.alert == change.alert && seen.cleared.is_none())
@@ -207,10 +207,10 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
             }
             match change.change {
                 Change::Raised => {
-                    let rule = &plan.rules[usize::from(change.rule.expect("what is raised has a rule").0)];
+                    let rule = &plan.rules[change.rule.expect("what is raised has a rule").slot()];
                     seen.push(Seen {
                         alert: change.alert,
-                        device: plan.devices[usize::from(rule.subject.0)].id.clone(),
+                        device: plan.devices[rule.subject.slot()].id.clone(),
                         rule: rule.id.clone(),
                         priority: rule.priority,
                         raised: second,

@@ -99,7 +99,7 @@ impl Signals {
     pub(super) fn new(site: &Site, seed: u64) -> Self {
         let point = |id: String| {
             let ix = site.plan.points.iter().position(|point| point.id == id);
-            PointIx(ix.unwrap_or_else(|| panic!("no point `{id}`")) as u16)
+            PointIx::of(ix.unwrap_or_else(|| panic!("no point `{id}`")))
         };
         let fridge = |n| (point(format!("fridge-{n}/temperature")), Instrument::Fridge(n));
         let requests = vec![

@@ -143,7 +143,7 @@ mod tests {
         Carrier, Feed, FeedMapping, JsonField, JsonKind, JsonMapping, MilesightField, MilesightMapping,
     };
 
-    fn field(point: u16, pointer: &str, kind: JsonKind) -> JsonField {
+    fn field(point: u32, pointer: &str, kind: JsonKind) -> JsonField {
         JsonField { point: PointIx(point), pointer: pointer.to_owned(), kind, omitted_is_zero: false }
     }
 

@@ -21,7 +21,7 @@ fn site(topic: &str, profile: &str, map: &str) -> Site {
 /// What points would show, by name.
 fn values(site: &Site, said: &Said) -> BTreeMap<String, f64> {
     let value = |(point, raw): &(gateway_model::PointIx, Raw)| {
-        let plan = &site.plan.points[usize::from(point.0)];
+        let plan = &site.plan.points[point.slot()];
         let shown = raw.value(plan.gain, plan.offset).expect("a number");
         (plan.id.trim_start_matches("d/").to_owned(), (shown * 1e6).round() / 1e6)
     };
@@ -37,7 +37,7 @@ fn check(topic: &str, profile: &str, map: &str, payload: &[u8], expected: &str) 
             let mut parts: Vec<String> =
                 values(&site, &said).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
             parts.extend(said.malformed.iter().map(|point| {
-                format!("{}=?", site.plan.points[usize::from(point.0)].id.trim_start_matches("d/"))
+                format!("{}=?", site.plan.points[point.slot()].id.trim_start_matches("d/"))
             }));
             parts.join(" ")
         }

@@ -36,7 +36,7 @@ async fn requests_that_stay_keep_their_turn_and_new_ones_begin_at_once() {
     let polling = tokio::spawn(bus.run_changing(clock, doors.inputs.clone(), changed, stop.clone()));
     let start = tokio::time::Instant::now();
     let mut seen = Vec::new();
-    let listen = async |rooms: &mut recorder::Rooms, until: u64, seen: &mut Vec<(i64, u16)>| {
+    let listen = async |rooms: &mut recorder::Rooms, until: u64, seen: &mut Vec<(i64, u32)>| {
         let end = start + Duration::from_secs(until);
         while let Ok(Some(event)) = tokio::time::timeout_at(end, rooms.next_event()).await {
             let Event::Answers(answers) = event else { panic!("nothing is missed: {event:?}") };

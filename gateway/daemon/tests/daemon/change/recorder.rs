@@ -114,7 +114,7 @@ impl Rig {
 fn alerts(records: &[Record]) -> Vec<(i64, AlertChange)> {
     let bodies = records.iter().filter_map(|record| match &record.body {
         Body::Conclusions(conclusions) => Some(&conclusions.list),
-        Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) => None,
+        Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => None,
     });
     bodies
         .flatten()
@@ -137,7 +137,7 @@ fn valid(records: &[Record]) {
 }
 
 fn point(site: &Site, id: &str) -> PointIx {
-    PointIx(site.plan.points.iter().position(|point| point.id == id).unwrap() as u16)
+    PointIx::of(site.plan.points.iter().position(|point| point.id == id).unwrap())
 }
 
 const LINE: &[(&str, &str)] = &[("b", "127.0.0.1:1")];

@@ -224,7 +224,7 @@ impl House {
 
     fn probe(&mut self, point: &str) -> Option<&mut Probe> {
         let slot = self.names.iter().position(|name| name == point)?;
-        self.probes.iter_mut().find(|probe| usize::from(probe.point.0) == slot)
+        self.probes.iter_mut().find(|probe| probe.point.slot() == slot)
     }
 
     fn track(&mut self, point: &str) -> &mut Track {
@@ -251,8 +251,8 @@ impl House {
         let Some(device) = self.devices.iter().position(|id| id == device) else { return };
         self.told.push(Told {
             at,
-            device: DeviceIx(device as u16),
-            point: PointIx(slot as u16),
+            device: DeviceIx::of(device),
+            point: PointIx::of(slot),
             value,
             fact,
         });
