@@ -279,8 +279,8 @@ impl Engine {
     }
 
     pub(crate) fn outputs_changed(&mut self, module: usize, out: &mut Vec<Conclusion>) {
-        for slot in listed(&self.wiring.outputs, module).to_vec() {
-            self.judge(slot, out);
+        for place in 0..listed(&self.wiring.outputs, module).len() {
+            self.judge(self.wiring.outputs[module][place], out);
         }
     }
 

@@ -39,8 +39,8 @@ impl Engine {
         if let Some(window) = self.windows.get_mut(slot) {
             window.add_up(self.now);
         }
-        for rule in listed(&self.wiring.window_rules, slot).to_vec() {
-            self.judge(rule, out);
+        for place in 0..listed(&self.wiring.window_rules, slot).len() {
+            self.judge(self.wiring.window_rules[slot][place], out);
         }
         self.arm_window(slot);
     }
