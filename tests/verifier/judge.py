@@ -129,9 +129,9 @@ def computed(rule):
 
 
 def plain(handling):
-    """No steps, proof, suppression, sleep, reminder or computed value, not switched off, and no window in open time."""
+    """No steps, proof, suppression, sleep, reminder, computed value or patience, not switched off, and no window in open time."""
     escalate = field(handling, 5)
-    asks = any(field(handling, n) for n in (0, 1, 2, 3, 4, 8, 9, 10))
+    asks = any(field(handling, n) for n in (0, 1, 2, 3, 4, 8, 9, 10, 12))
     return not asks and not (escalate and escalate[1])
 
 

@@ -204,7 +204,14 @@ impl Life {
     pub(crate) fn elapsed(&mut self, face: &Face<'_>, desk: &mut Desk<'_>) {
         self.state.due = None;
         match self.state.regions.process {
-            ProcessRegion::Pending => self.raise(self.state.since, face, desk),
+            ProcessRegion::Pending => {
+                // Counted from where the condition began: an excuse that never ends is worth its delay and no more.
+                let excused = face.insight.excused_ms.map(|delay_ms| self.state.since.plus(delay_ms));
+                match excused.filter(|&until| until > desk.now) {
+                    Some(until) => self.state.due = Some(until),
+                    None => self.raise(self.state.since, face, desk),
+                }
+            }
             ProcessRegion::Clearing => self.clear(ClearCause::Returned, face, desk),
             ProcessRegion::Normal | ProcessRegion::Active => (),
         }

@@ -96,7 +96,10 @@ impl Engine {
                 }
                 let minutes = meter.state.on_ms.saturating_sub(before) as f64 / 60_000.0;
                 if minutes > 0.0 {
-                    self.tally(Counted::OnMinutes(ModuleIx::of(module)), minutes);
+                    for place in 0..listed(&self.wiring.minutes, module).len() {
+                        let ratio = self.wiring.minutes[module][place];
+                        self.tally_in(ratio, Counted::OnMinutes(ModuleIx::of(module)), minutes);
+                    }
                 }
             }
             (Module::Ratio(_), ModulePlan::Ratio(plan)) => {
@@ -246,13 +249,17 @@ impl Engine {
 
     /// Counts in every ratio that counts it. A ratio speaks of whole days before today, so no condition has to look.
     fn tally(&mut self, what: Counted, amount: f64) {
-        for module in 0..self.plan.modules.len() {
-            let Some(ModulePlan::Ratio(plan)) = self.plan.modules.get(module) else { continue };
-            let (of, to) = (plan.of == what, plan.to == what);
-            if of || to {
-                let amount = |counts: bool| if counts { amount } else { 0.0 };
-                self.count(module, amount(of), amount(to));
-            }
+        for place in 0..self.wiring.ratios.len() {
+            self.tally_in(self.wiring.ratios[place], what, amount);
+        }
+    }
+
+    fn tally_in(&mut self, module: usize, what: Counted, amount: f64) {
+        let Some(ModulePlan::Ratio(plan)) = self.plan.modules.get(module) else { return };
+        let (of, to) = (plan.of == what, plan.to == what);
+        if of || to {
+            let amount = |counts: bool| if counts { amount } else { 0.0 };
+            self.count(module, amount(of), amount(to));
         }
     }
 
@@ -266,16 +273,14 @@ impl Engine {
 
     /// What failed is being used.
     pub(crate) fn aggravate(&mut self, by: AggravatedBy, out: &mut Vec<Conclusion>) {
-        for slot in 0..self.lives.len() {
-            if self.lives.get(slot).is_some_and(|life| !life.events.is_empty()) {
-                self.with_life(slot, out, |life, face, desk| life.aggravate(by, face, desk));
-            }
+        for slot in self.eventful().to_vec() {
+            self.with_life(slot, out, |life, face, desk| life.aggravate(by, face, desk));
         }
     }
 
     pub(crate) fn outputs_changed(&mut self, module: usize, out: &mut Vec<Conclusion>) {
-        for slot in listed(&self.wiring.outputs, module).to_vec() {
-            self.judge(slot, out);
+        for place in 0..listed(&self.wiring.outputs, module).len() {
+            self.judge(self.wiring.outputs[module][place], out);
         }
     }
 

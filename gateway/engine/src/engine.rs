@@ -9,14 +9,16 @@ use gateway_model::{
     UncertainCause, WindowPlan,
 };
 
-use crate::alert::{Delays, Desk, Face, Life, Sight};
+use crate::alert::{Delays, Desk, Face, Life};
 use crate::eval;
 use crate::handling::Insight;
 use crate::hours::{Hours, HoursNow};
+use crate::quality::Blind;
 use crate::module::Module;
-use crate::points::{Point, Points};
+use crate::points::Points;
 use crate::senses::View;
 use crate::timers::{Timer, Timers};
+use crate::watch::{Rest, Watch};
 use crate::window::Window;
 use crate::wiring::{Wiring, listed};
 
@@ -27,20 +29,25 @@ use crate::wiring::{Wiring, listed};
 pub struct Engine {
     pub(crate) plan: Plan,
     pub(crate) wiring: Wiring,
+    watch: Watch,
     pub(crate) now: EngineTime,
     pub(crate) epoch: Epoch,
     pub(crate) next_alert: u32,
     pub(crate) clock: ClockState,
     pub(crate) points: Points,
     pub(crate) lives: Vec<Life>,
+    /// Which of them a look at a condition that does not hold would leave as they are.
+    rest: Rest,
+    /// Rules with open events, ascending.
+    eventful: Vec<usize>,
     pub(crate) modules: Vec<Module>,
     pub(crate) windows: Vec<Window>,
     /// Closures declared since the plan was made.
     pub(crate) closures: Vec<(CivilTime, CivilTime)>,
     /// What the calendar said when it was last looked at.
     pub(crate) hours_now: HoursNow,
-    /// Per device: how many of its watched points cannot be believed.
-    pub(crate) blind: Vec<u32>,
+    /// Which devices and buses cannot be judged.
+    pub(crate) blind: Blind,
     pub(crate) timers: Timers,
 }
 
@@ -71,24 +78,25 @@ impl Engine {
         let wiring = Wiring::new(&plan);
         let modules = plan.modules.iter().map(|module| Module::new(&plan, module)).collect();
         let windows: Vec<Window> = windows(&plan).iter().map(Window::new).collect();
-        let mut engine = Self {
-            wiring,
+        Self {
             now: EngineTime(0),
             epoch: Epoch(0),
             next_alert: 1,
             clock: ClockState::default(),
-            points: Points(vec![Point::new(); plan.points.len()]),
+            points: Points::new(&plan),
             lives: vec![Life::default(); plan.rules.len()],
+            rest: Rest::new(plan.rules.len()),
+            eventful: Vec::new(),
             modules,
-            blind: vec![0; plan.devices.len()],
+            blind: Blind::new(&plan, &wiring),
+            watch: Watch::new(&plan),
+            wiring,
             timers: Timers::new(plan.points.len(), plan.modules.len(), plan.rules.len(), windows.len()),
             windows,
             closures: Vec::new(),
             hours_now: HoursNow::default(),
             plan,
-        };
-        engine.count_all_blind();
-        engine
+        }
     }
 
     /// Eats one input; what it led to is appended to `out`, in order.
@@ -153,6 +161,9 @@ impl Engine {
     pub fn alerts(&self) -> Vec<OpenAlert> {
         let mut open = Vec::new();
         for (slot, (rule, life)) in self.plan.rules.iter().zip(&self.lives).enumerate() {
+            if life.unacked.is_empty() && life.events.is_empty() && life.state.occurrence.is_none() {
+                continue;
+            }
             let face = face(slot, rule, &self.view(), self.trial());
             let branches = life.unacked.iter().map(|occurrence| {
                 (*occurrence, life.branch_regions(), life.detail_of(occurrence.alert, &face))
@@ -226,33 +237,33 @@ impl Engine {
 
     fn read(&mut self, reading: &Reading, out: &mut Vec<Conclusion>) {
         let slot = reading.point.slot();
-        let Some((plan, point)) = self.plan.points.get(slot).zip(self.points.0.get_mut(slot)) else { return };
+        let Some(point) = self.points.0.get_mut(slot) else { return };
         let previous = point.good_at;
-        let Some(eaten) = point.eat(plan, reading, self.now) else { return };
-        let stale_at = point.stale_at(plan);
+        let Some(eaten) = point.eat(reading, self.now) else { return };
+        let stale_at = point.stale_at();
         self.timers.set(Timer::Stale(slot), stale_at, self.now);
 
         self.feed_windows(slot, true);
-        for index in 0..listed(&self.wiring.modules, slot).len() {
-            let module = self.wiring.modules[slot][index];
+        for place in self.wiring.modules.span(slot) {
+            let Some(module) = self.wiring.modules.entry(place) else { break };
             self.feed_module(module, reading.point, Some(reading.at), previous);
             self.outputs_changed(module, out);
         }
         if received(reading.value) {
-            for index in 0..listed(&self.wiring.absences, slot).len() {
-                let rule = self.wiring.absences[slot][index];
+            for place in self.wiring.absences.span(slot) {
+                let Some(rule) = self.wiring.absences.entry(place) else { break };
                 self.heard(rule, out);
             }
         }
-        if !listed(&self.wiring.aggravating, slot).is_empty()
+        if !self.wiring.aggravating.is_empty(slot)
             && self.points.believed(reading.point).is_some_and(|value| value > 0.0)
         {
             self.aggravate(AggravatedBy::Point(reading.point), out);
         }
-        let counted = !listed(&self.wiring.windows, slot).is_empty();
+        let counted = !self.wiring.windows.is_empty(slot);
         if eaten.anything || counted {
-            for index in 0..listed(&self.wiring.conditions, slot).len() {
-                let rule = self.wiring.conditions[slot][index];
+            for place in self.wiring.conditions.span(slot) {
+                let Some(rule) = self.wiring.conditions.entry(place) else { break };
                 self.judge(rule, out);
             }
         }
@@ -267,11 +278,12 @@ impl Engine {
         let mut rules = Vec::new();
         for &point in &aged {
             self.feed_windows(point, false);
-            for module in listed(&self.wiring.modules, point).to_vec() {
+            for place in self.wiring.modules.span(point) {
+                let Some(module) = self.wiring.modules.entry(place) else { break };
                 self.feed_module(module, PointIx::of(point), None, None);
                 rules.extend_from_slice(listed(&self.wiring.outputs, module));
             }
-            rules.extend_from_slice(listed(&self.wiring.conditions, point));
+            rules.extend(self.wiring.conditions.of(point));
         }
         rules.sort_unstable();
         rules.dedup();
@@ -286,7 +298,7 @@ impl Engine {
         let mut devices = Vec::new();
         for &point in points {
             self.count_blind(point);
-            devices.extend_from_slice(listed(&self.wiring.devices, point));
+            devices.extend(self.wiring.devices.of(point));
         }
         devices.sort_unstable();
         devices.dedup();
@@ -297,23 +309,25 @@ impl Engine {
             self.settle_device(device, out);
         }
         for bus in buses {
-            self.settle_bus(bus, out);
+            self.resettle_bus(bus, out);
         }
     }
 
     /// Looks at the point's age again; true if it is believed no longer, or again.
     pub(crate) fn refresh(&mut self, slot: usize) -> bool {
-        let Some((plan, point)) = self.plan.points.get(slot).zip(self.points.0.get_mut(slot)) else {
-            return false;
-        };
-        let changed = point.refresh(plan, self.now);
-        let stale_at = point.stale_at(plan);
+        let Some(point) = self.points.0.get_mut(slot) else { return false };
+        let changed = point.refresh(self.now);
+        let stale_at = point.stale_at();
         self.timers.set(Timer::Stale(slot), stale_at, self.now);
         changed
     }
 
     /// Looks at a condition.
     pub(crate) fn judge(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
+        // Most looks end here: what a rule shows, and what its handling asks, is worked out when something is to be said.
+        if self.rest.get(slot) && self.watch.is_false(slot, &self.view()) {
+            return;
+        }
         let (
             Some(RuleKind::Condition { when, returned, on_delay_ms, off_delay_ms, shown: _, limit: _ }),
             Some(life),
@@ -323,30 +337,8 @@ impl Engine {
         };
         let process = life.state.regions.process;
         let sight = eval::sight(when, returned.as_ref(), process, &self.points, &self.view());
-        // Most looks end here: what a rule shows, and what its handling asks, is worked out when something is to be said.
-        let handling = self.plan.rules.get(slot).and_then(|rule| rule.handling.as_ref());
-        if sight == Sight::Returned && life.is_at_rest(handling) {
-            return;
-        }
         let delays = Delays { on_ms: *on_delay_ms, off_ms: *off_delay_ms };
         self.with_life(slot, out, |life, face, desk| life.see(sight, delays, face, desk));
-    }
-
-    /// Recounts the watched points that cannot be believed, of every device that watches this one.
-    pub(crate) fn count_blind(&mut self, point: usize) {
-        for &device in listed(&self.wiring.devices, point) {
-            let unbelieved =
-                listed(&self.wiring.watched, device).iter().filter(|&&p| !self.points.is_good(p));
-            if let Some(blind) = self.blind.get_mut(device) {
-                *blind = unbelieved.count() as u32;
-            }
-        }
-    }
-
-    pub(crate) fn count_all_blind(&mut self) {
-        for point in 0..self.points.0.len() {
-            self.count_blind(point);
-        }
     }
 
     /// What the rule watches for; a rule that is switched off watches for nothing (T24).
@@ -383,6 +375,25 @@ impl Engine {
             self.timers.set(Timer::Handling(slot), life.handling_due(), self.now);
         }
         self.timers.set(Timer::Rule(slot), life.state.due, self.now);
+        self.remember(slot);
+    }
+
+    /// What is known of a rule without a look at its life. After every change of a life.
+    pub(crate) fn remember(&mut self, slot: usize) {
+        let Some((rule, life)) = self.plan.rules.get(slot).zip(self.lives.get(slot)) else { return };
+        self.rest.set(slot, life.is_at_rest(rule.handling.as_ref()));
+        match (self.eventful.binary_search(&slot), life.events.is_empty()) {
+            (Ok(place), true) => {
+                self.eventful.remove(place);
+            }
+            (Err(place), false) => self.eventful.insert(place, slot),
+            (Ok(_), false) | (Err(_), true) => (),
+        }
+    }
+
+    /// Rules with open events, ascending.
+    pub(crate) fn eventful(&self) -> &[usize] {
+        &self.eventful
     }
 
     pub(crate) fn hours(&self) -> Hours<'_> {
@@ -490,5 +501,10 @@ fn insight(handling: &Handling, view: &View<'_>) -> Insight {
             .as_ref()
             .is_some_and(|plan| calibrated(plan.until) && eval::truth(&plan.when, view) == Some(true)),
         suppressed: handling.suppressed.as_ref().and_then(|program| eval::truth(program, view)),
+        excused_ms: handling
+            .patience
+            .as_ref()
+            .filter(|patience| eval::truth(&patience.when, view) == Some(true))
+            .map(|patience| patience.on_delay_ms),
     }
 }

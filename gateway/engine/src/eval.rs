@@ -20,7 +20,7 @@ pub(crate) trait Senses {
 }
 
 /// Points and nothing else.
-struct PointsOnly<F>(F);
+pub(crate) struct PointsOnly<F>(pub(crate) F);
 
 impl<F: Fn(PointIx) -> Option<f64>> Senses for PointsOnly<F> {
     fn point(&self, point: PointIx) -> Option<f64> {
@@ -55,21 +55,30 @@ pub fn evaluate(program: &Program, values: impl Fn(PointIx) -> Option<f64>) -> O
 
 /// The program's truth, with all the senses.
 pub(crate) fn truth(program: &Program, senses: &impl Senses) -> Option<bool> {
-    number_of(program, senses).map(|value| value != 0.0)
+    truth_of(&program.0, senses)
+}
+
+/// As [`truth`], of the steps of a program.
+pub(crate) fn truth_of(steps: &[Op], senses: &impl Senses) -> Option<bool> {
+    left_by(steps, senses).map(|value| value != 0.0)
 }
 
 /// The one number the program leaves (true is 1).
 pub(crate) fn number_of(program: &Program, senses: &impl Senses) -> Option<f64> {
-    if program.0.len() <= SHORT {
-        worked_out(program, senses, Stack { slots: [None; SHORT], depth: 0 })
+    left_by(&program.0, senses)
+}
+
+fn left_by(steps: &[Op], senses: &impl Senses) -> Option<f64> {
+    if steps.len() <= SHORT {
+        worked_out(steps, senses, Stack { slots: [None; SHORT], depth: 0 })
     } else {
-        worked_out(program, senses, Stack { slots: [None; DEPTH_MAX], depth: 0 })
+        worked_out(steps, senses, Stack { slots: [None; DEPTH_MAX], depth: 0 })
     }
 }
 
 #[expect(clippy::float_cmp, reason = "`==` and `!=` of a rule mean just that")]
-fn worked_out<const N: usize>(program: &Program, senses: &impl Senses, mut stack: Stack<N>) -> Option<f64> {
-    for op in &program.0 {
+fn worked_out<const N: usize>(steps: &[Op], senses: &impl Senses, mut stack: Stack<N>) -> Option<f64> {
+    for op in steps {
         match *op {
             Op::Number(number) => stack.push(Some(number))?,
             Op::Truth(truth) => stack.push(number(truth))?,

@@ -213,6 +213,10 @@ impl Fnv {
             self.number(u64::from(chatter.activations));
             self.signed(chatter.within_ms);
         }
+        if let Some(patience) = &handling.patience {
+            self.program(plan, &patience.when);
+            self.signed(patience.on_delay_ms);
+        }
     }
 
     fn heat(&mut self, program: &HeatProgram) {

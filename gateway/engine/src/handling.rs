@@ -27,6 +27,8 @@ pub(crate) struct Insight {
     pub(crate) provable: bool,
     /// Not reminded by rule.
     pub(crate) suppressed: Option<bool>,
+    /// There is an excuse: the on-delay, ms.
+    pub(crate) excused_ms: Option<i64>,
 }
 
 /// Who asked for a suppression, and why.

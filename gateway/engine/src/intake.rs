@@ -40,6 +40,8 @@ pub enum Answer {
 pub struct Intake {
     points: Vec<Door>,
     thinning: bool,
+    /// No value gets too old before; where it is in doubt, rather too early. So that nobody looks at all points each time.
+    soonest: Option<EngineTime>,
 }
 
 /// One point's side of intake.
@@ -74,7 +76,7 @@ impl Intake {
             busy: false,
         };
         let points = plan.points.iter().enumerate().zip(thinning::limits(plan)).map(door).collect();
-        Self { points, thinning: false }
+        Self { points, thinning: false, soonest: None }
     }
 
     /// The same points under another plan: `moved` says where a point of this one is there. A point that is read and
@@ -91,6 +93,7 @@ impl Intake {
                 (new.kept, new.fresh_at, new.marked) = (door.kept, door.fresh_at, door.marked);
             }
         }
+        next.soonest = next.points.iter().filter_map(Door::stale_at).min();
         next
     }
 
@@ -105,7 +108,12 @@ impl Intake {
     pub fn thin(&mut self, thinning: bool, busy: &[PointIx]) {
         self.thinning = thinning;
         for door in &mut self.points {
-            door.busy = busy.contains(&door.counts.point);
+            door.busy = false;
+        }
+        for point in busy {
+            if let Some(door) = self.points.get_mut(point.slot()) {
+                door.busy = true;
+            }
         }
     }
 
@@ -118,10 +126,13 @@ impl Intake {
             Answer::Held(raw) => (raw, true),
             Answer::Failed(cause) => return door.fail(at, cause),
         };
-        match door.plausible(raw) {
+        let reading = match door.plausible(raw) {
             Ok(value) => door.take(at, raw, value, held, self.thinning),
             Err(cause) => door.fail(at, cause),
-        }
+        };
+        let known = self.soonest.unwrap_or(EngineTime(i64::MAX));
+        self.soonest = door.stale_at().filter(|&ages| ages < known).or(self.soonest);
+        reading
     }
 
     /// A reading was due, and nobody even asked for it (the bus had no time).
@@ -136,6 +147,9 @@ impl Intake {
     /// mark is stamped with the moment it became so.
     pub fn stale(&mut self, now: EngineTime) -> Vec<Reading> {
         let mut marks: Vec<Reading> = Vec::new();
+        if self.soonest.is_none_or(|soonest| soonest > now) {
+            return marks;
+        }
         for door in &mut self.points {
             if let (Some(at), Some(value)) = (door.stale_at().filter(|&at| at <= now), door.number()) {
                 door.marked = true;
@@ -144,12 +158,13 @@ impl Intake {
             }
         }
         marks.sort_by_key(|mark| (mark.at, mark.point));
+        self.soonest = self.points.iter().filter_map(Door::stale_at).min();
         marks
     }
 
-    /// When [`Intake::stale`] next has something to say.
+    /// When [`Intake::stale`] may next have something to say; asked then, it knows better when. It says nothing before.
     pub fn next_stale(&self) -> Option<EngineTime> {
-        self.points.iter().filter_map(Door::stale_at).min()
+        self.soonest
     }
 
     /// The counts since they were last closed, of points of which anything was due.

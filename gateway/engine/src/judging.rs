@@ -1,11 +1,15 @@
 //! Windows and opening hours in the engine: when they are fed, when they are looked at again, and who sleeps.
+//!
+//! Readings are judged one by one, also those of one answer and one stamp: a condition over two points sees one new and one
+//! old value for an instant. See decision 26.
 
 use alloc::vec::Vec;
 
-use gateway_model::{CivilTime, ClockInput, ClockState, Conclusion, EngineTime, PointIx, RuleKind};
+use gateway_model::{CivilTime, ClockInput, ClockState, Conclusion, EngineTime, RuleKind};
 
 use crate::engine::{Engine, windows};
 use crate::hours::CLOSURES_MAX;
+use crate::points::Point;
 use crate::timers::Timer;
 use crate::wiring::listed;
 
@@ -18,9 +22,9 @@ const LOOK_MIN_MS: i64 = 1_000;
 impl Engine {
     /// The point has a reading (`read`), or another class.
     pub(crate) fn feed_windows(&mut self, point: usize, read: bool) {
-        let value = self.points.believed(PointIx::of(point));
-        for index in 0..listed(&self.wiring.windows, point).len() {
-            let slot = self.wiring.windows[point][index];
+        let value = self.points.0.get(point).and_then(Point::believed);
+        for place in self.wiring.windows.span(point) {
+            let Some(slot) = self.wiring.windows.entry(place) else { break };
             if let Some(window) = self.windows.get_mut(slot) {
                 match value {
                     Some(value) if read => window.read(self.now, value),
@@ -35,8 +39,8 @@ impl Engine {
         if let Some(window) = self.windows.get_mut(slot) {
             window.add_up(self.now);
         }
-        for rule in listed(&self.wiring.window_rules, slot).to_vec() {
-            self.judge(rule, out);
+        for place in 0..listed(&self.wiring.window_rules, slot).len() {
+            self.judge(self.wiring.window_rules[slot][place], out);
         }
         self.arm_window(slot);
     }

@@ -44,6 +44,7 @@ mod thinning;
 mod timers;
 pub mod verify;
 mod waste;
+mod watch;
 mod window;
 mod wiring;
 

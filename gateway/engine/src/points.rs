@@ -11,7 +11,7 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{EngineTime, PointIx, PointPlan, PointState, Quality, Raw, Reading, UncertainCause};
+use gateway_model::{EngineTime, Plan, PointIx, PointPlan, PointState, Quality, Raw, Reading, UncertainCause};
 
 /// What a value is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,12 @@ pub(crate) struct Eaten {
     pub(crate) anything: bool,
 }
 
-/// One point's memory.
+/// One point's memory, with what of its plan every reading needs: a reading touches this and nothing far away.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Point {
+    gain: f64,
+    offset: f64,
+    max_age_ms: i64,
     pub(crate) last: Option<(EngineTime, Quality<Raw>)>,
     /// Stamp of the last value whose age counts.
     pub(crate) good_at: Option<EngineTime>,
@@ -47,20 +50,24 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    pub(crate) fn new() -> Self {
-        Self { last: None, good_at: None, since: None, class: Class::Bad, number: None }
+    pub(crate) fn new(plan: &PointPlan) -> Self {
+        Self {
+            gain: plan.gain,
+            offset: plan.offset,
+            max_age_ms: plan.max_age_ms,
+            last: None,
+            good_at: None,
+            since: None,
+            class: Class::Bad,
+            number: None,
+        }
     }
 
     pub(crate) fn restored(plan: &PointPlan, state: &PointState, now: EngineTime) -> Self {
-        let mut point = Self {
-            last: state.last,
-            good_at: state.good_at,
-            since: state.since,
-            class: Class::Bad,
-            number: None,
-        };
-        point.number = point.scaled(plan);
-        point.class = point.classify(plan, now);
+        let mut point =
+            Self { last: state.last, good_at: state.good_at, since: state.since, ..Self::new(plan) };
+        point.number = point.scaled();
+        point.class = point.classify(now);
         point
     }
 
@@ -79,7 +86,7 @@ impl Point {
     }
 
     /// Takes a reading in; `None` = late, never judged.
-    pub(crate) fn eat(&mut self, plan: &PointPlan, reading: &Reading, now: EngineTime) -> Option<Eaten> {
+    pub(crate) fn eat(&mut self, reading: &Reading, now: EngineTime) -> Option<Eaten> {
         if self.last.is_some_and(|(last, _)| reading.at < last) {
             return None;
         }
@@ -97,16 +104,16 @@ impl Point {
             Quality::Bad(_) => (),
         }
         self.last = Some((stamp, reading.value));
-        let number = self.scaled(plan);
+        let number = self.scaled();
         let moved = number != self.number;
         self.number = number;
-        let class = self.refresh(plan, now);
+        let class = self.refresh(now);
         Some(Eaten { class, anything: class || moved })
     }
 
     /// Looks at its age again; true if its class changed.
-    pub(crate) fn refresh(&mut self, plan: &PointPlan, now: EngineTime) -> bool {
-        let class = self.classify(plan, now);
+    pub(crate) fn refresh(&mut self, now: EngineTime) -> bool {
+        let class = self.classify(now);
         let changed = class != self.class;
         if changed || self.since.is_none() {
             self.since = Some(now);
@@ -116,21 +123,21 @@ impl Point {
     }
 
     /// When it will be too old, if it is not yet.
-    pub(crate) fn stale_at(&self, plan: &PointPlan) -> Option<EngineTime> {
-        let ages = plan.max_age_ms > 0 && self.class == Class::Good;
-        self.good_at.filter(|_| ages).map(|at| at.plus(plan.max_age_ms))
+    pub(crate) fn stale_at(&self) -> Option<EngineTime> {
+        let ages = self.max_age_ms > 0 && self.class == Class::Good;
+        self.good_at.filter(|_| ages).map(|at| at.plus(self.max_age_ms))
     }
 
     pub(crate) fn state(&self, id: &str) -> PointState {
         PointState { id: id.into(), last: self.last, good_at: self.good_at, since: self.since }
     }
 
-    fn scaled(&self, plan: &PointPlan) -> Option<f64> {
-        self.last?.1.number()?.value(plan.gain, plan.offset)
+    fn scaled(&self) -> Option<f64> {
+        self.last?.1.number()?.value(self.gain, self.offset)
     }
 
-    fn classify(&self, plan: &PointPlan, now: EngineTime) -> Class {
-        let fresh = plan.max_age_ms <= 0 || self.good_at.is_some_and(|at| at.plus(plan.max_age_ms) > now);
+    fn classify(&self, now: EngineTime) -> Class {
+        let fresh = self.max_age_ms <= 0 || self.good_at.is_some_and(|at| at.plus(self.max_age_ms) > now);
         match self.last {
             None | Some((_, Quality::Bad(_))) => Class::Bad,
             // Bits that are no finite number: nothing to believe.
@@ -155,6 +162,11 @@ impl Point {
 pub(crate) struct Points(pub(crate) Vec<Point>);
 
 impl Points {
+    /// The points of a plan, nothing of which has been seen.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self(plan.points.iter().map(Point::new).collect())
+    }
+
     pub(crate) fn get(&self, point: PointIx) -> Option<&Point> {
         self.0.get(point.slot())
     }

@@ -9,17 +9,69 @@
 //!
 //! The truth of these conditions is always known, so their own quality is always good.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
-use gateway_model::{ClearCause, Conclusion, EngineTime, ProcessRegion, RuleKind};
+use gateway_model::{ClearCause, Conclusion, EngineTime, Plan, ProcessRegion, RuleKind};
 
 use crate::engine::Engine;
-use crate::wiring::listed;
+use crate::points::Class;
+use crate::wiring::{Wiring, listed};
 
 /// Fewer devices than this are named one by one.
 pub(crate) const BUS_DEVICES_MIN: usize = 2;
 
+/// What cannot be judged, counted as it changes: a device of ten thousand costs what the only one does.
+#[derive(Debug, Clone)]
+pub(crate) struct Blind {
+    /// By point: it cannot be believed, and its devices know.
+    points: Vec<bool>,
+    /// By device: how many of its watched points cannot be believed.
+    devices: Vec<usize>,
+    /// By bus: how many of its devices can be judged.
+    seeing: Vec<usize>,
+    /// By bus: it could not be judged when that was last settled.
+    buses: Vec<bool>,
+}
+
+impl Blind {
+    /// Nothing has been seen.
+    pub(crate) fn new(plan: &Plan, wiring: &Wiring) -> Self {
+        let buses = &wiring.bus_devices;
+        Self {
+            points: vec![true; plan.points.len()],
+            devices: wiring.watched.iter().map(Vec::len).collect(),
+            seeing: vec![0; buses.len()],
+            buses: buses.iter().map(|devices| devices.len() >= BUS_DEVICES_MIN).collect(),
+        }
+    }
+}
+
 impl Engine {
+    /// The point may have changed between believed and not.
+    pub(crate) fn count_blind(&mut self, point: usize) {
+        let unbelieved = self.points.0.get(point).is_none_or(|point| point.class() != Class::Good);
+        let Some(known) = self.blind.points.get_mut(point).filter(|known| **known != unbelieved) else { return };
+        *known = unbelieved;
+        for device in self.wiring.devices.of(point) {
+            let Some(count) = self.blind.devices.get_mut(device) else { continue };
+            let before = *count;
+            *count = if unbelieved { before + 1 } else { before.saturating_sub(1) };
+            let (sees, saw) = (*count == 0, before == 0);
+            let bus = self.plan.devices.get(device).map(|device| usize::from(device.bus));
+            if let Some(seeing) = bus.and_then(|bus| self.blind.seeing.get_mut(bus)) {
+                *seeing = seeing.saturating_add(usize::from(sees)).saturating_sub(usize::from(saw));
+            }
+        }
+    }
+
+    /// Takes over which buses cannot be judged.
+    pub(crate) fn note_blind_buses(&mut self) {
+        for bus in 0..self.blind.buses.len() {
+            self.blind.buses[bus] = self.bus_is_blind(bus);
+        }
+    }
+
     /// Points of the device changed between believed and not.
     pub(crate) fn settle_device(&mut self, device: usize, out: &mut Vec<Conclusion>) {
         let blind = self.is_blind(device);
@@ -51,9 +103,21 @@ impl Engine {
         }
     }
 
-    /// Devices of the bus changed between judged and not.
+    /// Devices of the bus changed between judged and not. Its other devices hear of it only where the bus itself did: as long
+    /// as it can be judged, each speaks for itself.
+    pub(crate) fn resettle_bus(&mut self, bus: usize, out: &mut Vec<Conclusion>) {
+        let settled = self.blind.buses.get(bus) == Some(&false);
+        if !settled || self.bus_is_blind(bus) {
+            self.settle_bus(bus, out);
+        }
+    }
+
+    /// Whether the bus can be judged, and all its devices under that.
     pub(crate) fn settle_bus(&mut self, bus: usize, out: &mut Vec<Conclusion>) {
         let blind = self.bus_is_blind(bus);
+        if let Some(known) = self.blind.buses.get_mut(bus) {
+            *known = blind;
+        }
         for slot in listed(&self.wiring.bus_rules, bus).to_vec() {
             let Some(RuleKind::BusUnevaluable { after_ms, .. }) = self.kind(slot) else { continue };
             let due = self.now.plus((*after_ms).max(0));
@@ -125,12 +189,12 @@ impl Engine {
     }
 
     fn is_blind(&self, device: usize) -> bool {
-        self.blind.get(device).is_some_and(|&points| points > 0)
+        self.blind.devices.get(device).is_some_and(|&points| points > 0)
     }
 
     fn bus_is_blind(&self, bus: usize) -> bool {
-        let devices = listed(&self.wiring.bus_devices, bus);
-        devices.len() >= BUS_DEVICES_MIN && devices.iter().all(|&device| self.is_blind(device))
+        let devices = listed(&self.wiring.bus_devices, bus).len();
+        devices >= BUS_DEVICES_MIN && self.blind.seeing.get(bus) == Some(&0)
     }
 
     pub(crate) fn bus_of(&self, device: usize) -> Option<usize> {

@@ -63,6 +63,7 @@ impl Engine {
             let due = engine.lives.get(slot).and_then(Life::handling_due);
             engine.timers.set(Timer::Handling(slot), due, engine.now);
             engine.arm_lapse(slot);
+            engine.remember(slot);
         }
         engine.hours_now = engine.hours().now(engine.now);
         engine.arm_calendar();
@@ -114,11 +115,13 @@ impl Engine {
 
     fn restore_judging(&mut self, state: JudgingState) {
         self.closures = state.closures;
+        let mut slots = BTreeMap::new();
+        for (slot, plan) in windows(&self.plan).iter().enumerate() {
+            slots.entry((point_id(&self.plan, plan.point), plan.span_ms)).or_insert(slot);
+        }
         for state in state.windows {
-            let found = windows(&self.plan).iter().position(|plan| {
-                plan.span_ms == state.span_ms && point_id(&self.plan, plan.point) == state.point
-            });
-            if let Some(window) = found.and_then(|slot| self.windows.get_mut(slot)) {
+            let found = slots.get(&(state.point.as_str(), state.span_ms));
+            if let Some(window) = found.and_then(|&slot| self.windows.get_mut(slot)) {
                 window.restore(state);
             }
         }
@@ -133,9 +136,12 @@ impl Engine {
                 continue;
             };
             *point = Point::restored(plan, state, self.now);
-            self.timers.set(Timer::Stale(slot), point.stale_at(plan), self.now);
+            self.timers.set(Timer::Stale(slot), point.stale_at(), self.now);
         }
-        self.count_all_blind();
+        for slot in 0..self.points.0.len() {
+            self.count_blind(slot);
+        }
+        self.note_blind_buses();
     }
 
     fn restore_modules(&mut self, states: &[ModuleState]) {

@@ -40,6 +40,7 @@ impl Senses for View<'_> {
             WindowFunction::Average
             | WindowFunction::Minimum
             | WindowFunction::Maximum
+            | WindowFunction::Median
             | WindowFunction::Sum
             | WindowFunction::Count
             | WindowFunction::Rate => window.ask(self.now, function),

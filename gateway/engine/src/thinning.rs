@@ -35,7 +35,8 @@ pub(crate) fn limits(plan: &Plan) -> Vec<Option<Vec<f64>>> {
         let Some(handling) = &rule.handling else { continue };
         let steps = handling.steps.iter().map(|step| &step.when);
         let proof = handling.provable.iter().map(|provable| &provable.when);
-        for program in steps.chain(proof).chain(&handling.suppressed) {
+        let excuse = handling.patience.iter().map(|patience| &patience.when);
+        for program in steps.chain(proof).chain(excuse).chain(&handling.suppressed) {
             note(program, &mut limits);
         }
         // Any number of it makes an event worse, and a computed value is shown as it was.

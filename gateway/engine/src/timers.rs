@@ -5,7 +5,6 @@
 //! delays of rules; then what is due of open alerts (reminders, windows of whoever is first), before the events
 //! that lapse; then windows that are looked at again; last the calendar.
 
-use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -30,107 +29,92 @@ pub(crate) enum Timer {
     Calendar,
 }
 
-/// All timers. Postponing one, which every reading does, costs no change of the queue: the entry is moved
-/// when its old time comes.
-#[derive(Debug, Clone, Default)]
+/// A timer that is stopped.
+const NEVER: i64 = i64::MAX;
+/// Timers, or groups of them, that share a minimum: as many as fill a cache line.
+const GROUP: usize = 8;
+
+/// All timers: when each is due, and over them a tree of minima. To set one costs a walk from its leaf as far up as
+/// the minimum changes, and what is next stands at the root, at any number of points; nothing is allocated.
+#[derive(Debug, Clone)]
 pub(crate) struct Timers {
     points: usize,
     modules: usize,
     rules: usize,
     windows: usize,
-    due: Vec<Option<EngineTime>>,
-    queued: Vec<Option<EngineTime>>,
-    queue: BTreeSet<(EngineTime, usize)>,
+    /// Due times by slot, then the minima of their groups, and so on up to a single one.
+    levels: Vec<Vec<i64>>,
 }
 
 impl Timers {
     pub(crate) fn new(points: usize, modules: usize, rules: usize, windows: usize) -> Self {
-        let slots = points + modules + 3 * rules + windows + 1;
-        Self {
-            points,
-            modules,
-            rules,
-            windows,
-            due: vec![None; slots],
-            queued: vec![None; slots],
-            queue: BTreeSet::new(),
+        let mut wide = points + modules + 3 * rules + windows + 1;
+        let mut levels = Vec::new();
+        while wide > 1 || levels.is_empty() {
+            let groups = wide.div_ceil(GROUP);
+            levels.push(vec![NEVER; groups * GROUP]);
+            wide = groups;
         }
+        levels.push(vec![NEVER]);
+        Self { points, modules, rules, windows, levels }
     }
 
     /// The timer fires at `due`, but not before `now`; `None` stops it, and so does the end of time.
     pub(crate) fn set(&mut self, timer: Timer, due: Option<EngineTime>, now: EngineTime) {
         let slot = self.slot(timer);
-        let (Some(wanted), Some(queued)) = (self.due.get_mut(slot), self.queued.get_mut(slot)) else {
-            return;
-        };
-        *wanted = due.filter(|due| due.0 < i64::MAX).map(|due| due.max(now));
-        let Some(due) = *wanted else { return };
-        match *queued {
-            Some(earlier) if earlier <= due => return,
-            Some(later) => self.queue.remove(&(later, slot)),
-            None => false,
-        };
-        *queued = Some(due);
-        self.queue.insert((due, slot));
+        self.put(slot, due.filter(|due| due.0 < NEVER).map_or(NEVER, |due| due.max(now).0));
     }
 
     /// Takes out the next timer due at or before `until`.
     pub(crate) fn pop(&mut self, until: EngineTime) -> Option<(EngineTime, Timer)> {
-        loop {
-            let &(at, slot) = self.queue.first()?;
-            if at > until {
-                return None;
-            }
-            self.queue.pop_first();
-            let (wanted, queued) = (self.due.get_mut(slot)?, self.queued.get_mut(slot)?);
-            *queued = None;
-            match *wanted {
-                Some(due) if due > at => {
-                    *queued = Some(due);
-                    self.queue.insert((due, slot));
-                }
-                Some(due) => {
-                    *wanted = None;
-                    return Some((due, self.timer(slot)));
-                }
-                None => (),
-            }
-        }
+        let due = self.next().filter(|&due| due <= until)?;
+        let slot = self.first(due)?;
+        self.put(slot, NEVER);
+        Some((due, self.timer(slot)))
     }
 
     /// Takes out the next timer if it makes another point stale at exactly `due`.
     pub(crate) fn pop_stale(&mut self, due: EngineTime) -> Option<usize> {
-        let next =
-            self.queue.iter().find(|&&(at, slot)| at > due || self.due.get(slot) == Some(&Some(at)))?;
-        if next.0 != due || next.1 >= self.points {
-            return None;
-        }
-        match self.pop(due)? {
-            (_, Timer::Stale(point)) => Some(point),
-            (
-                _,
-                Timer::Module(_)
-                | Timer::Rule(_)
-                | Timer::Handling(_)
-                | Timer::Lapse(_)
-                | Timer::Window(_)
-                | Timer::Calendar,
-            ) => None,
-        }
+        self.next().filter(|&next| next == due)?;
+        let point = self.first(due).filter(|&slot| slot < self.points)?;
+        self.put(point, NEVER);
+        Some(point)
     }
 
     /// When the next timer is due.
     pub(crate) fn next(&self) -> Option<EngineTime> {
-        let mut next: Option<EngineTime> = None;
-        for &(at, slot) in &self.queue {
-            if next.is_some_and(|next| next <= at) {
-                break;
-            }
-            if let Some(&Some(due)) = self.due.get(slot) {
-                next = Some(next.map_or(due, |next| next.min(due)));
-            }
+        let next = *self.levels.last()?.first()?;
+        (next < NEVER).then_some(EngineTime(next))
+    }
+
+    /// The first slot that is due at the time that stands at the root.
+    fn first(&self, due: EngineTime) -> Option<usize> {
+        let mut at = 0;
+        for level in self.levels.iter().rev().skip(1) {
+            let from = at * GROUP;
+            at = from + level.get(from..from + GROUP)?.iter().position(|&one| one == due.0)?;
         }
-        next
+        Some(at)
+    }
+
+    fn put(&mut self, slot: usize, due: i64) {
+        let (mut at, mut due) = (slot, due);
+        let mut levels = self.levels.as_mut_slice();
+        while let Some((level, above)) = levels.split_first_mut() {
+            let Some(one) = level.get_mut(at) else { return };
+            let before = core::mem::replace(one, due);
+            at /= GROUP;
+            let Some(&least) = above.first().and_then(|level| level.get(at)) else { return };
+            if due == before || due > least && before > least {
+                return;
+            }
+            if due > least {
+                // It was the first of its group: another is now.
+                let group = level.get(at * GROUP..(at + 1) * GROUP).unwrap_or_default();
+                due = group.iter().fold(NEVER, |least, &one| least.min(one));
+            }
+            levels = above;
+        }
     }
 
     fn slot(&self, timer: Timer) -> usize {
@@ -221,6 +205,39 @@ mod tests {
         timers.set(Timer::Stale(0), Some(EngineTime(27)), NOW);
         assert_eq!(drain(&mut timers, 99), [(27, Timer::Stale(0))]);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn however_many_there_are_and_whatever_is_set_they_fire_in_order() {
+        let mut timers = Timers::new(700, 3, 40, 9);
+        let mut plain = alloc::collections::BTreeMap::new();
+        let (mut n, mut now) = (7_u32, 0);
+        for _ in 0..20_000 {
+            n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let slot = (n >> 8) as usize % 833;
+            match n % 5 {
+                0 => {
+                    timers.set(timers.timer(slot), None, EngineTime(now));
+                    plain.remove(&slot);
+                }
+                1 => {
+                    now += i64::from(n >> 28);
+                    let first = plain.iter().map(|(&slot, &due)| (due, slot)).min();
+                    let expected = first.filter(|(due, _)| *due <= now);
+                    let fired = timers.pop(EngineTime(now)).map(|(due, timer)| (due.0, timers.slot(timer)));
+                    assert_eq!(fired, expected);
+                    if let Some((_, slot)) = fired {
+                        plain.remove(&slot);
+                    }
+                }
+                _ => {
+                    let due = now + i64::from(n >> 22) - 100;
+                    timers.set(timers.timer(slot), Some(EngineTime(due)), EngineTime(now));
+                    plain.insert(slot, due.max(now));
+                }
+            }
+            assert_eq!(timers.next().map(|next| next.0), plain.values().copied().min());
+        }
     }
 
     #[test]

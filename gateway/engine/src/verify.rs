@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 
 use gateway_model::{
     CycleOutcome, CycleVerdict, EngineTime, HeatCyclePlan, ModuleIx, ModulePlan, Plan, PointCounts, PointIx,
-    PointPlan, Reading, RuleIx, RuleKind,
+    Reading, RuleIx, RuleKind,
 };
 
 use crate::cycle::{blind_since, door, sample};
@@ -35,7 +35,7 @@ use crate::engine::received;
 use crate::eval::evaluate;
 use crate::heat_cycle::{Chamber, HeatCycle};
 use crate::module::Heat;
-use crate::points::{Eaten, Point, Points};
+use crate::points::{Eaten, Points};
 use crate::quality::BUS_DEVICES_MIN;
 use crate::wiring::{Wiring, listed};
 
@@ -193,10 +193,10 @@ fn throughout(
         if reading.at > window.to {
             break;
         }
-        sweep.advance(plan, reading.at, window.from, &mut inspect);
-        sweep.eat(plan, reading);
+        sweep.advance(reading.at, window.from, &mut inspect);
+        sweep.eat(reading);
     }
-    sweep.advance(plan, window.to, window.from, &mut inspect);
+    sweep.advance(window.to, window.from, &mut inspect);
     inspect(&sweep.points, window.to);
     unseen.sort_unstable();
     unseen.dedup();
@@ -217,20 +217,18 @@ struct Sweep<'w> {
 
 impl<'w> Sweep<'w> {
     fn new(plan: &Plan, watched: &'w [PointIx]) -> Self {
-        Self { points: Points(vec![Point::new(); plan.points.len()]), watched, now: EngineTime(i64::MIN) }
+        Self { points: Points::new(plan), watched, now: EngineTime(i64::MIN) }
     }
 
-    fn eat(&mut self, plan: &Plan, reading: &Reading) -> Option<Eaten> {
+    fn eat(&mut self, reading: &Reading) -> Option<Eaten> {
         let slot = reading.point.slot();
-        let (plan, point) = plan.points.get(slot).zip(self.points.0.get_mut(slot))?;
-        point.eat(plan, reading, self.now)
+        self.points.0.get_mut(slot)?.eat(reading, self.now)
     }
 
     /// Moves on to `until`. Every moment left behind is shown once all that is stamped with it is eaten: the
     /// one it stands at, those at which values get too old, and `from`, the window's first.
     fn advance(
         &mut self,
-        plan: &Plan,
         until: EngineTime,
         from: EngineTime,
         inspect: &mut impl FnMut(&Points, EngineTime),
@@ -238,29 +236,23 @@ impl<'w> Sweep<'w> {
         while self.now < until {
             inspect(&self.points, self.now);
             let begins = Some(from).filter(|&from| self.now < from);
-            let next = self.next_stale(plan).into_iter().chain(begins).chain([until]).min().unwrap_or(until);
-            self.age(plan, next.min(until));
+            let next = self.next_stale().into_iter().chain(begins).chain([until]).min().unwrap_or(until);
+            self.age(next.min(until));
         }
     }
 
-    fn next_stale(&self, plan: &Plan) -> Option<EngineTime> {
-        self.points_of(plan).filter_map(|(plan, point)| point.stale_at(plan)).min()
+    fn next_stale(&self) -> Option<EngineTime> {
+        self.watched.iter().filter_map(|&point| self.points.get(point)?.stale_at()).min()
     }
 
-    fn age(&mut self, plan: &Plan, to: EngineTime) {
+    fn age(&mut self, to: EngineTime) {
         self.now = self.now.max(to);
         for &slot in self.watched {
             let slot = slot.slot();
-            if let Some((plan, point)) = plan.points.get(slot).zip(self.points.0.get_mut(slot)) {
-                point.refresh(plan, self.now);
+            if let Some(point) = self.points.0.get_mut(slot) {
+                point.refresh(self.now);
             }
         }
-    }
-
-    fn points_of<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = (&'a PointPlan, &'a Point)> {
-        self.watched
-            .iter()
-            .filter_map(|&point| Some((plan.points.get(point.slot())?, self.points.get(point)?)))
     }
 }
 
@@ -373,13 +365,13 @@ fn cycles(plan: &Plan, window: Window, readings: &[Reading], module: ModuleIx) -
         if at > window.to {
             break;
         }
-        replay.run_to(plan, &mut sweep, at, window);
+        replay.run_to(&mut sweep, at, window);
         let previous = sweep.points.get(heat.temperature).and_then(|point| point.good_at);
-        if sweep.eat(plan, reading).is_some() {
+        if sweep.eat(reading).is_some() {
             replay.feed(&sweep.points, reading, previous);
         }
     }
-    replay.run_to(plan, &mut sweep, window.to, window);
+    replay.run_to(&mut sweep, window.to, window);
     match replay.last {
         None => insufficient(Reason::NoCycle),
         Some((_, true)) => passed(),
@@ -414,12 +406,12 @@ impl Replay<'_> {
     }
 
     /// Lets values age and cycles end until `until`, in the order of their times.
-    fn run_to(&mut self, plan: &Plan, sweep: &mut Sweep<'_>, until: EngineTime, window: Window) {
+    fn run_to(&mut self, sweep: &mut Sweep<'_>, until: EngineTime, window: Window) {
         loop {
             let Heat { chamber, cycle } = &mut self.module;
             let end =
                 cycle.deadline(chamber, blind_since(self.heat, &sweep.points)).filter(|&end| end <= until);
-            let ages = sweep.next_stale(plan).filter(|&ages| ages <= until);
+            let ages = sweep.next_stale().filter(|&ages| ages <= until);
             if let Some(end) = end.filter(|&end| ages.is_none_or(|ages| end < ages)) {
                 sweep.now = sweep.now.max(end);
                 let ended = cycle.end(chamber, ModuleIx(0), sweep.now).map(|cycle| cycle.outcome);
@@ -427,7 +419,7 @@ impl Replay<'_> {
                     self.last = Some((sweep.now, verdict == CycleVerdict::Passed));
                 }
             } else if let Some(ages) = ages {
-                sweep.age(plan, ages);
+                sweep.age(ages);
             } else {
                 break;
             }

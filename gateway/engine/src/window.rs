@@ -8,6 +8,9 @@
 //! (since the first start, or since a start after a long break), and mean and extremes only where the point
 //! was believed for [`KNOWN_PERMILLE`] of it. No data is not normal: half a window says nothing.
 //!
+//! **Median.** Of the means of the steps, each for as long as the point was believed in it: what is shorter than half of a
+//! window, however great, does not move it. Exact to a step.
+//!
 //! **Deadband.** A mean is as exact as the deadband of its point. Counts and sums are of kept readings, so
 //! whoever makes the plan gives such points a deadband of 0.
 
@@ -174,11 +177,41 @@ impl Window {
             WindowFunction::Average => Some(sums.weighted / sums.known_ms as f64).filter(|_| enough),
             WindowFunction::Minimum => sums.span.map(|span| span.0).filter(|_| enough),
             WindowFunction::Maximum => sums.span.map(|span| span.1).filter(|_| enough),
+            WindowFunction::Median => sums.span.filter(|_| enough).and_then(|span| self.median(now, span)),
             WindowFunction::Sum => Some(sums.sum),
             WindowFunction::Count => Some(f64::from(sums.count)),
             WindowFunction::Rate => Some(sums.rise * HOUR_MS / length_ms as f64),
             WindowFunction::Last | WindowFunction::Age => None,
         }
+    }
+
+    /// The lowest mean of a step such that steps with no higher one make up half of the time in which the point was believed.
+    fn median(&self, now: EngineTime, (low, high): (f64, f64)) -> Option<f64> {
+        if low >= high {
+            // A lamp that is off, for most of its life.
+            return Some(low);
+        }
+        let cutoff = self.cutoff(now);
+        let first = cutoff.div_euclid(self.step_ms);
+        let whole = self.buckets.iter().filter(|bucket| bucket.n >= first && bucket.known_ms > 0);
+        let whole = whole.map(|bucket| (bucket.weighted / bucket.known_ms as f64, bucket.known_ms));
+        let held_ms = now.0.saturating_sub(self.upto.0.max(cutoff)).max(0);
+        let held = self.value.map(|value| (value, held_ms)).filter(|_| held_ms > 0);
+        // Every step of the window, the one that has just begun, and what holds since.
+        let mut steps = [(0.0, 0_i64); STEPS as usize + 2];
+        let (mut count, mut known_ms) = (0, 0_i64);
+        for (slot, step) in steps.iter_mut().zip(whole.chain(held)) {
+            *slot = step;
+            known_ms = known_ms.saturating_add(step.1);
+            count += 1;
+        }
+        let steps = steps.get_mut(..count)?;
+        steps.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
+        let mut below_ms = 0_i64;
+        steps.iter().find_map(|&(value, ms)| {
+            below_ms = below_ms.saturating_add(ms);
+            (below_ms >= known_ms - known_ms / 2).then_some(value)
+        })
     }
 
     /// The last believed number that was read.
@@ -345,6 +378,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shorter_than_half_of_a_window_does_not_move_its_median() {
+        let mut window = window(300);
+        for s in 0..30 {
+            // A third of the time somebody stands in the light.
+            window.read(at(s * 10), if s % 3 == 1 { 5.0 } else { 90.0 });
+        }
+        assert_eq!(window.ask(at(290), WindowFunction::Median), None, "not watched throughout yet");
+        assert_eq!(window.ask(at(300), WindowFunction::Median), Some(90.0));
+        assert_eq!(window.ask(at(300), WindowFunction::Average).map(f64::round), Some(62.0));
+        for s in 30..46 {
+            window.read(at(s * 10), 65.0);
+        }
+        assert_eq!(window.ask(at(460), WindowFunction::Median), Some(65.0), "160 of 300 s");
+        window.hold(at(460), None);
+        assert_eq!(window.ask(at(530), WindowFunction::Median), None, "too little of it is known");
+    }
+
+    #[test]
     fn half_a_window_says_nothing() {
         let mut window = window(60);
         window.read(at(0), 10.0);
@@ -394,6 +445,7 @@ mod tests {
                 for function in [
                     WindowFunction::Average,
                     WindowFunction::Minimum,
+                    WindowFunction::Median,
                     WindowFunction::Sum,
                     WindowFunction::Rate,
                 ] {

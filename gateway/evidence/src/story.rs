@@ -232,10 +232,8 @@ impl Story {
                     Change::Aggravated => ("情况加重", "got worse"),
                     Change::Escalated(_) => ("转为监督事项", "a supervisor's item now"),
                 };
-                let unit = rule.map_or("", |rule| {
-                    rule.shown_unit(plan.map_or(&[], |plan| &plan.points))
-                        .map_or("", gateway_model::Unit::symbol)
-                });
+                let unit = rule.zip(plan).and_then(|(rule, plan)| rule.shown_unit(plan));
+                let unit = unit.map_or("", gateway_model::Unit::symbol);
                 self.tell(at, text(zh, en), title, change.value.map(|value| (value, unit)), change.limit);
             }
             ConclusionBody::Cycle(cycle) => {

@@ -48,6 +48,22 @@ pub struct Handling {
     /// One cause, one case: at the center its alerts join the case of this rule ([`crate::RulePlan::id`]) of the same device.
     #[n(11)]
     pub joins: Option<String>,
+    /// A condition's on-delay is longer where there is an excuse for it.
+    #[n(12)]
+    pub patience: Option<PatiencePlan>,
+}
+
+/// A longer on-delay after something that explains the condition for a while: a door that was open, a defrost.
+///
+/// It is counted from where the condition began, so that an excuse that never ends delays an alert and hides none.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct PatiencePlan {
+    /// Asked when the rule's own on-delay has elapsed; true = excused.
+    #[n(0)]
+    pub when: Program,
+    /// The on-delay then, ms.
+    #[n(1)]
+    pub on_delay_ms: i64,
 }
 
 /// A step of priority above a condition's own.

@@ -60,6 +60,9 @@ pub enum WindowFunction {
     /// Time since the last believed number, ms.
     #[n(7)]
     Age,
+    /// The value on either side of which it was for half of the time.
+    #[n(8)]
+    Median,
 }
 
 /// A question about opening hours. Unknown while civil time is.

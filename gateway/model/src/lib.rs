@@ -40,7 +40,7 @@ pub use configuration::{ConfigChange, ConfigStep};
 pub use device_fact::{Counters, DeviceFact};
 pub use handling::{
     AggravatePlan, AggravatedBy, AlertDetail, ChatterPlan, EscalatePlan, EscalationCause, Handling,
-    HandlingState, ProvablePlan, ShownPlan, StepPlan, SuppressionChange, SuppressionEvent,
+    HandlingState, PatiencePlan, ProvablePlan, ShownPlan, StepPlan, SuppressionChange, SuppressionEvent,
 };
 pub use id::{
     AlertId, Cursor, DeviceIx, Epoch, GatewayId, InstitutionId, ModuleIx, PointIx, RuleIx, Seq, SiteId,

@@ -215,11 +215,30 @@ impl RulePlan {
         }
     }
 
-    /// The unit of the value and the limit that are shown with its alerts: a computed value's own, else the point's.
-    /// `points` are those of its plan.
-    pub fn shown_unit(&self, points: &[PointPlan]) -> Option<Unit> {
+    /// The unit of the value and the limit that are shown with its alerts: a computed value's own, else the point's, of a heat
+    /// cycle its temperature's. `plan` is the rule's own.
+    pub fn shown_unit(&self, plan: &Plan) -> Option<Unit> {
         let computed = self.handling.as_ref().and_then(|handling| handling.shown.as_ref());
-        let of_point = || points.get(self.shown_point()?.slot()).map(|point| point.unit);
+        let point = self.shown_point().or_else(|| match &self.kind {
+            RuleKind::CycleFailed { module, .. }
+            | RuleKind::Event { module, event: ModuleEvent::CycleUnmeasured, .. } => {
+                match plan.modules.get(module.slot())? {
+                    ModulePlan::HeatCycle(heat) => Some(heat.temperature),
+                    ModulePlan::Dose(_)
+                    | ModulePlan::Run(_)
+                    | ModulePlan::Ratio(_)
+                    | ModulePlan::Duty(_)
+                    | ModulePlan::Waste(_) => None,
+                }
+            }
+            RuleKind::Condition { .. }
+            | RuleKind::Absence { .. }
+            | RuleKind::DeviceUnevaluable { .. }
+            | RuleKind::BusUnevaluable { .. }
+            | RuleKind::ClockUnevaluable { .. }
+            | RuleKind::Event { .. } => None,
+        });
+        let of_point = || plan.points.get(point?.slot()).map(|point| point.unit);
         computed.map(|shown| shown.unit).or_else(of_point)
     }
 }

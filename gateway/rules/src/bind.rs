@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gateway_model::{
-    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, ModuleIx, ModulePlan, Plan, PointIx, Program,
-    RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
+    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, ModuleIx, ModulePlan, PatiencePlan, Plan, PointIx,
+    Program, RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
 };
 use toml::Spanned;
 use toml::de::DeValue;
@@ -137,6 +137,7 @@ fn programs(rule: &mut RulePlan) -> Vec<&mut Program> {
         programs.extend(handling.provable.as_mut().map(|provable| &mut provable.when));
         programs.extend(&mut handling.suppressed);
         programs.extend(handling.shown.as_mut().map(|shown| &mut shown.value));
+        programs.extend(handling.patience.as_mut().map(|patience| &mut patience.when));
     }
     programs
 }
@@ -195,7 +196,12 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
             let own = main.as_ref().map(|compiled| (compiled, until));
             let handling = rule.handling.bind(&scope, plan.self_fix_ms, own, &mut bound.windows);
             let joins = rule.handling.joins.as_ref().map(|joins| format!("{}/{}", pack.name, joins.value));
-            plan.handling = Some(Handling { disabled: is_off(&id, rule.opt_in, subject), joins, ..handling });
+            let patience = handling.patience.map(|patience| PatiencePlan {
+                on_delay_ms: duration(&id, "patience", Millis(patience.on_delay_ms), subject).0,
+                ..patience
+            });
+            let disabled = is_off(&id, rule.opt_in, subject);
+            plan.handling = Some(Handling { disabled, joins, patience, ..handling });
             if let (RuleKind::Condition { when, returned, .. }, Some(main)) = (&mut plan.kind, &main) {
                 adopt(&mut bound.windows, &main.windows, core::iter::once(when).chain(returned));
             }
@@ -359,6 +365,7 @@ pub fn known_settings(packs: &[&Pack]) -> Vec<String> {
             let mut names: Vec<_> = rule.parameters.keys().map(String::as_str).collect();
             names.extend(rule.watch.durations().into_iter().map(|(name, _)| name));
             names.extend(["self_fix", "verify_window", "off"]);
+            names.extend(rule.handling.patience.as_ref().map(|_| "patience"));
             known.extend(names.into_iter().map(|name| format!("{}/{}.{name}", pack.name, rule.name)));
         }
         for module in &pack.modules {

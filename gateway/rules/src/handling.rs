@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use gateway_model::{
-    AggravatePlan, AggravatedBy, ChatterPlan, CivilTime, EscalatePlan, Handling, PointIx, Priority, Program,
-    ProvablePlan, ShownPlan, StepPlan, WindowPlan,
+    AggravatePlan, AggravatedBy, ChatterPlan, CivilTime, EscalatePlan, Handling, Op, PatiencePlan, PointIx,
+    Priority, Program, ProvablePlan, ShownPlan, StepPlan, Unit, WindowFunction, WindowPlan,
 };
 
 use crate::document::{At, File, Table};
-use crate::expression::{Compiled, Expression, Scope, compile, parse};
+use crate::expression::{Compiled, Expression, SPAN_MAX_MS, SPAN_MIN_MS, Scope, Symbol, compile, parse};
 use crate::quantity::Millis;
 use crate::read::{one_of, say};
 
@@ -43,6 +43,20 @@ pub struct PackHandling {
     pub aggravated: Option<AggravatePlan>,
     /// `joins = "too-warm"`: the rule of the pack whose case its alerts belong to.
     pub joins: Option<At<String>>,
+    /// `patience = { after = ["door"], within = "30 min", for = "60 min" }`.
+    pub patience: Option<PackPatience>,
+}
+
+/// A longer `for` where any of some truths held not long ago: a door that was opened, a defrost. It is counted from where the
+/// condition began, so that a contact that is stuck delays an alert by no more than that.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackPatience {
+    /// Names of points; those that a device does not have are no excuse.
+    pub after: Vec<At<String>>,
+    /// How long ago, at most.
+    pub within: Millis,
+    /// The `for` then.
+    pub hold: Millis,
 }
 
 /// A step of priority.
@@ -96,7 +110,22 @@ pub(crate) fn read(table: &Table<'_>, own: Option<Priority>) -> PackHandling {
         pause_max: table.get::<Millis>("pause_max").map_or(PAUSE_MAX, |max| max.value),
         aggravated,
         joins: table.get::<String>("joins"),
+        patience: table.table("patience", "`patience`").and_then(patience),
     }
+}
+
+fn patience(table: Table<'_>) -> Option<PackPatience> {
+    let after = table.need::<Vec<At<String>>>("after");
+    let within = table.need::<Millis>("within");
+    let hold = table.need::<Millis>("for");
+    if let Some(within) = &within
+        && !(SPAN_MIN_MS..=SPAN_MAX_MS).contains(&within.value.0)
+    {
+        table.file().error(within.span.clone(), "a window is 10 s to 62 d long", None);
+        return None;
+    }
+    table.finish();
+    Some(PackPatience { after: after?.value, within: within?.value, hold: hold?.value })
 }
 
 fn condition(file: &File<'_>, text: At<String>) -> Option<(At<String>, Expression)> {
@@ -151,6 +180,16 @@ impl PackHandling {
                 say(file, text, troubles);
             }
         }
+        for name in self.patience.iter().flat_map(|patience| &patience.after) {
+            if truth_point(scope, &name.value).is_none() {
+                let hint = "patience comes after a point that is true or false: a door, a defrost".to_owned();
+                file.error(
+                    name.span.clone(),
+                    format!("`{}` is no point of this pack that is true or false", name.value),
+                    Some(hint),
+                );
+            }
+        }
     }
 
     /// The plan of the handling. `main`: the rule's own condition, if it has one; `until`: the first calibration of its
@@ -197,8 +236,34 @@ impl PackHandling {
             aggravate: self.aggravated,
             disabled: false,
             joins: None,
+            patience: self.patience.as_ref().and_then(|patience| patience.bind(scope, windows)),
             shown: shown.map(|(value, unit)| ShownPlan { value, unit }),
         }
+    }
+}
+
+impl PackPatience {
+    /// `None` where the device has none of its points.
+    fn bind(&self, scope: &Scope, windows: &mut Vec<WindowPlan>) -> Option<PatiencePlan> {
+        let points = self.after.iter().filter_map(|name| truth_point(scope, &name.value));
+        let own: Vec<WindowPlan> =
+            points.map(|point| WindowPlan { point, span_ms: self.within.0 }).collect();
+        let mut when = Program::default();
+        for (slot, window) in (0..).zip(&own) {
+            when.0.push(Op::Window { window: slot, point: window.point, function: WindowFunction::Maximum });
+            if slot > 0 {
+                when.0.push(Op::Or);
+            }
+        }
+        adopt(windows, &own, [&mut when]);
+        (!own.is_empty()).then_some(PatiencePlan { when, on_delay_ms: self.hold.0 })
+    }
+}
+
+fn truth_point(scope: &Scope, name: &str) -> Option<PointIx> {
+    match scope.get(name) {
+        Some(Symbol::Point { point, unit: Unit::Truth }) => Some(*point),
+        Some(Symbol::Point { .. } | Symbol::Constant(_) | Symbol::Output { .. }) | None => None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use gateway_model::{AggravatedBy, First, HeatProgram, ModuleEvent, Priority, Text, Unit};
 
+use crate::handling::PackPatience;
 use crate::module::{PackComputes, PackCounts, PackNamed};
 use crate::pack::{Pack, PackParameter, PackPoint, PackRule, Watch};
 use crate::quantity::{Millis, Quantity};
@@ -83,10 +84,12 @@ impl Page {
         self.put("");
         let reading = self.say(
             "依据后面的字母是可信程度：V 已核对原文，S 二手来源，C 计算得出，K 通行但未核对，P 本项目的建议，A 依对使用者的分析定下。\
-             花括号里的内容在显示时填入。参数可在站点文件里按 `规则包/规则.参数` 改，`for`、`clear_for` 等时长同样可改。",
+             花括号里的内容在显示时填入。参数可在站点文件里按 `规则包/规则.参数` 改，`for`、`clear_for` 等时长同样可改。             设备一次应答里的几个读数逐个判断：条件用到其中两个时，中间会有一瞬间只看到一个新值，因此条件应有 `for` 和 `clear_for`（决定 26）。",
             "The letter behind a norm says how sure it is: V read in the original, S from a secondary source, C computed, K known but \
              not verified, P a proposal of this project, A from the analysis of its users. What stands in braces is filled in when it is \
-             shown. A site file changes parameters as `pack/rule.parameter`, and `for`, `clear_for` and the like in the same way.",
+             shown. A site file changes parameters as `pack/rule.parameter`, and `for`, `clear_for` and the like in the same way. \
+             The readings of one answer are judged one by one: a condition over two of them sees, for an instant, one new and one \
+             old, so give it a `for` and a `clear_for` (decision 26).",
         );
         self.put(reading);
         self.put("");
@@ -447,6 +450,18 @@ impl Page {
                 self.say("以下情况不提醒：", "nobody is reminded while"),
                 when.value
             ));
+        }
+        if let Some(PackPatience { after, within, hold }) = &rule.handling.patience {
+            let names: Vec<String> = after.iter().map(|name| format!("`{}`", name.value)).collect();
+            more.push(match self.language {
+                Language::Zh => {
+                    format!("{within}内{}为真时,等待{hold}(从条件成立起算)", names.join("或"))
+                }
+                Language::En => {
+                    let names = names.join(" or ");
+                    format!("waits {hold}, from where the condition began, if {names} was true in the last {within}")
+                }
+            });
         }
         if let Some(every) = rule.handling.re_alarm {
             more.push(format!("{} {every}", self.say("再次提醒每", "reminded again every")));

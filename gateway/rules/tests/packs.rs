@@ -98,3 +98,27 @@ fn alerts_join_the_cases_of_a_rule_of_the_same_pack_that_has_its_own() {
         "it joins another itself"
     );
 }
+
+#[test]
+fn patience_comes_after_a_point_that_is_true_or_false() {
+    let sources = embedded_packs();
+    let embedded = sources.iter().find(|source| source.name.contains("cold-chain")).unwrap();
+    let said = |from: &str, to: &str| {
+        assert!(embedded.text.contains(from), "{from}");
+        let text = embedded.text.replace(from, to);
+        parse_pack(&Source { name: "p".into(), text })
+            .map_or_else(|problems| problems[0].message.clone(), |_| String::new())
+    };
+    let list = "after = [\"door\", \"defrost\"]";
+    assert_eq!(said(list, "after = [\"door\"]"), "");
+    assert_eq!(
+        said(list, "after = [\"dor\"]"),
+        "`dor` is no point of this pack that is true or false"
+    );
+    assert_eq!(
+        said(list, "after = [\"temperature\"]"),
+        "`temperature` is no point of this pack that is true or false"
+    );
+    assert_eq!(said("within = \"30 min\"", "within = \"5s\""), "a window is 10 s to 62 d long");
+    assert_eq!(said("within = \"30 min\", ", ""), "`within` is missing in `patience`");
+}

@@ -49,14 +49,7 @@ pub fn clinic(points: usize) -> anyhow::Result<Plan> {
             add(&mut plan, (slot, pack), kind, program, names)?;
         }
     }
-    let everything = packs.iter().zip(0..).find(|(pack, _)| pack.subject.everything);
-    if let Some((pack, slot)) = everything {
-        let watched: Vec<(DeviceIx, u16)> =
-            (0..plan.devices.len()).map(|ix| (DeviceIx::of(ix), 0)).collect();
-        let source = Source { name: "site".into(), text: String::new() };
-        let file = File::new(&source);
-        plan.rules.extend(bind_unevaluable(pack, slot, &watched, true, &file, &Settings::new()));
-    }
+    watch_all(&mut plan, &packs);
     Ok(plan)
 }
 
@@ -85,6 +78,26 @@ pub fn limits(points: usize, each: usize) -> anyhow::Result<Plan> {
         add(&mut plan, (0, &pack), "probe", None, &["value"])?;
     }
     Ok(plan)
+}
+
+/// So many devices on one bus, each with a point, a limit, and somebody told when it cannot be judged.
+pub fn probes(devices: usize) -> anyhow::Result<Plan> {
+    let mut plan = limits(devices, 1)?;
+    let packs = embedded_packs().iter().map(read).collect::<anyhow::Result<Vec<Pack>>>()?;
+    watch_all(&mut plan, &packs);
+    Ok(plan)
+}
+
+/// "Cannot be judged" for every device and the bus.
+fn watch_all(plan: &mut Plan, packs: &[Pack]) {
+    let everything = packs.iter().zip(0..).find(|(pack, _)| pack.subject.everything);
+    if let Some((pack, slot)) = everything {
+        let watched: Vec<(DeviceIx, u16)> =
+            (0..plan.devices.len()).map(|ix| (DeviceIx::of(ix), 0)).collect();
+        let source = Source { name: "site".into(), text: String::new() };
+        let file = File::new(&source);
+        plan.rules.extend(bind_unevaluable(pack, slot, &watched, true, &file, &Settings::new()));
+    }
 }
 
 /// The first inputs of any run: the start, and civil time.
@@ -128,6 +141,12 @@ pub fn days(plan: &Plan) -> [Vec<i32>; 2] {
         }
         day
     })
+}
+
+/// An hour of a working day, from nine on: per step, one number per point.
+pub fn hour(plan: &Plan) -> Vec<i32> {
+    let steps = DAY * 9 / 24..DAY * 10 / 24;
+    steps.flat_map(|step| plan.points.iter().map(move |point| said(point, step, true))).collect()
 }
 
 /// One point at one step of a day, in tenths of its unit.

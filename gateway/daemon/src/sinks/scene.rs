@@ -166,7 +166,7 @@ impl Scene {
             None => None,
         };
         let shown = rule.and_then(RulePlan::shown_point);
-        let unit = rule.and_then(|rule| rule.shown_unit(&self.plan.points));
+        let unit = rule.and_then(|rule| rule.shown_unit(&self.plan));
         let point = shown.and_then(|point| self.plan.points.get(point.slot()));
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
         put("rule", rule.map(|rule| rule.id.clone()).into());

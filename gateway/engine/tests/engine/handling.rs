@@ -2,7 +2,8 @@
 
 use gateway_model::{
     AggravatePlan, AggravatedBy, CalendarPlan, Calibration, ChatterPlan, CivilTime, EscalatePlan, Handling,
-    Judging, ModuleIx, ModulePlan, Op, Plan, Priority, Program, ProvablePlan, RuleKind, RulePlan, StepPlan,
+    Judging, ModuleIx, ModulePlan, Op, PatiencePlan, Plan, Priority, Program, ProvablePlan, RuleKind, RulePlan,
+    StepPlan, Unit,
 };
 
 use crate::rig::{self, DOOR, T, absent, cabinet, check, check_across, high, rule};
@@ -40,6 +41,62 @@ fn a_latched_alert_stays_listed_until_it_is_over_received_and_reset() {
         8s reset 1-1 #4 => refused unknown_alert
         ",
     );
+}
+
+fn patient() -> Plan {
+    let when = Program(vec![Op::TruthPoint(DOOR)]);
+    let patience = Some(PatiencePlan { when, on_delay_ms: 60_000 });
+    site(vec![with(high(T, 8.0, 0.0, 20, 0), Handling { patience, ..Handling::default() })])
+}
+
+#[test]
+fn an_excuse_makes_the_delay_longer_and_no_longer_than_that() {
+    check(
+        &patient(),
+        "
+        0s start 1
+        1s door 1
+        2s t 9
+        22s .
+        61s .
+        62s .           => raise 1-1
+        63s t 7         => clear 1-1 unacked
+        70s t 9
+        80s door 0
+        90s .           => raise 1-2
+        91s t 7         => clear 1-2 unacked
+        92s t 9
+        95s door 1
+        112s .
+        120s t 7
+        200s .
+        ",
+    );
+}
+
+#[test]
+fn what_nobody_knows_is_no_excuse() {
+    check(
+        &patient(),
+        "
+        0s start 1
+        1s door -
+        2s t 9
+        22s .           => raise 1-1
+        ",
+    );
+}
+
+#[test]
+fn the_value_of_a_failed_cycle_has_the_unit_of_its_temperature() {
+    let plan = cabinet();
+    assert_eq!(plan.rules[0].shown_unit(&plan), Some(Unit::Celsius));
+    let duty = rule(RuleKind::Event {
+        module: ModuleIx(0),
+        event: gateway_model::ModuleEvent::DutyFailed,
+        lapses_ms: 0,
+    });
+    assert_eq!(duty.shown_unit(&plan), None);
 }
 
 #[test]

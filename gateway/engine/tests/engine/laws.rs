@@ -10,7 +10,7 @@ use gateway_model::{
     AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertId, BadCause, CalendarPlan, Change,
     ChatterPlan, CivilTime, ClearCause, ClockInput, ClockSource, Command, CommandBody, Conclusion,
     ConclusionBody, Counted, Counters, DeviceFact, DeviceIx, DutyPlan, EngineTime, Epoch, EscalatePlan, Fact,
-    FactBody, Handling, HoursQuestion, Input, Judging, ModuleEvent, ModuleIx, ModulePlan, Op, Plan, PointIx,
+    FactBody, Handling, HoursQuestion, Input, Judging, ModuleEvent, ModuleIx, ModulePlan, Op, PatiencePlan, Plan, PointIx,
     Priority, ProcessRegion, Program, ProvablePlan, Quality, QualityRegion, RatioPlan, Raw, Reading,
     RuleKind, RulePlan, RunPlan, StartCause, StartInput, StepPlan, UncertainCause, WastePlan, WindowFunction,
     WindowPlan,
@@ -67,6 +67,7 @@ fn handlings() -> Vec<Option<Handling>> {
         Some(Handling {
             steps: vec![step(90.0, 0), step(110.0, 9_000)],
             escalate: escalate(false),
+            patience: Some(PatiencePlan { when: Program(vec![Op::TruthPoint(DOOR)]), on_delay_ms: 50_000 }),
             ..base.clone()
         }),
         Some(Handling {
@@ -163,6 +164,7 @@ fn judged(plan: &mut Plan) {
             Op::Greater,
         ]),
         condition(&[window(0, WindowFunction::Age), Op::Number(40_000.0), Op::Greater]),
+        condition(&[window(1, WindowFunction::Median), Op::Number(60.0), Op::Less]),
         condition(&[
             window(1, WindowFunction::Rate),
             Op::Number(900.0),

@@ -299,8 +299,8 @@ impl Checker<'_> {
 }
 
 /// Shorter windows are points.
-const SPAN_MIN_MS: i64 = 10_000;
-const SPAN_MAX_MS: i64 = 62 * 86_400_000;
+pub(crate) const SPAN_MIN_MS: i64 = 10_000;
+pub(crate) const SPAN_MAX_MS: i64 = 62 * 86_400_000;
 
 /// `min(t, w)` is a window where `t` is a point that is no duration and `w` a parameter that is one; two of the same
 /// kind are compared.
@@ -310,7 +310,12 @@ pub(super) fn is_window(scope: &Scope, function: Function, a: &Expression, b: &E
             let point = bare_point(scope, a).filter(|(_, unit)| unit.dimension() != Dimension::Duration);
             point.is_some() && bare_span(scope, b).is_some()
         }
-        Function::Average | Function::Sum | Function::Count | Function::Rate | Function::Last => true,
+        Function::Average
+        | Function::Median
+        | Function::Sum
+        | Function::Count
+        | Function::Rate
+        | Function::Last => true,
         Function::Absolute
         | Function::Age
         | Function::Open

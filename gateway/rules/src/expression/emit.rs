@@ -94,6 +94,7 @@ impl<'s> Emitter<'s> {
                     Function::Minimum => WindowFunction::Minimum,
                     Function::Maximum => WindowFunction::Maximum,
                     Function::Average => WindowFunction::Average,
+                    Function::Median => WindowFunction::Median,
                     Function::Sum => WindowFunction::Sum,
                     Function::Count => WindowFunction::Count,
                     Function::Rate => WindowFunction::Rate,
@@ -285,6 +286,7 @@ impl<'s> Emitter<'s> {
             Function::ExpectedOff => Op::Hours(HoursQuestion::ExpectedOff),
             // Windows were written above; what never passes the checker is not known.
             Function::Average
+            | Function::Median
             | Function::Sum
             | Function::Count
             | Function::Rate

@@ -4,7 +4,7 @@
 //! functions `abs(a)`, `min(a, b)`, `max(a, b)`. No strings, lists, maps or `%`: these are refused by name. A dot in a
 //! name leads to another device or to a module of the pack: `feed.visits`, `lamp.hours`.
 //!
-//! Ours, in CEL's form: windows over a point, `avg(t, w)`, `min(t, w)`, `max(t, w)`, `sum(t, w)`, `count(t, w)`, `rate(t, w)`
+//! Ours, in CEL's form: windows over a point, `avg(t, w)`, `median(t, w)`, `min(t, w)`, `max(t, w)`, `sum(t, w)`, `count(t, w)`, `rate(t, w)`
 //! (what a counter rose by, per hour) and `last(t, w)`, with `w` a parameter that is a duration; `age(t)`, the time since
 //! the last believed value; and the institution's calendar, `open()`, `declared_closed()`, `expected_off()`.
 //!
@@ -18,6 +18,7 @@ mod print;
 use std::ops::Range;
 
 pub use compile::{Compiled, Scope, Symbol, compile};
+pub(crate) use compile::{SPAN_MAX_MS, SPAN_MIN_MS};
 pub use parse::parse;
 
 /// Bytes of a condition, at most.
@@ -155,6 +156,8 @@ pub enum Function {
     Maximum,
     /// `avg(t, w)`
     Average,
+    /// `median(t, w)`
+    Median,
     /// `sum(t, w)`
     Sum,
     /// `count(t, w)`
@@ -175,11 +178,12 @@ pub enum Function {
 
 impl Function {
     /// All.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Absolute,
         Self::Minimum,
         Self::Maximum,
         Self::Average,
+        Self::Median,
         Self::Sum,
         Self::Count,
         Self::Rate,
@@ -197,6 +201,7 @@ impl Function {
             Self::Minimum => "min",
             Self::Maximum => "max",
             Self::Average => "avg",
+            Self::Median => "median",
             Self::Sum => "sum",
             Self::Count => "count",
             Self::Rate => "rate",
@@ -221,6 +226,7 @@ impl Function {
             Self::Minimum
             | Self::Maximum
             | Self::Average
+            | Self::Median
             | Self::Sum
             | Self::Count
             | Self::Rate

@@ -279,7 +279,7 @@ impl Parser {
                 at,
                 format!("there is no function `{name}`"),
                 Some(
-                    "functions: abs(a) min(a, b) max(a, b); windows: avg min max sum count rate last (point, span), \
+                    "functions: abs(a) min(a, b) max(a, b); windows: avg median min max sum count rate last (point, span), \
                      age(point); calendar: open() declared_closed() expected_off()",
                 ),
             ));

@@ -529,6 +529,7 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("changes-v1", header(10), kinds::changes(), true),
         ("suppressions-v1", header(10), kinds::suppressions(), true),
         ("config-judging-v1", header(10), kinds::config(&config()), true),
+        ("config-patience-v1", header(10), kinds::patience(&config()), true),
         ("checkpoint-judging-v1", header(10), kinds::checkpoint(), true),
         ("stop-reconfigured-v1", header(9), stop(StopCause::Reconfigured), false),
         ("order-declined-v1", header(9), order(OrderOutcome::Declined("too long".into())), false),

@@ -8,7 +8,7 @@ use gateway_model::{
     CycleState, CycleVerdict, DayCount, DeviceFact, DeviceIx, DosePlan, DutyPlan, EngineTime, Epoch,
     EscalatePlan, EscalationCause, Fact, FactBody, Handling, HandlingState, HeatCriteria, HeatMeasures,
     HeatProbes, HoursQuestion, Input, Judging, JudgingState, LatchRegion, MeterState, ModuleEvent, ModuleIx,
-    ModulePlan, ModuleState, OccurrenceState, Op, Phase, PointIx, Priority, ProcessRegion, Program,
+    ModulePlan, ModuleState, OccurrenceState, Op, PatiencePlan, Phase, PointIx, Priority, ProcessRegion, Program,
     ProvablePlan, QualityRegion, RatioPlan, Raw, Regions, RuleIx, RuleKind, RuleState, RunPlan, Seq,
     ShownPlan, SpecialDays, State, StepPlan, Suppression, SuppressionChange, SuppressionEvent, Unit,
     WastePlan, WasteState, WindowBucket, WindowFunction, WindowPlan, WindowState,
@@ -319,6 +319,24 @@ pub(crate) fn config(base: &Body) -> Body {
         }),
         trial: true,
     });
+    Body::Config(Box::new(ConfigBody { plan, software: base.software.clone(), semantics: base.semantics }))
+}
+
+/// `base` with a rule that asks for a median and waits longer after a door was open.
+pub(crate) fn patience(base: &Body) -> Body {
+    let Body::Config(base) = base else { unreachable!("it is one") };
+    let mut plan = base.plan.clone();
+    let window = |window, function| Op::Window { window, point: PointIx(window), function };
+    plan.judging.get_or_insert_default().windows =
+        [0, 1].map(|point| WindowPlan { point: PointIx(point), span_ms: 300_000 }).into();
+    if let Some(rule) = plan.rules.first_mut() {
+        if let RuleKind::Condition { when, .. } = &mut rule.kind {
+            *when = Program(vec![window(0, WindowFunction::Median), Op::Number(70.0), Op::Less]);
+        }
+        let excuse = Program(vec![window(1, WindowFunction::Maximum)]);
+        let patience = Some(PatiencePlan { when: excuse, on_delay_ms: 3_600_000 });
+        rule.handling = Some(Handling { patience, ..Handling::default() });
+    }
     Body::Config(Box::new(ConfigBody { plan, software: base.software.clone(), semantics: base.semantics }))
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bench::engine::{DAY, EVERY_MS, beginning, clinic, days, limits, reading};
+use bench::engine::{DAY, EVERY_MS, beginning, clinic, days, hour, limits, probes, reading};
 use clap::Parser;
 use gateway_engine::Engine;
 use gateway_model::{Change, Conclusion, ConclusionBody, Input, Plan};
@@ -23,6 +23,13 @@ const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 const LIMITS: usize = 8;
 /// Readings measured at each size.
 const READINGS: usize = 2_000_000;
+/// Sizes of sites of mixed instruments; readings measured, at least.
+const MIXED: [usize; 3] = [100, 1_000, 10_000];
+const MIXED_READINGS: usize = 1_000_000;
+/// Devices on the one bus of sites whose start is compared.
+const STARTS: [usize; 3] = [100, 1_000, 10_000];
+/// Devices started at each size, in as many starts as that takes.
+const STARTED: usize = 100_000;
 
 /// Measures the engine.
 #[derive(Parser)]
@@ -54,6 +61,13 @@ fn measure(as_json: bool) -> anyhow::Result<()> {
         .iter()
         .map(|(points, ns)| json!({"points": points, "ns": ns, "of_smallest": ns / sizes[0].1}))
         .collect();
+    let mixed = MIXED.map(mixed).into_iter().collect::<anyhow::Result<Vec<(usize, f64)>>>()?;
+    let mixed_readings: Vec<Value> = mixed
+        .iter()
+        .map(|(points, ns)| json!({"points": points, "ns": ns, "of_smallest": ns / mixed[0].1}))
+        .collect();
+    let starts = STARTS.map(start).into_iter().collect::<anyhow::Result<Vec<(usize, f64)>>>()?;
+    let per_device: Vec<Value> = starts.iter().map(|(devices, ns)| json!({"devices": devices, "ns": ns})).collect();
     // The middle one: what a gateway really has.
     let evaluations = LIMITS as f64 * 1e9 / sizes[1].1;
     let memory = weighed(&limits(1_000, LIMITS)?)?;
@@ -63,6 +77,8 @@ fn measure(as_json: bool) -> anyhow::Result<()> {
         "rules_8000_bytes": memory,
         "month": month,
         "per_reading": per_reading,
+        "per_mixed_reading": mixed_readings,
+        "start_per_device": per_device,
     });
     let mut out = std::io::stdout().lock();
     if as_json {
@@ -94,6 +110,16 @@ fn measure(as_json: bool) -> anyhow::Result<()> {
             ns / sizes[0].1
         )?;
     }
+    for (points, ns) in &mixed {
+        writeln!(
+            out,
+            "{points:>6} points of a clinic               {ns:.0} ns a reading, {:.2} of the smallest",
+            ns / mixed[0].1
+        )?;
+    }
+    for (devices, ns) in &starts {
+        writeln!(out, "{devices:>6} devices on a bus, start          {:.1} µs a device", ns / 1e3)?;
+    }
     Ok(())
 }
 
@@ -120,6 +146,55 @@ fn size(points: usize) -> anyhow::Result<(usize, f64)> {
     let took = spent()?.saturating_sub(begun);
     anyhow::ensure!(out.is_empty(), "nothing was to be concluded, but {} things were", out.len());
     Ok((points, took.as_nanos() as f64 / (rounds * points) as f64))
+}
+
+/// Nanoseconds of a reading in an open hour of a site made of a clinic's instruments, again and again.
+fn mixed(points: usize) -> anyhow::Result<(usize, f64)> {
+    let plan = clinic(points)?;
+    let points = plan.points.len();
+    let said = hour(&plan);
+    let mut engine = Engine::new(plan);
+    let mut out = Vec::new();
+    for input in beginning() {
+        engine.step(&input, &mut out);
+    }
+    let mut feed = |rounds: std::ops::Range<usize>| {
+        let rows = said.chunks_exact(points).cycle();
+        for (round, row) in rounds.zip(rows) {
+            for (point, raw) in row.iter().enumerate() {
+                let at = round as i64 * EVERY_MS + (point as i64 * EVERY_MS) / points as i64;
+                engine.step(&reading(point, at, i64::from(*raw)), &mut out);
+            }
+            out.clear();
+        }
+    };
+    // Whole hours at every size, and one before: what is raised in it is raised.
+    let steps = said.len() / points;
+    let rounds = steps * (MIXED_READINGS / said.len()).max(1);
+    feed(0..steps);
+    let begun = spent()?;
+    feed(steps..steps + rounds);
+    let took = spent()?.saturating_sub(begun);
+    Ok((points, took.as_nanos() as f64 / (rounds * points) as f64))
+}
+
+/// Nanoseconds per device, with a copy of its plan, until each of so many on one bus has said its first word.
+fn start(devices: usize) -> anyhow::Result<(usize, f64)> {
+    let plan = probes(devices)?;
+    let rounds = STARTED / devices;
+    let begun = spent()?;
+    for _ in 0..rounds {
+        let mut engine = Engine::new(plan.clone());
+        let mut out = Vec::new();
+        for input in beginning() {
+            engine.step(&input, &mut out);
+        }
+        for device in 0..devices {
+            engine.step(&reading(device, 1, 200), &mut out);
+        }
+    }
+    let took = spent()?.saturating_sub(begun);
+    Ok((devices, took.as_nanos() as f64 / (rounds * devices) as f64))
 }
 
 /// A month of a clinic.
