@@ -230,6 +230,7 @@ fn handling() -> Handling {
             unit: Unit::Hour,
         }),
         joins: Some("dental-clinic/no-cycle".into()),
+        patience: None,
     }
 }
 
