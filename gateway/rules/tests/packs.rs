@@ -115,10 +115,7 @@ fn patience_comes_after_a_point_that_is_true_or_false() {
         "`limit` is no point of this pack that is true or false"
     );
     assert_eq!(said(list, "after = [\"door\"]"), "");
-    assert_eq!(
-        said(list, "after = [\"dor\"]"),
-        "`dor` is no point of this pack that is true or false"
-    );
+    assert_eq!(said(list, "after = [\"dor\"]"), "`dor` is no point of this pack that is true or false");
     assert_eq!(
         said(list, "after = [\"temperature\"]"),
         "`temperature` is no point of this pack that is true or false"
