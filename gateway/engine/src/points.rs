@@ -11,7 +11,9 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{EngineTime, Plan, PointIx, PointPlan, PointState, Quality, Raw, Reading, UncertainCause};
+use gateway_model::{
+    EngineTime, Plan, PointIx, PointPlan, PointState, Quality, Raw, Reading, UncertainCause,
+};
 
 /// What a value is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

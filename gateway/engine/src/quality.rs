@@ -51,7 +51,9 @@ impl Engine {
     /// The point may have changed between believed and not.
     pub(crate) fn count_blind(&mut self, point: usize) {
         let unbelieved = self.points.0.get(point).is_none_or(|point| point.class() != Class::Good);
-        let Some(known) = self.blind.points.get_mut(point).filter(|known| **known != unbelieved) else { return };
+        let Some(known) = self.blind.points.get_mut(point).filter(|known| **known != unbelieved) else {
+            return;
+        };
         *known = unbelieved;
         for device in self.wiring.devices.of(point) {
             let Some(count) = self.blind.devices.get_mut(device) else { continue };

@@ -5,9 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use gateway_model::{
-    Counted, ModulePlan, Op, Plan, PointIx, Program, RuleKind, RulePlan, WindowFunction,
-};
+use gateway_model::{Counted, ModulePlan, Op, Plan, PointIx, Program, RuleKind, RulePlan, WindowFunction};
 
 use crate::handling::aggravating_point;
 

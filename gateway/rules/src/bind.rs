@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gateway_model::{
-    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, ModuleIx, ModulePlan, PatiencePlan, Plan, PointIx,
-    Program, RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
+    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, ModuleIx, ModulePlan, PatiencePlan, Plan,
+    PointIx, Program, RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
 };
 use toml::Spanned;
 use toml::de::DeValue;

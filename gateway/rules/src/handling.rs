@@ -43,18 +43,21 @@ pub struct PackHandling {
     pub aggravated: Option<AggravatePlan>,
     /// `joins = "too-warm"`: the rule of the pack whose case its alerts belong to.
     pub joins: Option<At<String>>,
-    /// `patience = { after = ["door"], within = "30 min", for = "60 min" }`.
+    /// `patience = { after = ["door"], within = "30 min", during = ["defrost"], for = "60 min" }`.
     pub patience: Option<PackPatience>,
 }
 
-/// A longer `for` where any of some truths held not long ago: a door that was opened, a defrost. It is counted from where the
-/// condition began, so that a contact that is stuck delays an alert by no more than that.
+/// A longer `for` where any of some truths held not long ago and is over (a door that was opened: one that is still open is no
+/// excuse), or holds (a defrost). It is counted from where the condition began, so that a contact that is stuck delays an
+/// alert by no more than that.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackPatience {
     /// Names of points; those that a device does not have are no excuse.
     pub after: Vec<At<String>>,
     /// How long ago, at most.
     pub within: Millis,
+    /// Names of points that are an excuse while they hold.
+    pub during: Vec<At<String>>,
     /// The `for` then.
     pub hold: Millis,
 }
@@ -117,6 +120,7 @@ pub(crate) fn read(table: &Table<'_>, own: Option<Priority>) -> PackHandling {
 fn patience(table: Table<'_>) -> Option<PackPatience> {
     let after = table.need::<Vec<At<String>>>("after");
     let within = table.need::<Millis>("within");
+    let during = table.get::<Vec<At<String>>>("during").map_or_else(Vec::new, |during| during.value);
     let hold = table.need::<Millis>("for");
     if let Some(within) = &within
         && !(SPAN_MIN_MS..=SPAN_MAX_MS).contains(&within.value.0)
@@ -125,7 +129,7 @@ fn patience(table: Table<'_>) -> Option<PackPatience> {
         return None;
     }
     table.finish();
-    Some(PackPatience { after: after?.value, within: within?.value, hold: hold?.value })
+    Some(PackPatience { after: after?.value, within: within?.value, during, hold: hold?.value })
 }
 
 fn condition(file: &File<'_>, text: At<String>) -> Option<(At<String>, Expression)> {
@@ -180,7 +184,7 @@ impl PackHandling {
                 say(file, text, troubles);
             }
         }
-        for name in self.patience.iter().flat_map(|patience| &patience.after) {
+        for name in self.patience.iter().flat_map(|patience| patience.after.iter().chain(&patience.during)) {
             if truth_point(scope, &name.value).is_none() {
                 let hint = "patience comes after a point that is true or false: a door, a defrost".to_owned();
                 file.error(
@@ -245,18 +249,26 @@ impl PackHandling {
 impl PackPatience {
     /// `None` where the device has none of its points.
     fn bind(&self, scope: &Scope, windows: &mut Vec<WindowPlan>) -> Option<PatiencePlan> {
-        let points = self.after.iter().filter_map(|name| truth_point(scope, &name.value));
-        let own: Vec<WindowPlan> =
-            points.map(|point| WindowPlan { point, span_ms: self.within.0 }).collect();
+        let points = |names: &[At<String>]| -> Vec<PointIx> {
+            names.iter().filter_map(|name| truth_point(scope, &name.value)).collect()
+        };
+        let own: Vec<WindowPlan> = points(&self.after)
+            .into_iter()
+            .map(|point| WindowPlan { point, span_ms: self.within.0 })
+            .collect();
+        let over = (0..).zip(&own).map(|(window, WindowPlan { point, .. })| {
+            let was = Op::Window { window, point: *point, function: WindowFunction::Maximum };
+            vec![was, Op::TruthPoint(*point), Op::Not, Op::And]
+        });
+        let excuses = over.chain(points(&self.during).into_iter().map(|point| vec![Op::TruthPoint(point)]));
         let mut when = Program::default();
-        for (slot, window) in (0..).zip(&own) {
-            when.0.push(Op::Window { window: slot, point: window.point, function: WindowFunction::Maximum });
-            if slot > 0 {
-                when.0.push(Op::Or);
-            }
+        for excuse in excuses {
+            let first = when.0.is_empty();
+            when.0.extend(excuse);
+            when.0.extend((!first).then_some(Op::Or));
         }
         adopt(windows, &own, [&mut when]);
-        (!own.is_empty()).then_some(PatiencePlan { when, on_delay_ms: self.hold.0 })
+        (!when.0.is_empty()).then_some(PatiencePlan { when, on_delay_ms: self.hold.0 })
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use gateway_model::{AggravatedBy, First, HeatProgram, ModuleEvent, Priority, Text, Unit};
 
+use crate::document::At;
 use crate::handling::PackPatience;
 use crate::module::{PackComputes, PackCounts, PackNamed};
 use crate::pack::{Pack, PackParameter, PackPoint, PackRule, Watch};
@@ -451,15 +452,23 @@ impl Page {
                 when.value
             ));
         }
-        if let Some(PackPatience { after, within, hold }) = &rule.handling.patience {
-            let names: Vec<String> = after.iter().map(|name| format!("`{}`", name.value)).collect();
+        if let Some(PackPatience { after, within, during, hold }) = &rule.handling.patience {
+            let named = |names: &[At<String>]| {
+                let names: Vec<String> = names.iter().map(|name| format!("`{}`", name.value)).collect();
+                names.join(self.say("、", " or "))
+            };
+            let (after, during) = (named(after), Some(named(during)).filter(|during| !during.is_empty()));
             more.push(match self.language {
                 Language::Zh => {
-                    format!("{within}内{}为真时,等待{hold}(从条件成立起算)", names.join("或"))
+                    let during = during.map_or_else(String::new, |during| format!("，或{during}正为真"));
+                    format!("{after}在{within}内曾为真而现已结束{during}时，等待{hold}（从条件成立起算）")
                 }
                 Language::En => {
-                    let names = names.join(" or ");
-                    format!("waits {hold}, from where the condition began, if {names} was true in the last {within}")
+                    let during = during.map_or_else(String::new, |during| format!(", or while {during} is"));
+                    format!(
+                        "waits {hold}, from where the condition began, if {after} was true in the last {within} and is no \
+                         longer{during}"
+                    )
                 }
             });
         }

@@ -110,11 +110,12 @@ fn patience_comes_after_a_point_that_is_true_or_false() {
             .map_or_else(|problems| problems[0].message.clone(), |_| String::new())
     };
     let list = "after = [\"door\", \"defrost\"]";
-    assert_eq!(said(list, "after = [\"door\"]"), "");
     assert_eq!(
-        said(list, "after = [\"dor\"]"),
-        "`dor` is no point of this pack that is true or false"
+        said("during = [\"defrost\"]", "during = [\"limit\"]"),
+        "`limit` is no point of this pack that is true or false"
     );
+    assert_eq!(said(list, "after = [\"door\"]"), "");
+    assert_eq!(said(list, "after = [\"dor\"]"), "`dor` is no point of this pack that is true or false");
     assert_eq!(
         said(list, "after = [\"temperature\"]"),
         "`temperature` is no point of this pack that is true or false"

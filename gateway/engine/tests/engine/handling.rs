@@ -2,8 +2,8 @@
 
 use gateway_model::{
     AggravatePlan, AggravatedBy, CalendarPlan, Calibration, ChatterPlan, CivilTime, EscalatePlan, Handling,
-    Judging, ModuleIx, ModulePlan, Op, PatiencePlan, Plan, Priority, Program, ProvablePlan, RuleKind, RulePlan,
-    StepPlan, Unit,
+    Judging, ModuleIx, ModulePlan, Op, PatiencePlan, Plan, Priority, Program, ProvablePlan, RuleKind,
+    RulePlan, StepPlan, Unit,
 };
 
 use crate::rig::{self, DOOR, T, absent, cabinet, check, check_across, high, rule};

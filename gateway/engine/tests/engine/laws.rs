@@ -10,10 +10,10 @@ use gateway_model::{
     AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertId, BadCause, CalendarPlan, Change,
     ChatterPlan, CivilTime, ClearCause, ClockInput, ClockSource, Command, CommandBody, Conclusion,
     ConclusionBody, Counted, Counters, DeviceFact, DeviceIx, DutyPlan, EngineTime, Epoch, EscalatePlan, Fact,
-    FactBody, Handling, HoursQuestion, Input, Judging, ModuleEvent, ModuleIx, ModulePlan, Op, PatiencePlan, Plan, PointIx,
-    Priority, ProcessRegion, Program, ProvablePlan, Quality, QualityRegion, RatioPlan, Raw, Reading,
-    RuleKind, RulePlan, RunPlan, StartCause, StartInput, StepPlan, UncertainCause, WastePlan, WindowFunction,
-    WindowPlan,
+    FactBody, Handling, HoursQuestion, Input, Judging, ModuleEvent, ModuleIx, ModulePlan, Op, PatiencePlan,
+    Plan, PointIx, Priority, ProcessRegion, Program, ProvablePlan, Quality, QualityRegion, RatioPlan, Raw,
+    Reading, RuleKind, RulePlan, RunPlan, StartCause, StartInput, StepPlan, UncertainCause, WastePlan,
+    WindowFunction, WindowPlan,
 };
 use proptest::prelude::*;
 

@@ -8,8 +8,8 @@ use gateway_model::{
     CycleState, CycleVerdict, DayCount, DeviceFact, DeviceIx, DosePlan, DutyPlan, EngineTime, Epoch,
     EscalatePlan, EscalationCause, Fact, FactBody, Handling, HandlingState, HeatCriteria, HeatMeasures,
     HeatProbes, HoursQuestion, Input, Judging, JudgingState, LatchRegion, MeterState, ModuleEvent, ModuleIx,
-    ModulePlan, ModuleState, OccurrenceState, Op, PatiencePlan, Phase, PointIx, Priority, ProcessRegion, Program,
-    ProvablePlan, QualityRegion, RatioPlan, Raw, Regions, RuleIx, RuleKind, RuleState, RunPlan, Seq,
+    ModulePlan, ModuleState, OccurrenceState, Op, PatiencePlan, Phase, PointIx, Priority, ProcessRegion,
+    Program, ProvablePlan, QualityRegion, RatioPlan, Raw, Regions, RuleIx, RuleKind, RuleState, RunPlan, Seq,
     ShownPlan, SpecialDays, State, StepPlan, Suppression, SuppressionChange, SuppressionEvent, Unit,
     WastePlan, WasteState, WindowBucket, WindowFunction, WindowPlan, WindowState,
 };
@@ -230,6 +230,7 @@ fn handling() -> Handling {
             unit: Unit::Hour,
         }),
         joins: Some("dental-clinic/no-cycle".into()),
+        patience: None,
     }
 }
 

@@ -67,7 +67,8 @@ fn measure(as_json: bool) -> anyhow::Result<()> {
         .map(|(points, ns)| json!({"points": points, "ns": ns, "of_smallest": ns / mixed[0].1}))
         .collect();
     let starts = STARTS.map(start).into_iter().collect::<anyhow::Result<Vec<(usize, f64)>>>()?;
-    let per_device: Vec<Value> = starts.iter().map(|(devices, ns)| json!({"devices": devices, "ns": ns})).collect();
+    let per_device: Vec<Value> =
+        starts.iter().map(|(devices, ns)| json!({"devices": devices, "ns": ns})).collect();
     // The middle one: what a gateway really has.
     let evaluations = LIMITS as f64 * 1e9 / sizes[1].1;
     let memory = weighed(&limits(1_000, LIMITS)?)?;
