@@ -3,7 +3,7 @@
 //! Promises: an unreadable payload is counted by reason, said at most once a minute per reason and topic, and stores
 //! nothing; fields that no mapping names are not kept.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, DeviceIx, EngineTime, Fact, PointIx};
@@ -25,6 +25,7 @@ const TOLD_MAX: usize = 1_024;
 /// Payloads to events, by topic: no connection.
 pub struct Translator {
     plans: Vec<MqttPlan>,
+    by_topic: ByTopic,
     civil: Civil,
     metrics: Metrics,
     said: Sparing<(&'static str, String)>,
@@ -32,10 +33,51 @@ pub struct Translator {
     told: HashSet<String>,
 }
 
+/// Which plans a topic may concern: not every plan is compared with every topic.
+#[derive(Debug, Default)]
+struct ByTopic {
+    /// Topics without wildcards, and those of availability.
+    named: HashMap<String, Vec<usize>>,
+    /// Plans whose filter has wildcards.
+    filters: Vec<usize>,
+}
+
+impl ByTopic {
+    fn of(plans: &[MqttPlan]) -> Self {
+        let mut all = Self::default();
+        for (slot, plan) in plans.iter().enumerate() {
+            let filter = plan.topic.contains(['+', '#']);
+            if filter {
+                all.filters.push(slot);
+            }
+            let topics = plan.availability.iter().map(|there| &there.topic);
+            for topic in topics.chain((!filter).then_some(&plan.topic)) {
+                let slots = all.named.entry(topic.clone()).or_default();
+                if slots.last() != Some(&slot) {
+                    slots.push(slot);
+                }
+            }
+        }
+        all
+    }
+
+    /// In the order of the plans, each once.
+    fn slots(&self, topic: &str) -> Vec<usize> {
+        let mut slots = self.named.get(topic).cloned().unwrap_or_default();
+        if !self.filters.is_empty() {
+            slots.extend(&self.filters);
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        slots
+    }
+}
+
 impl Translator {
     /// For the subscriptions of a site.
     pub fn new(plans: Vec<MqttPlan>, civil: Civil, metrics: Metrics) -> Self {
-        Self { plans, civil, metrics, said: Sparing::default(), told: HashSet::new() }
+        let by_topic = ByTopic::of(&plans);
+        Self { plans, by_topic, civil, metrics, said: Sparing::default(), told: HashSet::new() }
     }
 
     /// What to subscribe to, each filter once.
@@ -57,7 +99,7 @@ impl Translator {
     pub fn events(&mut self, topic: &str, payload: &[u8], retained: bool, at: EngineTime) -> Vec<Event> {
         let mut events = Vec::new();
         let mut known = false;
-        for slot in 0..self.plans.len() {
+        for slot in self.by_topic.slots(topic) {
             let plan = &self.plans[slot];
             if let Some(availability) = plan.availability.iter().find(|there| there.topic == topic) {
                 known = true;

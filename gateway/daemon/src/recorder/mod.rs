@@ -7,6 +7,7 @@
 //! At the limits: the channel of events holds [`EVENTS_MAX`]; when it is full bus tasks wait, and MQTT counts what it
 //! had to drop, which becomes a gap record. What happens when the journal is full stands in `room` and `full`.
 
+mod aging;
 mod ask;
 pub mod core;
 mod dating;

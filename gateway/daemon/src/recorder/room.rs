@@ -276,8 +276,12 @@ impl Core {
     /// Tells intake whether to thin, and which points not to.
     pub(super) fn spare_the_busy(&mut self) {
         let thinning = self.storage != StorageState::Enough;
-        let busy = if thinning { self.busy() } else { Vec::new() };
-        self.intake.thin(thinning, &busy);
+        // Every point is told: not at each record for nothing.
+        if thinning || self.thinned {
+            let busy = if thinning { self.busy() } else { Vec::new() };
+            self.intake.thin(thinning, &busy);
+            self.thinned = thinning;
+        }
     }
 
     /// Points of running cycles and open alerts.

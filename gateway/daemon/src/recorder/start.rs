@@ -22,6 +22,7 @@ use gateway_wire::{Body, ConfigBody, KeyRing, Opened, SigningKey, hash};
 
 use tokio_util::sync::CancellationToken;
 
+use super::aging::Aging;
 use super::core::{CONFIG_SEQ, Core, Open, Settings};
 use super::dating::Dating;
 use super::replay::Replayer;
@@ -167,6 +168,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
     batch.extend(missing(&opened.quarantined, at).map(|gap| (Class::Keep, Body::Gap(gap))));
 
     let mut core = Core {
+        aging: Aging::of(engine.plan()),
         intake,
         gateway: key.gateway_id(),
         key,
@@ -186,6 +188,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         storage: StorageState::Enough,
         receipted: None,
         carried: Vec::new(),
+        thinned: false,
         upkeep_at: at,
         check_again_at: at,
         ring,

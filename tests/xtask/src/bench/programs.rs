@@ -205,7 +205,7 @@ fn hundredths(value: &Value) -> String {
     value.as_f64().map_or_else(|| "?".to_owned(), |number| format!("{number:.2}"))
 }
 
-fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
+pub(super) fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     let mut command = Command::new(cargo());
     command.args(["build", "--release", "--bins"]).current_dir(&ground.root);
     for package in packages {
@@ -216,12 +216,12 @@ fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn program(ground: &Ground, name: &str) -> PathBuf {
+pub(super) fn program(ground: &Ground, name: &str) -> PathBuf {
     ground.target.join("release").join(name)
 }
 
 /// The one line of JSON that a load program prints.
-fn json_of(command: &mut Command) -> Result<Value> {
+pub(super) fn json_of(command: &mut Command) -> Result<Value> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("run {name}"))?;
     ensure!(output.status.success(), "{name}: {}", output.status);
