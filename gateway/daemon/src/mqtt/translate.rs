@@ -251,6 +251,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_topic_is_compared_with_the_plans_it_may_concern() {
+        let part = |topic: &str, profile: &str, to: &str| {
+            format!("[[device.mqtt]]\ntopic = \"{topic}\"\nprofile = \"{profile}\"\nmap = {{ t = \"{to}\" }}\n")
+        };
+        let device = |id: &str, part: &str| {
+            format!("[[device]]\nid = \"{id}\"\nkind = \"sensor\"\nname = {{ zh = \"点\", en = \"D\" }}\n{part}")
+        };
+        let text = [
+            "[site]\nid = \"s\"\ninstitution = \"923301000000000193\"\nname = { zh = \"点\", en = \"S\" }\n".to_owned(),
+            device("a", &part("tele/a/SENSOR", "tasmota", "/X/Temperature")),
+            device("b", &part("tele/b/SENSOR", "tasmota", "/X/Temperature")),
+            device("c", &part("tele/+/SENSOR", "tasmota", "/X/Temperature")),
+        ];
+        let site = crate::config::load_str("site.toml", &text.concat()).unwrap();
+        let by_topic = ByTopic::of(&site.mqtt);
+        assert_eq!(by_topic.slots("tele/b/SENSOR"), [1, 2]);
+        assert_eq!(by_topic.slots("tele/z/SENSOR"), [2]);
+        // Availability has topics of its own.
+        assert_eq!(by_topic.slots("tele/a/LWT"), [0, 2]);
+        let mut translator = Translator::new(site.mqtt, Civil::default(), Metrics::default());
+        let payload = br#"{"X":{"Temperature":4.5},"TempUnit":"C"}"#;
+        assert_eq!(translator.events("tele/b/SENSOR", payload, false, EngineTime(0)).len(), 2);
+        assert_eq!(translator.events("tele/a/LWT", b"Offline", false, EngineTime(0)).len(), 1);
+    }
+
     /// The engine time that a payload with this time gets at 1,000,000 s, and what is counted.
     fn stamped(time: &str) -> (i64, Vec<&'static str>) {
         let site = crate::config::load_str(

@@ -137,3 +137,53 @@ impl Gathered {
         Some((device, serde_json::to_string(&told).unwrap_or_default()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_model::{BadCause, GatewayId, PointIx, Quality, Raw};
+
+    use super::*;
+
+    fn scene() -> Scene {
+        let text = "[site]\nid = \"s\"\ninstitution = \"923301000000000193\"\nname = { zh = \"点\", en = \"S\" }\n\
+                    [[bus]]\nname = \"b\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:502\"\n\
+                    [[device]]\nid = \"d\"\nkind = \"sensor\"\nname = { zh = \"点\", en = \"D\" }\n\
+                    [[device.read]]\nbus = \"b\"\nunit = 1\nprofile = \"mb8art\"\nmap = { one = \"channel-1\", two = \"channel-2\" }\n";
+        let site = crate::config::load_str("site.toml", text).unwrap();
+        let mut scene = Scene::new(GatewayId([0xab; 32]), site.plan, false);
+        scene.offset_ms = Some(1_767_225_600_000);
+        scene
+    }
+
+    fn reading(point: u16, at: i64, value: Quality<Raw>) -> Reading {
+        Reading { point: PointIx(point), at: EngineTime(at), value }
+    }
+
+    #[test]
+    fn one_reading_says_everything() {
+        let scene = scene();
+        let (point, told) = one(&scene, &reading(1, 1_500, Quality::Good(Raw::Int(45)))).unwrap();
+        let gateway = "ab".repeat(32);
+        let expected = format!(
+            r#"{{"time":"2026-01-01T00:00:01.500Z","gateway":"{gateway}","point":"d/two","value":4.5,"unit":"°C","quality":"good","cause":null,"simulated":false}}"#
+        );
+        assert_eq!((point, told), ("d/two", expected));
+        assert!(one(&scene, &reading(2, 0, Quality::Good(Raw::Int(0)))).is_none(), "no such point");
+    }
+
+    #[test]
+    fn what_a_device_says_at_a_moment_is_one_message() {
+        let scene = scene();
+        let good = |point, at| reading(point, at, Quality::Good(Raw::Int(45)));
+        let mut gathered = Gathered::begin(&scene, &good(0, 0)).unwrap();
+        assert!(!gathered.takes(&scene, &good(1, 1)), "another moment");
+        assert!(!gathered.takes(&scene, &good(0, 0)), "a point twice");
+        assert!(gathered.takes(&scene, &reading(1, 0, Quality::Bad(BadCause::NoCommunication))));
+        let (device, told) = gathered.told(&scene).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((device, &told["time"]), ("d", &"2026-01-01T00:00:00.000Z".into()));
+        assert_eq!(told["values"], serde_json::json!({"one": 4.5, "two": null}));
+        let bad = serde_json::json!({"two": {"quality": "bad", "cause": "no_communication"}});
+        assert_eq!(told["not_good"], bad);
+    }
+}

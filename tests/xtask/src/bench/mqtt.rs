@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::broker::{Listener, Mosquitto};
-use super::programs::{build, fresh_folder, json_of, mib, program};
+use super::programs::{build_programs, fresh_folder, json_of, mib, program};
 use super::scrape::{Passed, Scrape};
 use super::site::{Plan, Source};
 use crate::demo::child::Child;
@@ -46,7 +46,7 @@ pub(crate) struct Mqtt {
 pub(crate) fn run(options: &Mqtt) -> Result<()> {
     let ground = &Ground::find()?;
     let folder = &fresh_folder(ground)?;
-    build(ground, &["gateway", "bench"])?;
+    build_programs(ground, &["gateway", "bench-listen", "bench-mqtt"])?;
     print("", &HEADINGS.map(String::from));
     for external in [false, true] {
         for (n, rate) in options.rates.iter().enumerate() {

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::broker::{Listener, Mosquitto};
-use super::programs::{build, fresh_folder, mib, program};
+use super::programs::{build_programs, fresh_folder, mib, program};
 use super::scrape::{Passed, Scrape};
 use super::site::{Plan, Source};
 use crate::demo::child::Child;
@@ -74,7 +74,7 @@ struct Row {
 pub(crate) fn run(options: &Poll) -> Result<()> {
     let ground = &Ground::find()?;
     let folder = &fresh_folder(ground)?;
-    build(ground, &["firmware-sim", "gateway", "bench"])?;
+    build_programs(ground, &["firmware-sim", "gateway", "bench-listen"])?;
     let poller = &compiled(ground)?;
     let known = CASES.iter().any(|case| options.case.as_ref().is_none_or(|name| name == case.name));
     ensure!(known, "cases: {}", CASES.map(|case| case.name).join(", "));
