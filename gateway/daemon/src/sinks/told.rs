@@ -150,7 +150,7 @@ mod tests {
                     [[device]]\nid = \"d\"\nkind = \"sensor\"\nname = { zh = \"点\", en = \"D\" }\n\
                     [[device.read]]\nbus = \"b\"\nunit = 1\nprofile = \"mb8art\"\nmap = { one = \"channel-1\", two = \"channel-2\" }\n";
         let site = crate::config::load_str("site.toml", text).unwrap();
-        let mut scene = Scene::new(GatewayId([0xab; 32]), site.plan, false);
+        let mut scene = Scene::new(GatewayId([0xab; 16]), site.plan, false);
         scene.offset_ms = Some(1_767_225_600_000);
         scene
     }
@@ -163,7 +163,7 @@ mod tests {
     fn one_reading_says_everything() {
         let scene = scene();
         let (point, told) = one(&scene, &reading(1, 1_500, Quality::Good(Raw::Int(45)))).unwrap();
-        let gateway = "ab".repeat(32);
+        let gateway = "ab".repeat(16);
         let expected = format!(
             r#"{{"time":"2026-01-01T00:00:01.500Z","gateway":"{gateway}","point":"d/two","value":4.5,"unit":"°C","quality":"good","cause":null,"simulated":false}}"#
         );
