@@ -9,6 +9,8 @@ use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 type Labels<const N: usize> = [(&'static str, String); N];
+/// A label whose values are all known: counted without making text.
+type Known = [(&'static str, &'static str); 1];
 
 /// Shared by all tasks; cloning is cheap.
 #[derive(Clone)]
@@ -18,8 +20,8 @@ struct Inner {
     registry: Registry,
     bus: Family<Vec<(&'static str, String)>, Counter>,
     trouble: Family<Vec<(&'static str, String)>, Gauge>,
-    mqtt: Family<Vec<(&'static str, String)>, Counter>,
-    records: Family<Vec<(&'static str, String)>, Counter>,
+    mqtt: Family<Known, Counter>,
+    records: Family<Known, Counter>,
     uplink: Family<Vec<(&'static str, String)>, Counter>,
     sinks: Family<Vec<(&'static str, String)>, Counter>,
     sink_states: Family<Vec<(&'static str, String)>, Gauge>,
@@ -87,11 +89,37 @@ impl Default for Metrics {
     }
 }
 
+/// Counts how requests of one bus end; what was counted before is found without making text.
+pub struct BusCounts {
+    metrics: Metrics,
+    bus: String,
+    known: Vec<(&'static str, Counter)>,
+}
+
+impl BusCounts {
+    /// So many ended so.
+    pub fn count(&mut self, outcome: &'static str, n: u64) {
+        if let Some((_, counter)) = self.known.iter().find(|(known, _)| *known == outcome) {
+            counter.inc_by(n);
+            return;
+        }
+        let labels: Labels<2> = [("bus", self.bus.clone()), ("outcome", outcome.to_owned())];
+        let counter = self.metrics.0.bus.get_or_create(&labels.to_vec()).clone();
+        counter.inc_by(n);
+        self.known.push((outcome, counter));
+    }
+}
+
 impl Metrics {
     /// A Modbus request ended.
     pub fn bus(&self, bus: &str, outcome: &str, n: u64) {
         let labels: Labels<2> = [("bus", bus.to_owned()), ("outcome", outcome.to_owned())];
         self.0.bus.get_or_create(&labels.to_vec()).inc_by(n);
+    }
+
+    /// The same for who counts often.
+    pub fn of_bus(&self, bus: &str) -> BusCounts {
+        BusCounts { metrics: self.clone(), bus: bus.to_owned(), known: Vec::new() }
     }
 
     /// A bus, or a unit on it, is in some trouble now, or no longer.
@@ -108,15 +136,13 @@ impl Metrics {
     }
 
     /// An MQTT payload was taken or refused.
-    pub fn mqtt(&self, outcome: &str) {
-        let labels: Labels<1> = [("outcome", outcome.to_owned())];
-        self.0.mqtt.get_or_create(&labels.to_vec()).inc();
+    pub fn mqtt(&self, outcome: &'static str) {
+        self.0.mqtt.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Records were sealed.
-    pub fn record(&self, kind: &str) {
-        let labels: Labels<1> = [("kind", kind.to_owned())];
-        self.0.records.get_or_create(&labels.to_vec()).inc();
+    pub fn record(&self, kind: &'static str) {
+        self.0.records.get_or_create(&[("kind", kind)]).inc();
     }
 
     /// A batch was sent to the center.
@@ -165,9 +191,8 @@ impl Metrics {
     }
 
     /// How often a payload ended so: for tests and the status page.
-    pub fn mqtt_count(&self, outcome: &str) -> u64 {
-        let labels: Labels<1> = [("outcome", outcome.to_owned())];
-        self.0.mqtt.get_or_create(&labels.to_vec()).get()
+    pub fn mqtt_count(&self, outcome: &'static str) -> u64 {
+        self.0.mqtt.get_or_create(&[("outcome", outcome)]).get()
     }
 
     /// How often the uplink met this: for tests.

@@ -14,6 +14,7 @@ use gateway_journal::{Limits, Position};
 use gateway_model::{ClockSource, EngineTime, Epoch, StartCause};
 use gateway_wire::{Enrolment, KeyRing, SuccessionCause};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -61,6 +62,8 @@ pub struct Options {
     pub record: Option<(PathBuf, u64)>,
     /// Where the site comes from: read anew when somebody asks for it. `None` = it never changes.
     pub origin: Option<Origin>,
+    /// Where buses run; `None` = with everything else.
+    pub lines: Option<Handle>,
 }
 
 /// Where a running gateway can be reached.
@@ -147,7 +150,7 @@ async fn life(
     in_force: &mut Option<Site>,
     mut up: impl FnMut(&Up),
 ) -> anyhow::Result<Ended> {
-    let Options { site, data, wall, history, record: _, origin } = options;
+    let Options { site, data, wall, history, record: _, origin, lines } = options;
     let (site, wall, history) = (site.clone(), wall.clone(), history.clone());
     anyhow::ensure!(
         history.is_none() || wall.simulated(),
@@ -173,7 +176,7 @@ async fn life(
     let clock = Clock::start(wall.clone(), resume_at(&core, &wall, &civil));
     tracing::info!(epoch = core.epoch().0, cause = ?found.cause, "recording");
 
-    let mut parts = Parts { tasks: JoinSet::new(), stop: stop.child_token() };
+    let mut parts = Parts { tasks: JoinSet::new(), stop: stop.child_token(), lines: lines.clone() };
     let mut this =
         Up { page: None, mqtt: None, gateway: key.gateway_id().to_string(), epoch: core.epoch().0 };
 
@@ -381,6 +384,7 @@ pub struct Parts {
     /// `None` = it was told to end.
     tasks: JoinSet<Option<(&'static str, anyhow::Result<()>)>>,
     stop: CancellationToken,
+    lines: Option<Handle>,
 }
 
 impl Parts {
@@ -406,12 +410,65 @@ impl Parts {
         ended: &CancellationToken,
         part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        let (stop, ended) = (stop.clone(), ended.clone());
-        self.tasks.spawn(async move {
-            let outcome = part.await;
-            ended.cancel();
-            if stop.is_cancelled() && outcome.is_ok() { None } else { Some((name, outcome)) }
-        });
+        self.tasks.spawn(until_told(name, stop, ended, part));
+    }
+
+    /// The same for a bus, where buses run.
+    pub fn spawn_line(
+        &mut self,
+        stop: &CancellationToken,
+        ended: &CancellationToken,
+        bus: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let running = until_told("a bus", stop, ended, bus);
+        match &self.lines {
+            Some(lines) => self.tasks.spawn_on(running, lines),
+            None => self.tasks.spawn(running),
+        };
+    }
+}
+
+fn until_told(
+    name: &'static str,
+    stop: &CancellationToken,
+    ended: &CancellationToken,
+    part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> impl Future<Output = Option<(&'static str, anyhow::Result<()>)>> + Send + 'static {
+    let (stop, ended) = (stop.clone(), ended.clone());
+    async move {
+        let outcome = part.await;
+        ended.cancel();
+        if stop.is_cancelled() && outcome.is_ok() { None } else { Some((name, outcome)) }
+    }
+}
+
+/// A thread of their own for all buses: what goes on elsewhere, a slow disk included, delays no request, and no request
+/// wakes a thread that has nothing to do with it.
+pub struct Lines {
+    handle: Handle,
+    stop: CancellationToken,
+}
+
+impl Lines {
+    /// Starts the thread. It ends when this is dropped.
+    pub fn start() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (handle, stop) = (runtime.handle().clone(), CancellationToken::new());
+        let ended = stop.clone();
+        let thread = std::thread::Builder::new().name("lines".to_owned());
+        thread.spawn(move || runtime.block_on(ended.cancelled())).context("start the thread of the buses")?;
+        Ok(Self { handle, stop })
+    }
+
+    /// Where buses run.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

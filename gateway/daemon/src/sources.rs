@@ -203,7 +203,7 @@ impl Sources {
         let (replans, changed) = mpsc::channel(1);
         let task = task(parts);
         let running = bus.run_changing(clock.clone(), inputs.clone(), changed, task.stop.clone());
-        parts.spawn_own("a bus", &task.stop, &task.ended, running);
+        parts.spawn_line(&task.stop, &task.ended, running);
         let plan = Arc::clone(plan);
         self.lines.push(Line { name, task, replans, generation: inputs.generation(), plan });
     }

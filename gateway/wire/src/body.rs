@@ -1,11 +1,14 @@
 //! What a record holds, and how each kind is written as `[kind, version, content]` or, where that is shorter,
 //! `[kind, version, length, zstd(content)]`.
 
+use std::cell::RefCell;
+
 use gateway_model::{
     Conclusion, EngineTime, Gap, Input, Plan, PointCounts, PointIx, Quality, Reading, Seq, StartInput, State,
     UncertainCause,
 };
 use minicbor::{Decode, Encode, Encoder};
+use zstd::bulk::Compressor;
 
 use crate::{
     columns::{ITEMS_MAX, RunReader, Writer},
@@ -26,6 +29,8 @@ const VERSION_PARTED: u64 = 2;
 const COMPRESS_FROM: usize = 64;
 /// Level 3 is where zstd's own curve of size against time bends.
 const ZSTD_LEVEL: i32 = 3;
+/// Tables for larger contents (configurations, states) are megabytes, and are not kept for the next.
+const COMPRESSOR_KEPT_TO: usize = 64 * 1024;
 
 /// What a record says.
 #[derive(Debug, Clone, PartialEq)]
@@ -265,7 +270,7 @@ const IN_MEMORY: &str = "encoding into memory cannot fail";
 /// As a zstd frame, where that is shorter.
 pub(crate) fn compressed(content: &[u8]) -> Option<Vec<u8>> {
     (content.len() >= COMPRESS_FROM)
-        .then(|| zstd::bulk::compress(content, ZSTD_LEVEL).expect("zstd compresses whatever it is given"))
+        .then(|| compress(content).expect("zstd compresses whatever it is given"))
         // What the array's fourth element and the byte string's own head take.
         .filter(|packed| packed.len() + 8 < content.len())
 }
@@ -321,6 +326,21 @@ impl<'b> Part<'b> {
     }
 }
 
+thread_local! {
+    /// Making its tables costs more than compressing a record: they are made once a thread.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(content: &[u8]) -> std::io::Result<Vec<u8>> {
+    if content.len() > COMPRESSOR_KEPT_TO {
+        return zstd::bulk::compress(content, ZSTD_LEVEL);
+    }
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(compressor) => compressor.compress(content),
+        None => kept.insert(Compressor::new(ZSTD_LEVEL)?).compress(content),
+    })
+}
+
 /// Decompresses to exactly `length` bytes.
 fn unpack(packed: &[u8], length: u64) -> Result<Vec<u8>, String> {
     let length = usize::try_from(length).ok().filter(|length| *length <= CONTENT_MAX);
@@ -334,18 +354,22 @@ fn unpack(packed: &[u8], length: u64) -> Result<Vec<u8>, String> {
 
 /// Readings whose value was an answer: what counts are expected to hold of a point.
 fn kept(items: &[Input]) -> impl Fn(PointIx) -> u32 {
-    let mut kept = std::collections::BTreeMap::<PointIx, u32>::new();
-    for item in items {
-        if let Input::Reading(Reading { point, value, .. }) = item {
+    let mut points: Vec<PointIx> = items
+        .iter()
+        .filter_map(|item| {
+            let Input::Reading(Reading { point, value, .. }) = item else { return None };
             match value {
                 Quality::Good(_) | Quality::Uncertain(_, UncertainCause::Clock | UncertainCause::Held) => {
-                    *kept.entry(*point).or_default() += 1;
+                    Some(*point)
                 }
-                Quality::Uncertain(_, UncertainCause::Stale) | Quality::Bad(_) => {}
+                Quality::Uncertain(_, UncertainCause::Stale) | Quality::Bad(_) => None,
             }
-        }
-    }
-    move |point| kept.get(&point).copied().unwrap_or(0)
+        })
+        .collect();
+    points.sort_unstable();
+    let kept: Vec<(PointIx, u32)> =
+        points.chunk_by(PartialEq::eq).map(|same| (same[0], same.len() as u32)).collect();
+    move |point| kept.binary_search_by_key(&point, |(known, _)| *known).map_or(0, |place| kept[place].1)
 }
 
 impl InputsBody {

@@ -8,8 +8,6 @@
 //!
 //! `docs/records.md` describes the bytes for strangers; a change here is a new version of the inputs body.
 
-use std::collections::BTreeMap;
-
 use gateway_model::{BadCause, EngineTime, PointIx, Quality, Raw, Reading, UncertainCause};
 
 use crate::varint::{self, Reader};
@@ -212,8 +210,11 @@ impl Memory {
 /// Writes the runs of one record.
 pub(crate) struct Writer {
     memory: Memory,
-    index: BTreeMap<(PointIx, u8, Kind), usize>,
+    /// The key of each track, sorted.
+    keys: Vec<Key>,
 }
+
+type Key = (PointIx, u8, Kind);
 
 /// What decides which forms a value can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,7 +226,7 @@ enum Kind {
     Dec(i8),
 }
 
-fn key(reading: &Reading) -> (PointIx, u8, Kind) {
+fn key(reading: &Reading) -> Key {
     let kind = match reading.value.number() {
         None => Kind::None,
         Some(Raw::Int(_)) => Kind::Int,
@@ -239,17 +240,31 @@ fn key(reading: &Reading) -> (PointIx, u8, Kind) {
 impl Writer {
     /// For a record that begins at `t0` and holds these readings, over all its runs.
     pub(crate) fn new<'r>(t0: EngineTime, readings: impl Iterator<Item = &'r Reading>) -> Self {
-        let mut values: BTreeMap<_, Vec<Raw>> = BTreeMap::new();
-        for reading in readings {
-            values.entry(key(reading)).or_default().extend(reading.value.number());
+        let mut readings: Vec<&Reading> = readings.collect();
+        // Stable: the values of a track stay in their order.
+        readings.sort_by_cached_key(|reading| key(reading));
+        let mut values = Vec::new();
+        let (mut tracks, mut keys) = (Vec::new(), Vec::new());
+        for own in readings.chunk_by(|one, next| key(one) == key(next)) {
+            let Some(key) = own.first().map(|reading| key(reading)) else { continue };
+            values.clear();
+            values.extend(own.iter().filter_map(|reading| reading.value.number()));
+            let (point, quality, kind) = key;
+            tracks.push(Track { point, quality, form: best_form(kind, &values) });
+            keys.push(key);
         }
-        let tracks = values.iter().map(|((point, quality, kind), values)| Track {
-            point: *point,
-            quality: *quality,
-            form: best_form(*kind, values),
-        });
-        let memory = Memory::new(t0, tracks);
-        Self { memory, index: values.into_keys().enumerate().map(|(track, key)| (key, track)).collect() }
+        Self { memory: Memory::new(t0, tracks.into_iter()), keys }
+    }
+
+    /// The track of a reading: mostly the one behind that of the reading before.
+    fn track(&self, reading: &Reading) -> usize {
+        let key = key(reading);
+        let next = self.memory.last + 1;
+        let next = if next < self.keys.len() { next } else { 0 };
+        if self.keys.get(next) == Some(&key) {
+            return next;
+        }
+        self.keys.binary_search(&key).expect("tracks were made of all readings")
     }
 
     /// The record's clock, which [`Writer::run`] moves on.
@@ -280,7 +295,7 @@ impl Writer {
         let mut columns: [Vec<u8>; 3] = Default::default();
         let [tracks, lags, numbers] = &mut columns;
         for reading in readings {
-            let track = self.index[&key(reading)];
+            let track = self.track(reading);
             let Remembered { track: Track { form, .. }, number: before, .. } = self.memory.tracks[track];
             let skipped = self.memory.skipped(track);
             varint::put(tracks, skipped as u64);

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub mod api;
 pub mod engine;
 pub mod gateway;
+pub mod mqtt;
 
 /// A span as people write it: `500ms`, `10s`, `5m`.
 pub fn span(text: &str) -> Result<Duration, String> {

@@ -14,7 +14,7 @@ use crate::ground::Ground;
 const DEBIAN: &[(&str, &str)] = &[
     ("gcc", "compiles the libmodbus peer"),
     ("libc6-dev", "compiles the libmodbus peer"),
-    ("libmodbus-dev", "independent Modbus server in C"),
+    ("libmodbus-dev", "independent Modbus server in C, and the poller of `bench poll`"),
     ("mbpoll", "independent Modbus client, on libmodbus"),
     ("mosquitto", "independent MQTT broker"),
     ("mosquitto-clients", "independent MQTT publisher and subscriber"),

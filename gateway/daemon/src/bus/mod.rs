@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::config::{BlockPlan, BusPlan, Site, StreamPlan, UnitId, Urgency};
-use crate::metrics::Metrics;
+use crate::metrics::{BusCounts, Metrics};
 use crate::pause::{Backoff, Jitter};
 use crate::recorder::slots::Slots;
 use crate::recorder::{Answers, Event, Inputs};
@@ -88,6 +88,7 @@ pub struct Bus {
     learned: Learned,
     board: Board,
     metrics: Metrics,
+    counts: BusCounts,
 }
 
 /// One request and how it went.
@@ -166,6 +167,7 @@ impl Bus {
             speed,
             learned: Learned::default(),
             board: Board::new(plan.clone(), metrics.clone()),
+            counts: metrics.of_bus(&plan.name),
             slots: Vec::new(),
             streams: Vec::new(),
             plan,
@@ -252,7 +254,7 @@ impl Bus {
                     continue;
                 }
                 Next::Skip(slot, cause) => {
-                    self.metrics.bus(&self.plan.name, "skipped", 1);
+                    self.counts.count("skipped", 1);
                     let missed = self.take_turn(slot, &clock);
                     [missed, Some(Event::Answers(self.failed(slot, &clock, cause)))]
                 }
@@ -340,12 +342,13 @@ impl Bus {
         let (now, moment) = (clock.now(), clock::instant());
         let mut wake = None;
         let mut later = |at: Instant| wake = Some(wake.map_or(at, |wake: Instant| wake.min(at)));
+        let mut soonest_due = EngineTime(i64::MAX);
         let mut best: Option<(EngineTime, usize)> = None;
         // Requests that wait for one of the same shape: it must not be asked again before them.
         let mut held = Vec::new();
         for (ix, slot) in self.slots.iter().enumerate() {
             if slot.due > now {
-                later(clock.instant(slot.due));
+                soonest_due = soonest_due.min(slot.due);
                 continue;
             }
             if self.units.get(&slot.block.unit).is_some_and(Breaker::is_open) {
@@ -363,6 +366,9 @@ impl Bus {
             if best.is_none_or(|(soonest, _)| deadline < soonest) {
                 best = Some((deadline, ix));
             }
+        }
+        if soonest_due < EngineTime(i64::MAX) {
+            later(clock.instant(soonest_due));
         }
         if let Some((at, unit)) = self.next_probe() {
             if at <= moment {
@@ -400,7 +406,7 @@ impl Bus {
             return None;
         }
         let times = missed.min(MISSED_MAX) as u32;
-        self.metrics.bus(&self.plan.name, "missed", u64::from(times));
+        self.counts.count("missed", u64::from(times));
         Some(Event::Missed { points: points(&slot.block), times, cause: BadCause::NoCommunication })
     }
 
@@ -463,7 +469,7 @@ impl Bus {
     async fn ask(&mut self, question: Question) -> Result<guard::Answer, BusError> {
         let outcome = self.ask_once(question).await;
         let reason = outcome.as_ref().map_or_else(BusError::reason, |_| "ok");
-        self.metrics.bus(&self.plan.name, reason, 1);
+        self.counts.count(reason, 1);
         let tally = self.link.take_tally();
         for (what, n) in [
             ("late", tally.late),
@@ -474,7 +480,7 @@ impl Bus {
             ("thrown_away", tally.thrown_away),
         ] {
             if n > 0 {
-                self.metrics.bus(&self.plan.name, what, n);
+                self.counts.count(what, n);
             }
         }
         if tally.twins > 0 {

@@ -437,7 +437,9 @@ fn run_site(
         Some(key) => Wall::demo(key)?,
         None => Wall::system(),
     };
-    let options = Options { site, data, wall, history, record, origin: Some(origin) };
+    let lines = run::Lines::start()?;
+    let lines_at = Some(lines.handle());
+    let options = Options { site, data, wall, history, record, origin: Some(origin), lines: lines_at };
     runtime()?.block_on(async {
         let stop = run::stop_at_signal()?;
         run::run(options, stop, |up| {

@@ -133,6 +133,9 @@ pub struct MqttSinkPlan {
     pub login: Option<Login>,
     /// Publish readings too, not only alerts and the gateway's own state.
     pub readings: bool,
+    /// What a device said at one moment is one message.
+    #[serde(default)]
+    pub by_device: bool,
 }
 
 /// A web address that is told of alerts.
@@ -330,6 +333,7 @@ impl Reader<'_, '_> {
         let plain_allowed = self.plain_allowed("allow_plain_mqtt");
         let prefix = self.table.get::<String>("prefix");
         let readings = self.table.get::<bool>("readings").is_none_or(|readings| readings.value);
+        let by_device = self.table.get::<bool>("by_device").is_some_and(|by_device| by_device.value);
         let version = self.table.get::<String>("version").and_then(|word| broker::version(file, &word));
         let login = self.login();
         if let Some(prefix) = &prefix {
@@ -354,7 +358,7 @@ impl Reader<'_, '_> {
         let port = parsed.port.unwrap_or(if tls { MQTTS_PORT } else { MQTT_PORT });
         let prefix = prefix.map_or_else(|| "nonsite".to_owned(), |prefix| prefix.value);
         let version = version.unwrap_or(MqttVersion::V5);
-        Some(MqttSinkPlan { host: parsed.host, port, tls, version, prefix, login, readings })
+        Some(MqttSinkPlan { host: parsed.host, port, tls, version, prefix, login, readings, by_device })
     }
 
     fn webhook(&self) -> Option<WebhookPlan> {

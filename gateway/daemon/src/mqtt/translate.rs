@@ -3,7 +3,7 @@
 //! Promises: an unreadable payload is counted by reason, said at most once a minute per reason and topic, and stores
 //! nothing; fields that no mapping names are not kept.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, DeviceIx, EngineTime, Fact, PointIx};
@@ -25,6 +25,7 @@ const TOLD_MAX: usize = 1_024;
 /// Payloads to events, by topic: no connection.
 pub struct Translator {
     plans: Vec<MqttPlan>,
+    by_topic: ByTopic,
     civil: Civil,
     metrics: Metrics,
     said: Sparing<(&'static str, String)>,
@@ -32,10 +33,51 @@ pub struct Translator {
     told: HashSet<String>,
 }
 
+/// Which plans a topic may concern: not every plan is compared with every topic.
+#[derive(Debug, Default)]
+struct ByTopic {
+    /// Topics without wildcards, and those of availability.
+    named: HashMap<String, Vec<usize>>,
+    /// Plans whose filter has wildcards.
+    filters: Vec<usize>,
+}
+
+impl ByTopic {
+    fn of(plans: &[MqttPlan]) -> Self {
+        let mut all = Self::default();
+        for (slot, plan) in plans.iter().enumerate() {
+            let filter = plan.topic.contains(['+', '#']);
+            if filter {
+                all.filters.push(slot);
+            }
+            let topics = plan.availability.iter().map(|there| &there.topic);
+            for topic in topics.chain((!filter).then_some(&plan.topic)) {
+                let slots = all.named.entry(topic.clone()).or_default();
+                if slots.last() != Some(&slot) {
+                    slots.push(slot);
+                }
+            }
+        }
+        all
+    }
+
+    /// In the order of the plans, each once.
+    fn slots(&self, topic: &str) -> Vec<usize> {
+        let mut slots = self.named.get(topic).cloned().unwrap_or_default();
+        if !self.filters.is_empty() {
+            slots.extend(&self.filters);
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        slots
+    }
+}
+
 impl Translator {
     /// For the subscriptions of a site.
     pub fn new(plans: Vec<MqttPlan>, civil: Civil, metrics: Metrics) -> Self {
-        Self { plans, civil, metrics, said: Sparing::default(), told: HashSet::new() }
+        let by_topic = ByTopic::of(&plans);
+        Self { plans, by_topic, civil, metrics, said: Sparing::default(), told: HashSet::new() }
     }
 
     /// What to subscribe to, each filter once.
@@ -57,7 +99,7 @@ impl Translator {
     pub fn events(&mut self, topic: &str, payload: &[u8], retained: bool, at: EngineTime) -> Vec<Event> {
         let mut events = Vec::new();
         let mut known = false;
-        for slot in 0..self.plans.len() {
+        for slot in self.by_topic.slots(topic) {
             let plan = &self.plans[slot];
             if let Some(availability) = plan.availability.iter().find(|there| there.topic == topic) {
                 known = true;
@@ -207,6 +249,32 @@ mod tests {
         ] {
             assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
         }
+    }
+
+    #[test]
+    fn a_topic_is_compared_with_the_plans_it_may_concern() {
+        let part = |topic: &str, profile: &str, to: &str| {
+            format!("[[device.mqtt]]\ntopic = \"{topic}\"\nprofile = \"{profile}\"\nmap = {{ t = \"{to}\" }}\n")
+        };
+        let device = |id: &str, part: &str| {
+            format!("[[device]]\nid = \"{id}\"\nkind = \"sensor\"\nname = {{ zh = \"点\", en = \"D\" }}\n{part}")
+        };
+        let text = [
+            "[site]\nid = \"s\"\ninstitution = \"923301000000000193\"\nname = { zh = \"点\", en = \"S\" }\n".to_owned(),
+            device("a", &part("tele/a/SENSOR", "tasmota", "/X/Temperature")),
+            device("b", &part("tele/b/SENSOR", "tasmota", "/X/Temperature")),
+            device("c", &part("tele/+/SENSOR", "tasmota", "/X/Temperature")),
+        ];
+        let site = crate::config::load_str("site.toml", &text.concat()).unwrap();
+        let by_topic = ByTopic::of(&site.mqtt);
+        assert_eq!(by_topic.slots("tele/b/SENSOR"), [1, 2]);
+        assert_eq!(by_topic.slots("tele/z/SENSOR"), [2]);
+        // Availability has topics of its own.
+        assert_eq!(by_topic.slots("tele/a/LWT"), [0, 2]);
+        let mut translator = Translator::new(site.mqtt, Civil::default(), Metrics::default());
+        let payload = br#"{"X":{"Temperature":4.5},"TempUnit":"C"}"#;
+        assert_eq!(translator.events("tele/b/SENSOR", payload, false, EngineTime(0)).len(), 2);
+        assert_eq!(translator.events("tele/a/LWT", b"Offline", false, EngineTime(0)).len(), 1);
     }
 
     /// The engine time that a payload with this time gets at 1,000,000 s, and what is counted.

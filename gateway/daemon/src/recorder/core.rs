@@ -25,6 +25,7 @@ use gateway_wire::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::aging::Aging;
 use super::dating::Dating;
 use super::full::Full;
 use super::room::{Pending, Purse};
@@ -64,6 +65,7 @@ pub struct Settings {
 pub struct Core {
     pub(super) engine: Engine,
     pub(super) intake: Intake,
+    pub(super) aging: Aging,
     pub(super) journal: Journal,
     pub(super) key: SigningKey,
     pub(super) gateway: GatewayId,
@@ -89,6 +91,8 @@ pub struct Core {
     pub(super) receipted: Option<Position>,
     /// Counts of a record that found no room: they go with the next.
     pub(super) carried: Vec<PointCounts>,
+    /// Intake was last told to thin.
+    pub(super) thinned: bool,
     /// When the journal is next looked after.
     pub(super) upkeep_at: EngineTime,
     /// When everything on disk is read through anew.
@@ -170,10 +174,10 @@ impl Core {
             Some(at) => at.plus(self.settings.seal_every_ms),
             None => self.open.from.plus(HEARTBEAT_MS),
         };
-        [self.engine.deadline(), self.intake.next_stale(), retry]
+        [self.engine.deadline(), retry]
             .into_iter()
             .flatten()
-            .chain([self.clock_check_at, self.upkeep_at])
+            .chain([self.aging.from(), self.clock_check_at, self.upkeep_at])
             .fold(seal, EngineTime::min)
     }
 
@@ -188,10 +192,11 @@ impl Core {
         if now >= self.clock_check_at {
             self.check_clock(now);
         }
-        if self.intake.next_stale().is_some_and(|at| at <= now) {
+        if self.aging.from() <= now {
             for reading in self.intake.stale(now) {
                 self.eat(Input::Reading(reading));
             }
+            self.aging.looked(&self.intake);
         }
         if self.engine.deadline().is_some_and(|at| at <= now) {
             self.eat(Input::Advance(now));
@@ -282,6 +287,7 @@ impl Core {
 
     fn offer(&mut self, answers: Answers) {
         self.settings.metrics.readings(answers.items.len());
+        self.aging.heard(answers.at, &answers.items);
         for (point, answer) in answers.items {
             if let (Some(frame), Some(slot)) = (&answers.frame, self.frames.get_mut(point.slot())) {
                 *slot = Some((answers.at, frame.clone()));

@@ -7,6 +7,7 @@
 //! At the limits: the channel of events holds [`EVENTS_MAX`]; when it is full bus tasks wait, and MQTT counts what it
 //! had to drop, which becomes a gap record. What happens when the journal is full stands in `room` and `full`.
 
+mod aging;
 mod ask;
 pub mod core;
 mod dating;
@@ -20,6 +21,7 @@ pub mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use gateway_engine::OpenAlert;
 use gateway_engine::intake::Answer;
@@ -33,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 
 /// Events waiting for the recorder: about a second of 1,000 blocks, 1 MiB.
 pub const EVENTS_MAX: usize = 1_024;
@@ -41,6 +43,10 @@ pub const EVENTS_MAX: usize = 1_024;
 const ASKS_MAX: usize = 32;
 /// Events eaten before the recorder looks at its timers again.
 const TURN_MAX: usize = 64;
+/// Two turns that follow each other so soon are part of a burst, such as 200 buses that are read at the same moment…
+const BURST: Duration = Duration::from_micros(500);
+/// …and the next waits so long for company: waking the thread costs as much as what it does for twenty readings.
+const LINGER: Duration = Duration::from_micros(500);
 /// Conclusions announced to the uplink and not yet taken by it. When it is full they travel with the backlog, in order.
 pub const URGENT_MAX: usize = 4_096;
 
@@ -445,18 +451,30 @@ pub fn run(
     stop: &CancellationToken,
     runtime: &Handle,
 ) -> anyhow::Result<()> {
-    runtime.block_on(record(core, clock, rooms, stop))
+    runtime.block_on(record_with(core, clock, rooms, stop, || std::thread::sleep(LINGER)))
 }
 
 /// What the thread does. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken
 /// journal. It waits for the disk without yielding: only a test in virtual time shares a thread with it.
 pub async fn record(
+    core: Core,
+    clock: &Clock,
+    rooms: Rooms,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    record_with(core, clock, rooms, stop, || {}).await
+}
+
+/// `linger` is called in a burst, before the next turn.
+async fn record_with(
     mut core: Core,
     clock: &Clock,
     mut rooms: Rooms,
     stop: &CancellationToken,
+    linger: impl Fn(),
 ) -> anyhow::Result<()> {
     let mut asked = false;
+    let mut turned = clock::instant();
     loop {
         rooms.newest.send_if_modified(|newest| {
             let last = core.last();
@@ -477,6 +495,10 @@ pub async fn record(
             Turn::Woke => {}
             Turn::Ask(ask) => core.answer(ask),
             Turn::Event(generation, first) => {
+                let soon = clock::since(std::mem::replace(&mut turned, clock::instant())) < BURST;
+                if soon && rooms.events.len() < TURN_MAX {
+                    linger();
+                }
                 core.hear(generation, first, clock.now())?;
                 for _ in 1..TURN_MAX {
                     let Ok((generation, event)) = rooms.events.try_recv() else { break };

@@ -15,6 +15,7 @@ use gateway_model::{
 use gateway_wire::{Body, ConfigBody};
 use tokio::sync::oneshot;
 
+use super::aging::Aging;
 use super::core::{Core, Open, add_whole};
 use super::full::Full;
 use super::slots::Slots;
@@ -115,6 +116,7 @@ impl Core {
         add_whole(&mut batch, Body::Config(Box::new(config)))?;
         add_whole(&mut batch, Body::Checkpoint(Box::new(state.clone())))?;
         self.intake = self.intake.under(&plan, |point| slots.point(point));
+        self.aging = Aging::of(&plan);
         self.frames = slots.moved(std::mem::take(&mut self.frames), plan.points.len());
         let (mut engine, mut concluded) = Engine::restore(plan, state)
             .map_err(|error| anyhow::anyhow!("take over the state under the new plan: {error}"))?;

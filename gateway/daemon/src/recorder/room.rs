@@ -7,6 +7,8 @@
 //! While four fifths of the ring hold what the center does not have, intake records steady points more sparsely, as far
 //! as no judgement depends on them.
 
+use std::collections::HashMap;
+
 use gateway_journal::{Class, Evictable, JournalError, Position, Quarantined};
 use gateway_model::{
     EngineTime, Epoch, Gap, GapCause, Input, ModuleIx, PointCounts, PointIx, Seq, StorageState,
@@ -76,8 +78,9 @@ pub(super) fn merge(mut counts: Vec<PointCounts>, more: Vec<PointCounts>) -> Vec
     if counts.is_empty() {
         return more;
     }
+    let places: HashMap<PointIx, usize> = counts.iter().zip(0..).map(|(one, place)| (one.point, place)).collect();
     for one in more {
-        let Some(sum) = counts.iter_mut().find(|sum| sum.point == one.point) else {
+        let Some(sum) = places.get(&one.point).and_then(|place| counts.get_mut(*place)) else {
             counts.push(one);
             continue;
         };
@@ -284,8 +287,12 @@ impl Core {
     /// Tells intake whether to thin, and which points not to.
     pub(super) fn spare_the_busy(&mut self) {
         let thinning = self.storage != StorageState::Enough;
-        let busy = if thinning { self.busy() } else { Vec::new() };
-        self.intake.thin(thinning, &busy);
+        // Every point is told: not at each record for nothing.
+        if thinning || self.thinned {
+            let busy = if thinning { self.busy() } else { Vec::new() };
+            self.intake.thin(thinning, &busy);
+            self.thinned = thinning;
+        }
     }
 
     /// Points of running cycles and open alerts.

@@ -25,6 +25,7 @@ use gateway_wire::{
 
 use tokio_util::sync::CancellationToken;
 
+use super::aging::Aging;
 use super::core::{CONFIG_SEQ, Core, Open, Settings, add_whole};
 use super::dating::Dating;
 use super::replay::Replayer;
@@ -170,6 +171,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
     batch.extend(missing(&opened.quarantined, at).map(|gap| (Class::Keep, Body::Gap(gap))));
 
     let mut core = Core {
+        aging: Aging::of(engine.plan()),
         intake,
         gateway: key.gateway_id(),
         key,
@@ -190,6 +192,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         storage: StorageState::Enough,
         receipted: None,
         carried: Vec::new(),
+        thinned: false,
         upkeep_at: at,
         check_again_at: at,
         ring,

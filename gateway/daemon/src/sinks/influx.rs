@@ -139,7 +139,7 @@ pub fn line(scene: &Scene, happening: Happening<'_>) -> Result<Option<String>, N
 pub struct NoClock;
 
 fn begin(scene: &Scene, measurement: &str) -> Line {
-    Line::new(measurement).tag("gateway", &scene.gateway.to_string()).tag("site", &scene.plan.site.0)
+    Line::new(measurement).tag("gateway", scene.gateway_text()).tag("site", &scene.plan.site.0)
 }
 
 fn simulated(scene: &Scene, line: Line) -> Line {

@@ -22,6 +22,7 @@ pub mod sign;
 pub mod status;
 pub mod store;
 pub mod template;
+mod told;
 pub mod webhook;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 //! | `PREFIX/SITE/gateway` | yes | `{"state": "online"}`, and the last will `{"state": "offline"}` |
 //! | `PREFIX/SITE/alert/DEVICE/PACK/RULE` | yes | the newest change of the alert of this rule |
 //! | `PREFIX/SITE/reading/DEVICE/POINT` | no | every reading that was kept |
+//! | `PREFIX/SITE/readings/DEVICE` | no | with `by_device`, instead: those of one moment in one message |
 //! | `PREFIX/SITE/cycle/DEVICE` | no | every cycle |
 //! | `PREFIX/SITE/gap` | no | readings that are not there |
 //!
@@ -21,6 +22,7 @@ use super::broker::{Call, Link, Notice, Outcome, Said, WINDOW};
 use super::core::{Limits, Parcel, Policy, Trouble};
 use super::http::{secret, tls};
 use super::scene::{Happening, Scene};
+use super::told;
 use crate::config::{MqttSinkPlan, SinkPlan};
 
 /// Pauses while the broker is away.
@@ -194,8 +196,8 @@ pub fn message(
     let base = format!("{}/{}", plan.prefix, scene.plan.site.0);
     match happening {
         Happening::Reading(reading) => {
-            let (point, told) = plan.readings.then(|| scene.reading(reading))??;
-            Some((format!("{base}/reading/{point}"), false, told.to_string()))
+            let (point, told) = plan.readings.then(|| told::one(scene, reading))??;
+            Some((format!("{base}/reading/{point}"), false, told))
         }
         Happening::Alert(at, change) => {
             let told = scene.alert(at, change)?;

@@ -16,6 +16,7 @@ use super::influx::{self, NoClock};
 use super::mqtt;
 use super::scene::{Happening, Scene, happenings};
 use super::template::Template;
+use super::told::Gathered;
 use super::webhook;
 use crate::config::TargetPlan;
 use crate::recorder::{Doors, Refused};
@@ -215,19 +216,47 @@ impl Reader {
         }
         let before = self.offset_ms;
         let mut parcels = Vec::new();
+        let mut gathered: Option<Gathered> = None;
         for happening in happenings {
+            let offset = self.offset_ms.or_else(|| self.source.offset_ms());
+            if let Happening::Reading(reading) = happening
+                && self.gathers()
+                && let Some((_, scene)) = &mut self.scene
+            {
+                scene.offset_ms = offset;
+                if !gathered.as_mut().is_some_and(|gathered| gathered.takes(scene, reading)) {
+                    let begun = Gathered::begin(scene, reading);
+                    let done = std::mem::replace(&mut gathered, begun);
+                    parcels.extend(self.told(position, parcels.len() as u32, done));
+                }
+                continue;
+            }
+            parcels.extend(self.told(position, parcels.len() as u32, gathered.take()));
             if let Happening::Clock(offset) = happening {
                 self.offset_ms = offset;
                 continue;
             }
-            let offset = self.offset_ms.or_else(|| self.source.offset_ms());
             let Ok(parcel) = self.parcel(position, parcels.len() as u32, offset, happening) else {
                 self.offset_ms = before;
                 return Ok(Err(NoClock));
             };
             parcels.extend(parcel);
         }
+        parcels.extend(self.told(position, parcels.len() as u32, gathered));
         Ok(Ok(Some(parcels)))
+    }
+
+    /// Does this sink tell what a device says at a moment in one message?
+    fn gathers(&self) -> bool {
+        matches!(&self.target, TargetPlan::Mqtt(plan) if plan.readings && plan.by_device)
+    }
+
+    /// The message of what was gathered.
+    fn told(&self, position: Position, n: u32, gathered: Option<Gathered>) -> Option<Parcel> {
+        let (TargetPlan::Mqtt(plan), Some((_, scene))) = (&self.target, &self.scene) else { return None };
+        let (device, body) = gathered?.told(scene)?;
+        let topic = format!("{}/{}/readings/{device}", plan.prefix, scene.plan.site.0);
+        Some(Parcel { epoch: position.epoch, seq: position.seq, n, topic, retain: false, body })
     }
 
     fn parcel(
@@ -262,8 +291,7 @@ impl Reader {
         let start = self.source.get(Position { epoch: wanted.0, seq: 0 }).await?;
         let start = start.and_then(|bytes| reread(&bytes).ok()).and_then(|opened| opened.body.ok());
         let simulated = matches!(start, Some(Body::Start(start)) if start.simulated);
-        let scene = Scene { gateway: self.gateway, plan: config.plan, offset_ms: None, simulated };
-        self.scene = Some((wanted, scene));
+        self.scene = Some((wanted, Scene::new(self.gateway, config.plan, simulated)));
         Ok(true)
     }
 

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 /// What is known where a record is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
-    /// Whose records.
-    pub gateway: GatewayId,
+    /// Whose records: its id as text.
+    gateway: String,
     /// What they are to be read with.
     pub plan: Plan,
     /// Civil − engine time, ms, if the clock is known.
@@ -74,6 +74,16 @@ pub fn happenings(body: &Body) -> Vec<Happening<'_>> {
 }
 
 impl Scene {
+    /// Records of this gateway, read with this plan.
+    pub fn new(gateway: GatewayId, plan: Plan, simulated: bool) -> Self {
+        Self { gateway: gateway.to_string(), plan, offset_ms: None, simulated }
+    }
+
+    /// The id of the gateway.
+    pub fn gateway_text(&self) -> &str {
+        &self.gateway
+    }
+
     /// Civil time, ms since 1970.
     pub fn civil(&self, at: EngineTime) -> Option<i64> {
         self.offset_ms.map(|offset| at.civil(offset).0)
@@ -83,22 +93,6 @@ impl Scene {
     pub fn stamp(&self, at: EngineTime) -> Option<String> {
         let moment = jiff::Timestamp::from_millisecond(self.civil(at)?).ok()?;
         Some(format!("{moment:.3}"))
-    }
-
-    /// A reading for those who take JSON; `None` where the plan has no such point.
-    pub fn reading(&self, reading: &Reading) -> Option<(String, Value)> {
-        let point = self.plan.points.get(reading.point.slot())?;
-        let (value, quality, cause) = self.quality(reading)?;
-        let mut fields = Map::new();
-        fields.insert("time".into(), self.stamp(reading.at).into());
-        fields.insert("gateway".into(), self.gateway.to_string().into());
-        fields.insert("point".into(), point.id.clone().into());
-        fields.insert("value".into(), value.into());
-        fields.insert("unit".into(), point.unit.symbol().into());
-        fields.insert("quality".into(), quality.into());
-        fields.insert("cause".into(), cause.into());
-        self.mark(&mut fields);
-        Some((point.id.clone(), fields.into()))
     }
 
     /// Number, quality and cause; a bad reading has no number.
@@ -139,7 +133,7 @@ impl Scene {
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
         put("time", self.stamp(at).into());
-        put("gateway", self.gateway.to_string().into());
+        put("gateway", self.gateway.clone().into());
         put("site", self.plan.site.0.clone().into());
         put("institution", self.plan.institution.0.clone().into());
         put("alert", change.alert.to_string().into());
@@ -197,7 +191,7 @@ impl Scene {
         };
         let mut fields = Map::new();
         fields.insert("time".into(), self.stamp(at).into());
-        fields.insert("gateway".into(), self.gateway.to_string().into());
+        fields.insert("gateway".into(), self.gateway.clone().into());
         fields.insert("device".into(), device.id.clone().into());
         fields.insert("program".into(), module.program.id.clone().into());
         fields.insert("n".into(), cycle.n.into());
@@ -214,7 +208,7 @@ impl Scene {
     pub fn gap(&self, gap: &Gap) -> Value {
         let point = gap.point.and_then(|point| self.plan.points.get(point.slot()));
         let mut fields = Map::new();
-        fields.insert("gateway".into(), self.gateway.to_string().into());
+        fields.insert("gateway".into(), self.gateway.clone().into());
         fields.insert("point".into(), point.map(|point| point.id.clone()).into());
         fields.insert("from".into(), self.stamp(gap.from).into());
         fields.insert("to".into(), self.stamp(gap.to).into());

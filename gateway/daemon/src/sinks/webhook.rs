@@ -148,7 +148,7 @@ pub fn message(
     let mut fields = scene.alert(at, change)?;
     let kind =
         format!("org.nonsite.alert.{}", fields.get("change").and_then(Value::as_str).unwrap_or_default());
-    let source = format!("urn:nonsite:gateway:{}", scene.gateway);
+    let source = format!("urn:nonsite:gateway:{}", scene.gateway_text());
     if let Some(template) = template {
         fields.insert("id".into(), parcel.id().into());
         fields.insert("type".into(), kind.into());

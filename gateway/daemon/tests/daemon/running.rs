@@ -46,7 +46,7 @@ impl Running {
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
-        let options = Options { site, data, wall, history: None, record: None, origin: None };
+        let options = Options { site, data, wall, history: None, record: None, origin: None, lines: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
             up_in.take().unwrap().send(up.clone()).unwrap();
         }));

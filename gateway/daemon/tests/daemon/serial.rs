@@ -34,11 +34,19 @@ fn site(path: &str, bus: &str, read: &str) -> config::Site {
 }
 
 /// Answers each request like an XY-MD02 of 30.5 °C, with the bytes taking as long as `baud` says.
-fn sensor(mut end: File, baud: u64, registers: u16) {
+fn sensor(end: File, baud: u64, registers: u16) {
+    sensors(end, baud, registers, |_| true);
+}
+
+/// The same for every unit that is there when it is asked.
+fn sensors(mut end: File, baud: u64, registers: u16, there: impl Fn(u8) -> bool + Send + 'static) {
     std::thread::spawn(move || {
         let mut request = [0; 8];
         // Ends with an error when the gateway's end is closed.
         while end.read_exact(&mut request).is_ok() {
+            if !there(request[0]) {
+                continue;
+            }
             let count = u16::from_be_bytes([request[4], request[5]]).min(registers);
             let mut body = vec![request[0], request[1], (count * 2) as u8];
             body.extend((0..count).flat_map(|_| 305_u16.to_be_bytes()));
@@ -162,4 +170,69 @@ async fn how_much_of_a_line_is_used() {
         );
         assert!(share >= 0.9, "{share}");
     }
+}
+
+/// Ten devices of twenty registers at 1 Hz on one line of 19,200 baud, for a minute; then one of them dies, and ten minutes
+/// follow. What the gateway hears of each minute against what was due, at defaults. `cargo xtask bench line --dead` runs it.
+#[tokio::test]
+#[ignore = "measures for eleven minutes of real time: cargo xtask bench line --dead"]
+async fn one_dead_device_of_ten() {
+    const DEVICES: u64 = 10;
+    const MINUTES: u64 = 11;
+    let (end, path) = line();
+    let begun = Instant::now();
+    // The tenth dies after a minute and a half second, in the middle of a period.
+    sensors(end, 19_200, 125, move |unit| unit != 10 || begun.elapsed() < Duration::from_millis(60_500));
+    let map = (1..=8).map(|n| format!("p{n} = \"channel-{n}\"")).collect::<Vec<_>>().join(", ");
+    let devices: String = (1..=DEVICES)
+        .map(|unit| {
+            format!(
+                "[[device]]\nid = \"d{unit}\"\nkind = \"sensor\"\nname = {{ zh = \"一\", en = \"One\" }}\n[[device.read]]\nbus = \
+                 \"line\"\nunit = {unit}\nevery = \"1s\"\nprofile = \"mb8art\"\nmap = {{ {map} }}\n"
+            )
+        })
+        .collect();
+    let text = format!(
+        "[site]\nid = \"serial\"\ninstitution = \"923301000000000193\"\nname = {{ zh = \"串口\", en = \"Serial\" }}\n[[bus]]\nname = \
+         \"line\"\naddress = \"{path}\"\ntransport = \"rtu\"\nbaud = 19200\n{devices}"
+    );
+    let mut site = config::load_str("site.toml", &text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    // Twenty registers of each: the module has eight.
+    site.blocks.iter_mut().for_each(|block| block.count = 20);
+    let unit_of = |point: gateway_model::PointIx| {
+        let block = site.blocks.iter().find(|block| block.points.iter().any(|known| known.point == point));
+        block.expect("every point is in a block").unit.0
+    };
+    let (doors, mut rooms) = gateway::recorder::doors(gateway::recorder::Civil::default());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let bus = Bus::of(&site, 0, 1.0, Metrics::default(), None);
+    let clock = Clock::start(Wall::system(), EngineTime(0));
+    let polling = tokio::spawn(bus.run(clock, doors.inputs.clone(), stop.clone()));
+    // Good answers of the nine that stay, and of the tenth, per minute.
+    let mut heard = vec![[0_u64; 2]; MINUTES as usize];
+    let over = tokio::time::sleep(Duration::from_secs(MINUTES * 60));
+    tokio::pin!(over);
+    loop {
+        let event = tokio::select! {
+            () = &mut over => break,
+            event = rooms.next_event() => event.expect("the bus goes on"),
+        };
+        let gateway::recorder::Event::Answers(answers) = event else { continue };
+        let Some((point, Answer::Raw(_))) = answers.items.first() else { continue };
+        let minute = (begun.elapsed().as_secs() / 60) as usize;
+        if let Some(heard) = heard.get_mut(minute) {
+            heard[usize::from(unit_of(*point) == 10)] += 1;
+        }
+    }
+    stop.cancel();
+    polling.await.unwrap().unwrap();
+    for (minute, [nine, tenth]) in heard.iter().enumerate() {
+        println!("minute {:>2}: {nine} of 540 answers of nine devices, {tenth} of 60 of the tenth", minute + 1);
+    }
+    let share = |answers: u64, due: u64| answers as f64 / due as f64;
+    let all = share(heard[0].iter().sum(), 600);
+    let nine = share(heard[1..].iter().map(|[nine, _]| nine).sum(), 540 * (MINUTES - 1));
+    println!("ten devices at 1 Hz: {:.1} %; nine beside a dead one, ten minutes: {:.1} %", all * 100.0, nine * 100.0);
+    assert!(all >= 0.995, "{all}");
+    assert!(nine >= 0.98, "{nine}");
 }

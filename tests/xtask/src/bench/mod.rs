@@ -1,9 +1,14 @@
 //! `cargo xtask bench`: measurements, not tests. Figures belong into the report of whoever runs them, with the machine.
 
+mod broker;
 mod engine;
 mod evidence;
 mod journal;
+mod mqtt;
+mod poll;
 mod programs;
+mod scrape;
+mod site;
 
 use std::process::Command;
 
@@ -22,8 +27,12 @@ pub(crate) enum Options {
     Verify(evidence::Verify),
     /// The simulator alone under a client that reads very many devices.
     Sim(programs::Sim),
+    /// The gateway beside a bare libmodbus poller in C: CPU per reading, memory, rate. A quarter of an hour.
+    Poll(poll::Poll),
+    /// MQTT into the gateway and out of it again: highest rate, CPU per reading, alerts that are false. Ten minutes.
+    Mqtt(mqtt::Mqtt),
     /// How much of a serial line the gateway uses, on pseudo-terminals paced to 9600 and 19,200 baud. A minute.
-    Line,
+    Line(Line),
     /// A center under very many gateways.
     Gateways(programs::CenterLoad),
     /// One gateway that drains a backlog while alerts are raised.
@@ -37,13 +46,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Options::Engine(options) => engine::run(options),
         Options::Verify(options) => evidence::verify(options),
         Options::Sim(options) => programs::sim(options),
-        Options::Line => line(),
+        Options::Poll(options) => poll::run(options),
+        Options::Mqtt(options) => mqtt::run(options),
+        Options::Line(options) => line(options),
         Options::Gateways(options) => programs::gateways(options),
         Options::Uplink(options) => programs::uplink(options),
     }
 }
 
-fn line() -> Result<()> {
+/// What of a line to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Line {
+    /// Instead: what one dead device of ten costs the others. Eleven minutes.
+    #[arg(long)]
+    dead: bool,
+}
+
+fn line(options: &Line) -> Result<()> {
     let root = Ground::find()?.root;
     let mut command = Command::new(cargo());
     command.args([
@@ -57,7 +76,9 @@ fn line() -> Result<()> {
         "--nocapture",
         "--ignored",
     ]);
-    command.args(["--exact", "serial::how_much_of_a_line_is_used"]).current_dir(root);
+    let measure =
+        if options.dead { "serial::one_dead_device_of_ten" } else { "serial::how_much_of_a_line_is_used" };
+    command.args(["--exact", measure]).current_dir(root);
     let status = command.status().context("run cargo")?;
     ensure!(status.success(), "the line: {status}");
     Ok(())

@@ -206,22 +206,32 @@ fn hundredths(value: &Value) -> String {
 }
 
 fn build(ground: &Ground, packages: &[&str]) -> Result<()> {
+    let packages: Vec<&str> = packages.iter().flat_map(|package| ["-p", package]).collect();
+    cargo_build(ground, &[&["--bins"], packages.as_slice()].concat())
+}
+
+/// Compiles these programs in release, and no others. Their packages are named, too: all of the workspace together would ask
+/// for other features of the same libraries, and every one would be compiled anew.
+pub(super) fn build_programs(ground: &Ground, names: &[&str]) -> Result<()> {
+    let programs = names.iter().flat_map(|name| ["--bin", name]);
+    let packages = ["-p", "firmware-sim", "-p", "gateway", "-p", "bench"].into_iter();
+    cargo_build(ground, &packages.chain(programs).collect::<Vec<_>>())
+}
+
+fn cargo_build(ground: &Ground, what: &[&str]) -> Result<()> {
     let mut command = Command::new(cargo());
-    command.args(["build", "--release", "--bins"]).current_dir(&ground.root);
-    for package in packages {
-        command.args(["-p", package]);
-    }
-    let status = command.status().context("run cargo build")?;
+    let status = command.args(["build", "--release"]).args(what).current_dir(&ground.root).status();
+    let status = status.context("run cargo build")?;
     ensure!(status.success(), "cargo build: {status}");
     Ok(())
 }
 
-fn program(ground: &Ground, name: &str) -> PathBuf {
+pub(super) fn program(ground: &Ground, name: &str) -> PathBuf {
     ground.target.join("release").join(name)
 }
 
 /// The one line of JSON that a load program prints.
-fn json_of(command: &mut Command) -> Result<Value> {
+pub(super) fn json_of(command: &mut Command) -> Result<Value> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("run {name}"))?;
     ensure!(output.status.success(), "{name}: {}", output.status);

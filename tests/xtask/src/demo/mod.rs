@@ -7,7 +7,7 @@
 
 pub(crate) mod child;
 pub(crate) mod clock;
-mod http;
+pub(crate) mod http;
 pub(crate) mod setup;
 pub(crate) mod site;
 

@@ -46,7 +46,7 @@ impl House {
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
         let origin = Some(origin(&dir));
-        let options = Options { site, data, wall, history: None, record: None, origin };
+        let options = Options { site, data, wall, history: None, record: None, origin, lines: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
             if let Some(up_in) = up_in.take() {
                 up_in.send(up.clone()).unwrap();
