@@ -4,7 +4,11 @@
 //! signature as without. Time and memory are limited by the fuzzer (`cargo xtask fuzz` sets both).
 
 mod bundles;
+mod modbus;
+mod payloads;
 mod sign;
+mod sites;
+mod weighing;
 
 use std::sync::OnceLock;
 
@@ -14,6 +18,10 @@ use gateway_wire::{
 };
 
 pub use bundles::{bundle, change_bundle};
+pub use modbus::modbus;
+pub use payloads::payload;
+pub use sites::{change_site, site};
+pub use weighing::{change_weighing, weighing};
 
 /// The gateway of `gateway/wire/golden`.
 const GATEWAY: [u8; 32] = [7; 32];

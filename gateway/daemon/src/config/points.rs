@@ -178,7 +178,7 @@ impl<'f> Reader<'f, '_> {
                 target.span.clone(),
                 format!("there is no feed `{}`", field.name),
                 Some(
-                    "visits, packed, used, released, bag, stored, handover, received, rooms, cups or duty"
+                    "visits, packed, used, released, bag, stored, handover, received, occupied, cups or duty"
                         .into(),
                 ),
             );
