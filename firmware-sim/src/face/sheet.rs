@@ -67,7 +67,13 @@ impl What {
     const fn words(self) -> u16 {
         match self {
             Self::U32(..) | Self::U32LowFirst(..) | Self::S32(..) | Self::F32(..) | Self::IdF32 => 2,
-            Self::Fixed(_) | Self::Held(_) | Self::Baud(..) | Self::Id | Self::S16(..) | Self::U16(..) | Self::Bit(_) => 1,
+            Self::Fixed(_)
+            | Self::Held(_)
+            | Self::Baud(..)
+            | Self::Id
+            | Self::S16(..)
+            | Self::U16(..)
+            | Self::Bit(_) => 1,
         }
     }
 }
@@ -469,7 +475,10 @@ impl Sheeted {
     /// Has this table anything that can be written? If not, writing is an illegal function.
     #[must_use]
     pub fn can_be_written(&self, table: Table) -> bool {
-        self.sheet.cells.iter().any(|Cell(of, _, what)| *of == table && matches!(what, Held(_) | Baud(..) | Id))
+        self.sheet
+            .cells
+            .iter()
+            .any(|Cell(of, _, what)| *of == table && matches!(what, Held(_) | Baud(..) | Id))
     }
 
     /// The power came back: the speed that was written is in force.
@@ -485,7 +494,9 @@ impl Sheeted {
     pub fn write(&mut self, table: Table, first: u16, words: &[u16]) -> Result<(), u8> {
         let cells = (first..=u16::MAX).zip(words).map(|(at, word)| (at, *word, self.cell(table, at)));
         let cells: Vec<_> = cells.collect();
-        if cells.len() < words.len() || cells.iter().any(|(_, _, what)| !matches!(what, Some(Held(_) | Baud(..) | Id))) {
+        if cells.len() < words.len()
+            || cells.iter().any(|(_, _, what)| !matches!(what, Some(Held(_) | Baud(..) | Id)))
+        {
             return Err(ILLEGAL_ADDRESS);
         }
         if cells.iter().any(|(_, word, what)| *what == Some(Id) && !(1..=247).contains(word)) {

@@ -226,7 +226,9 @@ map = { visits = "visits" }
         let mut board = Board::new(bus, metrics);
         board.begin(Some(crate::config::UnitId(17)), Trouble::TwoAnswers);
         assert!(said(&senses).contains(&"gateway-self/two-answers".to_owned()));
-        let [.., (_, Answer::Raw(Raw::Int(17))), _, _] = senses.look(EngineTime(0)).items[..] else { panic!() };
+        let [.., (_, Answer::Raw(Raw::Int(17))), _, _] = senses.look(EngineTime(0)).items[..] else {
+            panic!()
+        };
     }
 
     #[tokio::test(start_paused = true)]

@@ -165,7 +165,8 @@ async fn every_simulated_instrument_is_read_right_by_its_profile() {
 /// What the instruments of the simulator hold in the places that the gateway will ask: unit, table, address, word. Read by hand, byte by byte.
 fn held(place: &Place, address: &str) -> Vec<(u8, String, u16, u16)> {
     let file = place.write("held.toml", &site("tcp", address));
-    let plan: Value = serde_json::from_str(&command(["plan", "--json", file.to_str().unwrap()]).stdout).unwrap();
+    let plan: Value =
+        serde_json::from_str(&command(["plan", "--json", file.to_str().unwrap()]).stdout).unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     let mut held = Vec::new();
     for request in plan["buses"][0]["requests"].as_array().unwrap() {

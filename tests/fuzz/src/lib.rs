@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 
 use gateway_model::GatewayId;
 use gateway_wire::{
-    Configuration, Opened, Order, Receipt, SigningKey, hash, open, pack_orders, peek, reread, seal, unpack_orders,
+    Configuration, Opened, Order, Receipt, SigningKey, hash, open, pack_orders, peek, reread, seal,
+    unpack_orders,
 };
 
 pub use bundles::{bundle, change_bundle};

@@ -148,8 +148,7 @@ fn decoded(bytes: &[u8]) {
     for kind in kinds {
         for order in [WordOrder::Abcd, WordOrder::Cdab, WordOrder::Badc, WordOrder::Dcba] {
             let encoding = Encoding { kind, order };
-            let point =
-                BlockPoint { point: PointIx(0), offset: 0, encoding, scale: None, codes: Vec::new() };
+            let point = BlockPoint { point: PointIx(0), offset: 0, encoding, scale: None, codes: Vec::new() };
             let raw = decode::raw(&point, &words);
             let enough = usize::from(kind.words()) <= words.len();
             assert!(enough || raw.is_none(), "{kind:?} of too few words: {raw:?}");
@@ -308,9 +307,10 @@ impl State {
         let sound = sound(self.framing, question, self.transaction, &answer.frame);
         assert_eq!(sound.as_ref(), Some(&answer.words), "{question:?}: {:02x?}", answer.frame);
         let length = answer.frame.len();
-        let mut places = self.heard.windows(length).filter(|place| {
-            place.iter().zip(&answer.frame).all(|((heard, _), byte)| heard == byte)
-        });
+        let mut places = self
+            .heard
+            .windows(length)
+            .filter(|place| place.iter().zip(&answer.frame).all(|((heard, _), byte)| heard == byte));
         let right = |place: &[(u8, usize)]| {
             let piece = place[0].1;
             let whole = place.iter().all(|(_, of)| *of == piece);
@@ -326,7 +326,8 @@ fn body(question: Question) -> Vec<u8> {
     let Question { unit, function, first, count } = question;
     let mut data = Vec::new();
     if function.of_bits() {
-        let bit = |at: u16| at < first + count && (u32::from(at) * 2_654_435_761_u32.wrapping_add(1)) >> 7 & 1 == 1;
+        let bit =
+            |at: u16| at < first + count && (u32::from(at) * 2_654_435_761_u32.wrapping_add(1)) >> 7 & 1 == 1;
         for byte in 0..count.div_ceil(8) {
             let from = first + byte * 8;
             data.push((0..8).map(|n| u8::from(bit(from + n)) << n).sum::<u8>());
@@ -355,7 +356,8 @@ fn sound(framing: Framing, question: Question, transaction: u16, frame: &[u8]) -
         }
     };
     let [unit, function, length, data @ ..] = pdu else { return None };
-    if (*unit, *function) != (question.unit.0, question.function.code()) || usize::from(*length) != data.len() {
+    if (*unit, *function) != (question.unit.0, question.function.code()) || usize::from(*length) != data.len()
+    {
         return None;
     }
     let count = usize::from(question.count);
@@ -384,7 +386,11 @@ fn crc(bytes: &[u8]) -> u16 {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let state = &mut *self.state();
         loop {
             let Some((at, piece)) = state.coming.first_mut() else { return Poll::Pending };

@@ -121,7 +121,10 @@ pub fn payload(bytes: &[u8]) {
             events.iter().for_each(|event| heard(event, plan, retained));
         }
         for there in &plan.availability {
-            translator.events(&there.topic, bytes, false, NOW).iter().for_each(|event| heard(event, plan, true));
+            translator
+                .events(&there.topic, bytes, false, NOW)
+                .iter()
+                .for_each(|event| heard(event, plan, true));
         }
     });
 }
@@ -167,7 +170,10 @@ fn check(mapping: &Mapping, said: &Said, value: Option<&Value>) {
                     || mapping.expect.iter().any(|(expected, _)| expected == place)
                     || mapping.time.as_ref().is_some_and(|time| time.pointer == *place)
             };
-            assert!(frame.as_object().expect("by place").keys().all(mapped), "kept, and no mapping names it: {frame}");
+            assert!(
+                frame.as_object().expect("by place").keys().all(mapped),
+                "kept, and no mapping names it: {frame}"
+            );
         }
         Mapping::Milesight(_) => {
             assert!(said.values.iter().all(|(_, raw)| matches!(raw, Raw::Int(_))), "{said:?}");
@@ -175,14 +181,17 @@ fn check(mapping: &Mapping, said: &Said, value: Option<&Value>) {
         Mapping::Feed(feed) => {
             let fields = value.and_then(Value::as_object).expect("a feed is an object");
             let known: &[&str] = match feed.feed {
-                Feed::Visits | Feed::Packed | Feed::Occupied | Feed::Cups | Feed::Used | Feed::Released => &["count"],
+                Feed::Visits | Feed::Packed | Feed::Occupied | Feed::Cups | Feed::Used | Feed::Released => {
+                    &["count"]
+                }
                 Feed::Bag => &["label", "category", "department", "kg"],
                 Feed::HandOver => &["labels", "kg", "to"],
                 Feed::Stored => &["labels", "kg", "place"],
                 Feed::Received => &["labels", "kg", "by"],
                 Feed::Duty => &["duty", "passed"],
             };
-            let named = |name: &String| ["v", "at"].contains(&name.as_str()) || known.contains(&name.as_str());
+            let named =
+                |name: &String| ["v", "at"].contains(&name.as_str()) || known.contains(&name.as_str());
             assert!(fields.len() == known.len() + 2 && fields.keys().all(named), "{fields:?}");
             weighed(said);
         }

@@ -22,7 +22,11 @@ pub fn site(bytes: &[u8]) {
     let read = || load_configuration(&configuration, Path::new(SITE));
     let page = match read() {
         Ok(site) => {
-            assert!(site.warnings.iter().all(|problem| placed(problem, &configuration)), "{:?}", site.warnings);
+            assert!(
+                site.warnings.iter().all(|problem| placed(problem, &configuration)),
+                "{:?}",
+                site.warnings
+            );
             super::planted(|| site.blocks.iter().any(|block| block.unit.0 == 247));
             runs(&site);
             // One in eight: it costs as much as all the rest.
@@ -55,7 +59,11 @@ fn unfold(text: &str) -> Configuration {
 
 /// Does a problem say what and where?
 fn placed(problem: &gateway_rules::Problem, configuration: &Configuration) -> bool {
-    let text = if problem.file == SITE { Some(configuration.site.as_str()) } else { configuration.file(&problem.file) };
+    let text = if problem.file == SITE {
+        Some(configuration.site.as_str())
+    } else {
+        configuration.file(&problem.file)
+    };
     let Some(text) = text else { return false };
     let Some(before) = text.get(..problem.span.start) else { return false };
     let line = before.matches('\n').count() + 1;
@@ -77,8 +85,22 @@ fn runs(site: &Site) {
 }
 
 /// Numbers that stand at some limit.
-const NUMBERS: &[&str] =
-    &["0", "1", "-1", "9", "127", "247", "248", "2000", "65535", "65536", "1e9", "0x7FFF", "0.5", "99999999999999999999"];
+const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "9",
+    "127",
+    "247",
+    "248",
+    "2000",
+    "65535",
+    "65536",
+    "1e9",
+    "0x7FFF",
+    "0.5",
+    "99999999999999999999",
+];
 
 /// Changes a site file as people do: a word for another, a number, a line too many or too few; one time in four like any
 /// other bytes.

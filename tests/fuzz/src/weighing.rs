@@ -56,9 +56,7 @@ fn read(format: WeighingFormat, frame: &[u8]) -> Option<(Kind, Raw)> {
             let (whole, fraction) = digits.split_at(digits.len().checked_sub(decimals)?);
             (Kind::Shown, format!("{sign}{whole}.{fraction}"))
         }
-        WeighingFormat::Equals => {
-            (Kind::Shown, text.strip_prefix('=')?.chars().rev().collect::<String>())
-        }
+        WeighingFormat::Equals => (Kind::Shown, text.strip_prefix('=')?.chars().rev().collect::<String>()),
         WeighingFormat::YaohuaAscii => {
             let kind = match frame[1] {
                 b'w' => Kind::Gross,

@@ -287,13 +287,18 @@ mod tests {
         other.begin(Some(UnitId(7)), Trouble::TwoAnswers);
         assert_eq!(told(&metrics).len(), 4);
         line.begin(None, Trouble::BusSilent);
-        let (whole, twins) = (("line".into(), None, Trouble::BusSilent), ("other".into(), Some(7), Trouble::TwoAnswers));
+        let (whole, twins) =
+            (("line".into(), None, Trouble::BusSilent), ("other".into(), Some(7), Trouble::TwoAnswers));
         assert_eq!(told(&metrics), [whole, twins.clone()]);
         assert_eq!(metrics.boards().unit_in(Trouble::TwoAnswers), 7);
         // Taken out of the site file, it is no trouble any more.
         drop(line);
         assert_eq!(told(&metrics), [twins]);
-        assert!(!metrics.text().contains("bus=\"line\",unit=\"1\",trouble=\"silent\"} 1"), "{}", metrics.text());
+        assert!(
+            !metrics.text().contains("bus=\"line\",unit=\"1\",trouble=\"silent\"} 1"),
+            "{}",
+            metrics.text()
+        );
     }
 
     #[test]

@@ -265,11 +265,7 @@ pub(crate) fn is_serial(address: &str) -> bool {
 
 /// How to get at a line: a serial port set like this, else TCP.
 pub(crate) fn dial(address: &str, line: LineSettings) -> Arc<dyn Dial> {
-    if is_serial(address) {
-        Arc::new(Serial(line))
-    } else {
-        Arc::new(Tcp)
-    }
+    if is_serial(address) { Arc::new(Serial(line)) } else { Arc::new(Tcp) }
 }
 
 /// Registers of a type.

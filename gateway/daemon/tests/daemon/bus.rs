@@ -111,7 +111,14 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(baud: u32) -> Self {
         let settings = LineSettings { baud, parity: Parity::None, stop_bits: 1 };
-        Self { settings, dead: Arc::default(), missing: Vec::new(), asked: Arc::default(), times: Arc::default(), dials: Arc::default() }
+        Self {
+            settings,
+            dead: Arc::default(),
+            missing: Vec::new(),
+            asked: Arc::default(),
+            times: Arc::default(),
+            dials: Arc::default(),
+        }
     }
 
     /// When a unit was asked.
