@@ -1,6 +1,7 @@
 //! Serial lines: a pseudo-terminal whose other end a gateway opens like any port, or a real port.
 //!
-//! A pty has no speed of its own: [`Settings::pause`] says how long bytes would take, and [`crate::serve`] waits so long.
+//! A pty has no speed of its own: [`Settings::pause`] says how long bytes would take, and [`crate::serve`] waits so long. It keeps the speed that
+//! its other end was set to ([`Ear`]), and devices that have another do not answer.
 //! Bytes that nobody takes are lost, as on a real line with nothing at the other end.
 
 use std::fs::File;
@@ -73,7 +74,7 @@ impl Settings {
 pub struct Line {
     fd: AsyncFd<File>,
     /// The other end of a pty, held open: without it every read here fails until somebody opens it.
-    _other_end: Option<File>,
+    other_end: Option<File>,
 }
 
 /// A new pty and the path by which its other end is opened.
@@ -85,14 +86,32 @@ pub fn pty(settings: Settings) -> io::Result<(Line, String)> {
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK | OFlags::RDWR)?;
     let other = open(Path::new(&path))?;
     set(&other, settings)?;
-    Ok((Line { fd: watched(File::from(ours))?, _other_end: Some(other) }, path))
+    Ok((Line { fd: watched(File::from(ours))?, other_end: Some(other) }, path))
+}
+
+/// Tells the speed of whoever has the other end of a pty open.
+#[derive(Debug)]
+pub struct Ear(File);
+
+impl Ear {
+    /// bit/s. A pty carries bytes at any speed, so this is how a device on it knows that it is not meant.
+    pub fn baud(&self) -> io::Result<u32> {
+        Ok(tcgetattr(&self.0)?.output_speed())
+    }
+}
+
+impl Line {
+    /// `None` on a real port: there bytes at another speed are noise by themselves.
+    pub fn ear(&self) -> io::Result<Option<Ear>> {
+        self.other_end.as_ref().map(|end| Ok(Ear(end.try_clone()?))).transpose()
+    }
 }
 
 /// A real port.
 pub fn port(path: &Path, settings: Settings) -> io::Result<Line> {
     let file = open(path)?;
     set(&file, settings)?;
-    Ok(Line { fd: watched(file)?, _other_end: None })
+    Ok(Line { fd: watched(file)?, other_end: None })
 }
 
 #[expect(

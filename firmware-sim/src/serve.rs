@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::face::answer::Act;
 use crate::face::frame::{FRAME_MAX, Request};
 use crate::host::Host;
-use crate::line::{Line, Settings};
+use crate::line::{Ear, Line, Settings};
 use crate::scenario::Endpoint;
 use crate::talk::{Answers, Later, Next, act, swallow, talk};
 
@@ -49,8 +49,12 @@ pub async fn serve(listener: TcpListener, endpoint: Endpoint, ix: usize, host: H
 
 /// Serves endpoint number `ix` on a serial line for ever: whoever opens the other end talks to it.
 pub async fn line(mut line: Line, endpoint: Endpoint, ix: usize, host: Host) {
+    let ear = line.ear().unwrap_or_else(|error| {
+        tracing::warn!(%error, endpoint = endpoint.name, "its speed cannot be asked: devices answer at any");
+        None
+    });
     loop {
-        if let Err(error) = stream(&mut line, &endpoint, ix, &host).await {
+        if let Err(error) = heard(&mut line, ear.as_ref(), &endpoint, ix, &host).await {
             tracing::warn!(%error, endpoint = endpoint.name, "the line failed");
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
@@ -65,10 +69,21 @@ pub async fn stream(
     ix: usize,
     host: &Host,
 ) -> std::io::Result<()> {
+    heard(io, None, endpoint, ix, host).await
+}
+
+/// The same; `ear` tells at which speed the other end speaks, where that is known.
+async fn heard(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    ear: Option<&Ear>,
+    endpoint: &Endpoint,
+    ix: usize,
+    host: &Host,
+) -> std::io::Result<()> {
     let line = endpoint.transport.is_serial().then_some(endpoint.line);
     match &endpoint.indicator {
         Some(indicator) => send(io, line, indicator.every, ix, host).await,
-        None => talk(io, endpoint.transport, line, &Seat { endpoint: ix, host }).await,
+        None => talk(io, endpoint.transport, line, &Seat { endpoint: ix, host, ear }).await,
     }
 }
 
@@ -76,10 +91,21 @@ pub async fn stream(
 struct Seat<'a> {
     endpoint: usize,
     host: &'a Host,
+    ear: Option<&'a Ear>,
 }
 
 impl Answers for Seat<'_> {
     async fn answer(&self, request: Request) -> Vec<Act> {
+        if let Some(ear) = self.ear {
+            let (endpoint, unit) = (self.endpoint, request.unit);
+            let understood = match ear.baud() {
+                Ok(baud) => self.host.with(move |world| world.understands(endpoint, unit, baud)).await,
+                Err(_) => Some(true),
+            };
+            if understood != Some(true) {
+                return Vec::new();
+            }
+        }
         self.host.ask(self.endpoint, request).await
     }
 }

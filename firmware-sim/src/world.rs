@@ -38,6 +38,8 @@ pub struct World {
     previous: Vec<Vec<Option<Vec<u8>>>>,
     /// Requests of each unit so far.
     turns: Vec<Vec<u64>>,
+    /// Had each unit power in the second before? Empty where nothing is plugged into a supply.
+    powered: Vec<Vec<bool>>,
     feeds: Vec<Feed>,
     /// Probe faults that change from second to second: signal, what, since when.
     moving: Vec<(SignalIx, ProbeFault, i64)>,
@@ -50,6 +52,11 @@ pub struct World {
 /// What is plugged into nothing of the scenario always has power.
 fn powered(signals: &Signals, supply: Option<SignalIx>) -> bool {
     supply.is_none_or(|ix| signals.value(ix) > 0.5)
+}
+
+/// Is its box, or a unit behind it, plugged into a supply of the scenario?
+fn is_plugged(endpoint: &Endpoint) -> bool {
+    endpoint.supply.is_some() || endpoint.units.iter().any(|unit| unit.supply.is_some())
 }
 
 impl World {
@@ -89,6 +96,11 @@ impl World {
             signals: scenario.signals.clone(),
             links: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
             turns: scenario.endpoints.iter().map(|e| vec![0; units(e)]).collect(),
+            powered: if scenario.endpoints.iter().any(is_plugged) {
+                scenario.endpoints.iter().map(|e| vec![true; e.units.len()]).collect()
+            } else {
+                Vec::new()
+            },
             feeds: vec![Feed::default(); scenario.devices.len()],
             moving: Vec::new(),
             previous: scenario.endpoints.iter().map(|e| vec![None; units(e)]).collect(),
@@ -145,6 +157,21 @@ impl World {
             device.step(tick, mishaps, &mut self.signals, &mut |message| feed.pass(message, tick, &mut out));
             if !feed.is_idle() {
                 feed.second(tick.at, &mut out);
+            }
+        }
+        self.power_units();
+    }
+
+    /// Units whose power came back begin anew with what they were set to.
+    fn power_units(&mut self) {
+        for (endpoint, powered) in self.endpoints.iter_mut().zip(&mut self.powered) {
+            let box_on = self::powered(&self.signals, endpoint.supply);
+            for (unit, before) in endpoint.units.iter_mut().zip(powered) {
+                let now = box_on && self::powered(&self.signals, unit.supply);
+                if now && !*before {
+                    unit.map.power_up();
+                }
+                *before = now;
             }
         }
     }
@@ -283,6 +310,14 @@ impl World {
         let map = &self.endpoints[endpoint].units[unit].map;
         let words = read(map, Quirks::default(), &self.signals, block.table, block.first, block.count);
         seen(self.link_fault(endpoint, unit), words.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Do the units with this id understand what comes at this speed, bit/s? Bytes at another are noise to them.
+    #[must_use]
+    pub fn understands(&self, endpoint: usize, unit: u8, baud: u32) -> bool {
+        let endpoint = &self.endpoints[endpoint];
+        let mut asked = endpoint.units.iter().filter(|known| known.unit == unit);
+        asked.all(|known| known.map.baud().unwrap_or(endpoint.line.baud) == baud)
     }
 
     /// What a connection to this endpoint has to do for a request.

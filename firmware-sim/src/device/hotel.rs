@@ -31,7 +31,7 @@ pub struct Settings {
     /// 1 while somebody loads, of each cabinet.
     pub loading: Vec<SignalIx>,
     /// Topic of the occupied rooms.
-    pub rooms_topic: Option<String>,
+    pub occupied_topic: Option<String>,
     /// Topic of the cups.
     pub cups_topic: Option<String>,
 }
@@ -108,7 +108,7 @@ impl HotelDay {
         match due {
             Some(Item::Report) => {
                 self.occupied = Self::rooms(settings, seed, tick);
-                publish(&settings.rooms_topic, self.occupied);
+                publish(&settings.occupied_topic, self.occupied);
             }
             Some(Item::Room) => {
                 self.dirty += CUPS_A_ROOM;

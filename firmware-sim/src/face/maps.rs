@@ -147,6 +147,23 @@ impl Map {
         }
     }
 
+    /// Its line speed, bit/s, if it has another than its line.
+    #[must_use]
+    pub const fn baud(&self) -> Option<u32> {
+        match self {
+            Self::Mb8art(..) | Self::ScaleDocs(..) => None,
+            Self::Sheet(sheeted) => sheeted.baud,
+        }
+    }
+
+    /// The power came back.
+    pub fn power_up(&mut self) {
+        match self {
+            Self::Mb8art(..) | Self::ScaleDocs(..) => {}
+            Self::Sheet(sheeted) => sheeted.power_up(),
+        }
+    }
+
     /// The word a scenario uses for this map.
     #[must_use]
     pub const fn word_of_map(&self) -> &'static str {

@@ -13,8 +13,10 @@ use crate::signal::{SignalIx, Signals};
 enum What {
     /// Always this: offsets nobody set, channel types.
     Fixed(u16),
-    /// This until somebody writes it: baud codes (which change nothing before the power comes back), relays.
+    /// This until somebody writes it: baud codes of an unknown meaning, relays.
     Held(u16),
+    /// The line speed, this until somebody writes it. It is in force when the power comes back.
+    Baud(u16, Rates),
     /// The unit id. Whoever writes it has to ask for the new one from then on.
     Id,
     /// The unit id as two words of a float.
@@ -35,6 +37,25 @@ enum What {
     Bit(usize),
 }
 
+/// What the words of a line speed mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rates {
+    /// bit/s.
+    Itself,
+    /// A code each.
+    Codes(&'static [(u16, u32)]),
+}
+
+impl Rates {
+    /// bit/s.
+    fn of(self, word: u16) -> Option<u32> {
+        match self {
+            Self::Itself => Some(word.into()),
+            Self::Codes(codes) => codes.iter().find(|(code, _)| *code == word).map(|(_, rate)| *rate),
+        }
+    }
+}
+
 /// Steps of a register in one unit of its signal; negative: units of the signal in one step.
 type Steps = i32;
 
@@ -46,7 +67,13 @@ impl What {
     const fn words(self) -> u16 {
         match self {
             Self::U32(..) | Self::U32LowFirst(..) | Self::S32(..) | Self::F32(..) | Self::IdF32 => 2,
-            Self::Fixed(_) | Self::Held(_) | Self::Id | Self::S16(..) | Self::U16(..) | Self::Bit(_) => 1,
+            Self::Fixed(_)
+            | Self::Held(_)
+            | Self::Baud(..)
+            | Self::Id
+            | Self::S16(..)
+            | Self::U16(..)
+            | Self::Bit(_) => 1,
         }
     }
 }
@@ -79,7 +106,7 @@ pub struct Sheet {
 }
 
 use Table::{Coil, Discrete, Holding, Input};
-use What::{Bit, F32, Fixed, Held, Id, IdF32, S16, S32, U16, U32, U32LowFirst};
+use What::{Baud, Bit, F32, Fixed, Held, Id, IdF32, S16, S32, U16, U32, U32LowFirst};
 
 const fn block(table: Table, first: u16, count: u16) -> Block {
     Block { table, first, count }
@@ -141,7 +168,7 @@ pub static SHEETS: &[Sheet] = &[
             Cell(Input, 1, S16(0, 10)),
             Cell(Input, 2, U16(1, 10)),
             Cell(Holding, 0x0101, Id),
-            Cell(Holding, 0x0102, Held(9600)),
+            Cell(Holding, 0x0102, Baud(9600, Rates::Itself)),
             Cell(Holding, 0x0103, Fixed(0)),
             Cell(Holding, 0x0104, Fixed(0)),
         ],
@@ -156,7 +183,7 @@ pub static SHEETS: &[Sheet] = &[
             Cell(Input, 1, S16(0, 100)),
             Cell(Input, 2, U16(1, 100)),
             Cell(Holding, 0x0100, Id),
-            Cell(Holding, 0x0101, Held(2)),
+            Cell(Holding, 0x0101, Baud(2, Rates::Codes(&[(0, 2_400), (1, 4_800), (2, 9_600)]))),
         ],
         zeros: &[],
         blocks: &[block(Input, 1, 2)],
@@ -401,6 +428,8 @@ pub struct Sheeted {
     pub unit: u8,
     /// What was written: table, address, word.
     pub held: Vec<(Table, u16, u16)>,
+    /// Its line speed, bit/s, if it was given one and had its power taken since; `None`: that of its line.
+    pub baud: Option<u32>,
 }
 
 impl Sheeted {
@@ -420,7 +449,7 @@ impl Sheeted {
         let u32_of = |value: f64| libm::round(value).clamp(0.0, f64::from(u32::MAX)) as u32;
         Some(match *what {
             Fixed(word) => word,
-            Held(word) => self.held(table, address).unwrap_or(word),
+            Held(word) | Baud(word, _) => self.held(table, address).unwrap_or(word),
             Id => u16::from(self.unit),
             IdF32 => f32_half(f64::from(self.unit), second),
             S16(terminal, steps) => s16(shown(terminal, steps)),
@@ -446,14 +475,28 @@ impl Sheeted {
     /// Has this table anything that can be written? If not, writing is an illegal function.
     #[must_use]
     pub fn can_be_written(&self, table: Table) -> bool {
-        self.sheet.cells.iter().any(|Cell(of, _, what)| *of == table && matches!(what, Held(_) | Id))
+        self.sheet
+            .cells
+            .iter()
+            .any(|Cell(of, _, what)| *of == table && matches!(what, Held(_) | Baud(..) | Id))
+    }
+
+    /// The power came back: the speed that was written is in force.
+    pub fn power_up(&mut self) {
+        let written = self.sheet.cells.iter().find_map(|Cell(table, at, what)| {
+            let Baud(_, rates) = what else { return None };
+            rates.of(self.held(*table, *at)?)
+        });
+        self.baud = written.or(self.baud);
     }
 
     /// Writes consecutive registers, all or none; the exception otherwise.
     pub fn write(&mut self, table: Table, first: u16, words: &[u16]) -> Result<(), u8> {
         let cells = (first..=u16::MAX).zip(words).map(|(at, word)| (at, *word, self.cell(table, at)));
         let cells: Vec<_> = cells.collect();
-        if cells.len() < words.len() || cells.iter().any(|(_, _, what)| !matches!(what, Some(Held(_) | Id))) {
+        if cells.len() < words.len()
+            || cells.iter().any(|(_, _, what)| !matches!(what, Some(Held(_) | Baud(..) | Id)))
+        {
             return Err(ILLEGAL_ADDRESS);
         }
         if cells.iter().any(|(_, word, what)| *what == Some(Id) && !(1..=247).contains(word)) {

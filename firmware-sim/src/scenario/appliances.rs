@@ -199,7 +199,7 @@ impl Builder {
                 occupancy: *d.occupancy.get_ref(),
                 between: pair(d.between),
                 capacity: d.capacity,
-                rooms_topic: d.rooms_topic.clone(),
+                occupied_topic: d.occupied_topic.clone(),
                 cups_topic: d.cups_topic.clone(),
             };
             self.push(&d.id, "hotel-day", None, |seat| Device::HotelDay(HotelDay::new(settings, seat)));

@@ -226,7 +226,7 @@ pub(super) struct HotelDay {
     pub(super) between: [TimeOfDay; 2],
     #[serde(default = "plenty")]
     pub(super) capacity: u32,
-    pub(super) rooms_topic: Option<String>,
+    pub(super) occupied_topic: Option<String>,
     pub(super) cups_topic: Option<String>,
 }
 

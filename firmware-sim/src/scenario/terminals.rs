@@ -143,7 +143,7 @@ impl Builder {
                         .map(|(terminal, open)| self.terminal(unit, terminal, open.is_none(), &mut used))
                         .collect(),
                 };
-                Map::Sheet(Sheeted { sheet, wires, unit: id, held: Vec::new() })
+                Map::Sheet(Sheeted { sheet, wires, unit: id, held: Vec::new(), baud: None })
             }
         };
         for (terminal, signal) in &unit.terminals {

@@ -327,7 +327,7 @@ rooms = 40
 occupancy = 0.7
 between = ["09:00", "12:30"]
 capacity = 60
-rooms_topic = "rooms"
+occupied_topic = "occupied"
 cups_topic = "cups"
 "#
     ));
@@ -341,7 +341,7 @@ cups_topic = "cups"
         let mine = all.iter().filter(|m| m.topic == topic);
         mine.map(|m| serde_json::from_str::<Value>(&m.payload).unwrap()["count"].as_f64().unwrap()).sum()
     };
-    assert_eq!(count("rooms"), occupied);
+    assert_eq!(count("occupied"), occupied);
     assert_eq!(count("cups"), 2.0 * occupied);
 }
 

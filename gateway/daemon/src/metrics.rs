@@ -8,6 +8,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
+use crate::bus::health::Boards;
+
 type Labels<const N: usize> = [(&'static str, String); N];
 /// A label whose values are all known: counted without making text.
 type Known = [(&'static str, &'static str); 1];
@@ -20,6 +22,7 @@ struct Inner {
     registry: Registry,
     bus: Family<Vec<(&'static str, String)>, Counter>,
     trouble: Family<Vec<(&'static str, String)>, Gauge>,
+    boards: Boards,
     mqtt: Family<Known, Counter>,
     records: Family<Known, Counter>,
     uplink: Family<Vec<(&'static str, String)>, Counter>,
@@ -75,6 +78,7 @@ impl Default for Metrics {
             registry,
             bus,
             trouble,
+            boards: Boards::default(),
             mqtt,
             records,
             uplink,
@@ -127,6 +131,11 @@ impl Metrics {
         let unit = unit.map_or_else(String::new, |unit| unit.to_string());
         let labels: Labels<3> = [("bus", bus.to_owned()), ("unit", unit), ("trouble", trouble.to_owned())];
         self.0.trouble.get_or_create(&labels.to_vec()).set(i64::from(on));
+    }
+
+    /// What is wrong with buses now, in words.
+    pub fn boards(&self) -> &Boards {
+        &self.0.boards
     }
 
     /// How often requests on a bus ended so: for tests and the status page.

@@ -10,6 +10,7 @@ use gateway_engine::intake::Answer;
 use gateway_model::{BadCause, EngineTime, Raw};
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::health::{Boards, Trouble};
 use crate::clock::{Clock, Wall};
 use crate::config::{OWN_EVERY_MS, Sense, SensePlan};
 use crate::mqtt::Connected;
@@ -27,6 +28,8 @@ pub struct Senses {
     pub civil: Civil,
     /// The connection to the broker; `None`: nothing is listened to.
     pub connected: Option<Connected>,
+    /// What buses are in trouble.
+    pub boards: Boards,
     /// The recorder.
     pub inputs: Inputs,
 }
@@ -60,8 +63,15 @@ impl Senses {
             Sense::DiskFree => free_permille(&self.data).map(|mantissa| Raw::Dec { mantissa, exponent: -1 }),
             Sense::ClockError => self.clock_error_s(at).map(Raw::Int),
             Sense::Broker => self.connected.as_ref().map(|connected| Raw::Int(i64::from(connected.get()))),
+            Sense::TwoAnswers => Some(self.unit_in(Trouble::TwoAnswers)),
+            Sense::Garbled => Some(self.unit_in(Trouble::Garbled)),
+            Sense::ForeignAnswers => Some(self.unit_in(Trouble::ForeignAnswers)),
         };
         raw.map_or(Answer::Failed(BadCause::NoCommunication), Answer::Raw)
+    }
+
+    fn unit_in(&self, trouble: Trouble) -> Raw {
+        Raw::Int(self.boards.unit_in(trouble).into())
     }
 
     /// How far the system's clock is from the time that is believed.
@@ -89,7 +99,9 @@ mod tests {
     use gateway_model::{Change, CivilTime, ConclusionBody, Epoch, Input, Plan, StartCause, StartInput};
 
     use super::*;
+    use crate::bus::health::Board;
     use crate::config::load_str;
+    use crate::metrics::Metrics;
     use crate::recorder;
 
     const SITE: &str = r#"
@@ -103,7 +115,7 @@ open = ["mon-sun 08:00-18:00"]
 id = "box-1"
 kind = "gateway"
 name = { zh = "网关", en = "Box" }
-own = ["disk_free", "clock_error", "broker"]
+own = ["disk_free", "clock_error", "broker", "two_answers", "garbled", "foreign_answers"]
 [[device]]
 id = "feed-1"
 kind = "dental-feed"
@@ -152,6 +164,7 @@ map = { visits = "visits" }
             wall,
             civil,
             connected,
+            boards: Boards::default(),
             inputs: doors.inputs,
         };
         (site.plan, senses)
@@ -191,6 +204,31 @@ map = { visits = "visits" }
         assert!((0.0..=100.0).contains(&numbers[0]), "free: {} %", numbers[0]);
         assert!(numbers[1] <= 1.0, "clock: {} s", numbers[1]);
         assert!((numbers[2] - 1.0).abs() < f64::EPSILON);
+        assert_eq!(numbers[3..], [0.0; 3], "no line is in trouble");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_devices_with_one_unit_id_raise_an_alert_that_names_it() {
+        let (wall, civil) = right();
+        let metrics = Metrics::default();
+        let (plan, mut senses) = senses(Path::new("/"), wall, civil, None);
+        senses.boards = metrics.boards().clone();
+        let said = |senses: &Senses| raised(&plan, 15, |at| senses.look(at));
+        assert!(!said(&senses).contains(&"gateway-self/two-answers".to_owned()));
+        let bus = crate::config::BusPlan {
+            name: "line".into(),
+            transport: crate::config::Transport::Rtu,
+            address: "/dev/ttyUSB0".into(),
+            timeout: Duration::from_millis(500),
+            gap: Duration::ZERO,
+            line: None,
+        };
+        let mut board = Board::new(bus, metrics);
+        board.begin(Some(crate::config::UnitId(17)), Trouble::TwoAnswers);
+        assert!(said(&senses).contains(&"gateway-self/two-answers".to_owned()));
+        let [.., (_, Answer::Raw(Raw::Int(17))), _, _] = senses.look(EngineTime(0)).items[..] else {
+            panic!()
+        };
     }
 
     #[tokio::test(start_paused = true)]

@@ -178,13 +178,14 @@ impl Sources {
         if site.senses.is_empty() {
             return;
         }
-        let Ground { clock, civil, data, .. } = &self.ground;
+        let Ground { clock, civil, data, metrics, .. } = &self.ground;
         let senses = Senses {
             plans: site.senses.clone(),
             data: data.clone(),
             wall: clock.wall().clone(),
             civil: civil.clone(),
             connected: self.ear.as_ref().map(|ear| ear.connected.clone()),
+            boards: metrics.boards().clone(),
             inputs: inputs.clone(),
         };
         let task = task(parts);

@@ -18,7 +18,7 @@ from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, M
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer
 
-CELLS = 0x5000
+CELLS = 0xA800
 TABLES = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}  # by function code that reads them
 FRAMERS = {"tcp": FramerType.SOCKET, "rtu-over-tcp": FramerType.RTU}
 

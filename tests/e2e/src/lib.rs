@@ -17,6 +17,7 @@ pub mod line;
 pub mod modbus;
 pub mod mqtt;
 pub mod process;
+pub mod pty;
 pub mod records;
 pub mod relay;
 pub mod sim;

@@ -34,6 +34,21 @@ impl Peer {
         Self::up(Process::start(name, &compiled(), [] as [&str; 0], place.path()), false).await
     }
 
+    /// The same, each unit id with registers of its own.
+    pub async fn libmodbus_units(place: &Place, name: &str) -> Self {
+        Self { units: true, ..Self::libmodbus(place, name).await }
+    }
+
+    /// The same on a serial port, one unit at a time: see [`Self::answer_as`].
+    pub async fn libmodbus_serial(place: &Place, name: &str, path: &str) -> Self {
+        Self::up(Process::start(name, &compiled(), [path], place.path()), true).await
+    }
+
+    /// On a serial port: from now on the device with this unit id is there, and no other.
+    pub async fn answer_as(&mut self, unit: u8) {
+        self.tell(&format!("unit {unit}")).await;
+    }
+
     async fn up(mut process: Process, units: bool) -> Self {
         let line = process.line().await;
         let port = line.strip_prefix("port ").unwrap_or_else(|| panic!("a port, not `{line}`"));

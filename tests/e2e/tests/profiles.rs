@@ -2,10 +2,13 @@
 //! code. The values are those that other people's clients read in `sim_peers`.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use e2e::gateway::command;
 use e2e::ground::program;
+use e2e::modbus::Peer;
 use e2e::mqtt::publish;
 use e2e::{Gateway, Place, Process, eventually};
 use serde_json::Value;
@@ -101,8 +104,12 @@ const INSTRUMENTS: &[Instrument] = &[
 
 /// The site file's line for each of them.
 fn site(transport: &str, address: &str) -> String {
+    site_of(transport, address, INSTRUMENTS)
+}
+
+fn site_of(transport: &str, address: &str, instruments: &[Instrument]) -> String {
     let mut text = head("profiles", None, "5s") + &bus("all", transport, address) + "\n";
-    for (unit, profile, options, fields) in INSTRUMENTS {
+    for (unit, profile, options, fields) in instruments {
         let map: Vec<String> =
             fields.iter().map(|(name, _)| format!("{} = \"{name}\"", name.replace('-', "_"))).collect();
         let device = format!(
@@ -117,7 +124,11 @@ fn site(transport: &str, address: &str) -> String {
 }
 
 fn all_agree(place: &Place, transport: &str, address: &str) {
-    let file = place.write(&format!("{transport}-site.toml"), &site(transport, address));
+    agree(place, transport, address, INSTRUMENTS);
+}
+
+fn agree(place: &Place, transport: &str, address: &str, instruments: &[Instrument]) {
+    let file = place.write(&format!("{transport}-site.toml"), &site_of(transport, address, instruments));
     let said = command(["once", "--json", file.to_str().unwrap()]).good();
     let shown: BTreeMap<String, Value> = said
         .lines()
@@ -126,7 +137,7 @@ fn all_agree(place: &Place, transport: &str, address: &str) {
         .collect();
     let mut wrong = Vec::new();
     let mut read = 0;
-    for (unit, profile, _, fields) in INSTRUMENTS {
+    for (unit, profile, _, fields) in instruments {
         for (field, expected) in *fields {
             let point = format!("d-{unit}/{}", field.replace('-', "_"));
             let value = shown.get(&point).and_then(|line| line["value"].as_f64());
@@ -137,17 +148,86 @@ fn all_agree(place: &Place, transport: &str, address: &str) {
             read += 1;
         }
     }
-    assert!(wrong.is_empty() && read > 60, "{transport}: {read} read\n{}", wrong.join("\n"));
+    let wanted: usize = instruments.iter().map(|(.., fields)| fields.len()).sum();
+    assert!(wrong.is_empty() && read == wanted, "{transport}: {read} read\n{}", wrong.join("\n"));
 }
 
 #[tokio::test]
 async fn every_simulated_instrument_is_read_right_by_its_profile() {
     let place = Place::new("profiles");
-    for transport in ["tcp", "rtu-over-tcp"] {
+    for transport in ["tcp", "rtu-over-tcp", "rtu"] {
         let (simulator, address): (Process, String) = instruments(&place, transport).await;
         all_agree(&place, transport, &address);
         simulator.assert_log(&[]);
     }
+}
+
+/// What the instruments of the simulator hold in the places that the gateway will ask: unit, table, address, word. Read by hand, byte by byte.
+fn held(place: &Place, address: &str) -> Vec<(u8, String, u16, u16)> {
+    let file = place.write("held.toml", &site("tcp", address));
+    let plan: Value =
+        serde_json::from_str(&command(["plan", "--json", file.to_str().unwrap()]).stdout).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut held = Vec::new();
+    for request in plan["buses"][0]["requests"].as_array().unwrap() {
+        let number = |name: &str| u16::try_from(request[name].as_u64().unwrap()).unwrap();
+        let table = request["table"].as_str().unwrap();
+        let function = match table {
+            "coil" => 1,
+            "discrete" => 2,
+            "holding" => 3,
+            _ => 4,
+        };
+        let unit = u8::try_from(number("unit")).unwrap();
+        // One by one: what is not there is not there at the other servers either.
+        for at in number("first")..number("first") + number("count") {
+            let [high, low] = at.to_be_bytes();
+            stream.write_all(&[0, 1, 0, 0, 0, 6, unit, function, high, low, 0, 1]).unwrap();
+            let mut head = [0; 6];
+            stream.read_exact(&mut head).unwrap();
+            let mut body = vec![0; usize::from(head[5])];
+            stream.read_exact(&mut body).unwrap();
+            match body[1..] {
+                [_, 2, high, low] => held.push((unit, table.to_owned(), at, u16::from_be_bytes([high, low]))),
+                [_, 1, bits] => held.push((unit, table.to_owned(), at, u16::from(bits & 1))),
+                _ => {}
+            }
+        }
+    }
+    held
+}
+
+/// The same instruments once more, by servers that other people wrote: over TCP, in RTU frames over TCP, and on a serial port.
+#[tokio::test]
+async fn the_same_instruments_are_read_right_from_pymodbus_and_libmodbus() {
+    let place = Place::new("profiles-peers");
+    let (simulator, address) = instruments(&place, "tcp").await;
+    let held = held(&place, &address);
+    assert!(held.len() > 100, "{}", held.len());
+    drop(simulator);
+    let units: Vec<u8> = INSTRUMENTS.iter().map(|(unit, ..)| *unit).collect();
+    let fill = async |peer: &mut Peer| {
+        for (unit, table, at, word) in &held {
+            peer.set(*unit, table, *at, i32::from(*word)).await;
+        }
+    };
+    for transport in ["tcp", "rtu-over-tcp"] {
+        let mut python = Peer::python(&place, transport, transport, &units).await;
+        fill(&mut python).await;
+        all_agree(&place, transport, python.address());
+    }
+    let mut c = Peer::libmodbus_units(&place, "libmodbus").await;
+    fill(&mut c).await;
+    all_agree(&place, "tcp", c.address());
+    // A line between two serial ports, the gateway at one end of it. libmodbus is one device at a time.
+    let (line, ours, theirs) = e2e::pty::pair();
+    let mut c = Peer::libmodbus_serial(&place, "libmodbus-serial", &theirs).await;
+    fill(&mut c).await;
+    for instrument in INSTRUMENTS {
+        c.answer_as(instrument.0).await;
+        agree(&place, "rtu", &ours, std::slice::from_ref(instrument));
+    }
+    drop(line);
 }
 
 /// What `gateway once` shows at this address.

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::termios::{
-    ControlModes, OptionalActions, QueueSelector, Termios, ioctl_tiocexcl, tcflush, tcgetattr, tcsetattr,
+    ControlModes, OptionalActions, QueueSelector, Termios, ioctl_tiocexcl, ioctl_tiocnxcl, tcflush,
+    tcgetattr, tcsetattr,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -104,6 +105,15 @@ fn watched(file: File) -> io::Result<AsyncFd<File>> {
 /// An open serial port.
 #[derive(Debug)]
 struct Port(AsyncFd<File>);
+
+/// What was forbidden to others is allowed again, also where somebody else holds the port open.
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let Err(error) = ioctl_tiocnxcl(self.0.get_ref()) {
+            tracing::debug!(%error, "a serial port stays closed to others until its last user lets go");
+        }
+    }
+}
 
 impl AsyncRead for Port {
     fn poll_read(

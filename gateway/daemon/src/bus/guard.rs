@@ -6,7 +6,8 @@
 //!   transaction id, counted as late and passed over.
 //! - RTU, where an answer does not say what it answers: no question is asked whose answer could be taken for a late one of
 //!   another address ([`super::ghosts`]); where the same question was left unanswered, silence for the longest answer time
-//!   ever seen and 3.5 characters, then one read that is thrown away. A serial line stays open; a connection to a serial
+//!   ever seen and 3.5 characters, then one read that is thrown away. What may have been the copy of an older answer is taken for the same
+//!   question only, and another is not asked before the longest answer time ever seen has passed: its own answer is still to come, or somebody else's. A serial line stays open; a connection to a serial
 //!   server ends after any oddity, and after three requests in a row that met silence.
 //!
 //! Leaves out: when to ask and when to connect again ([`super`]), what the words mean ([`super::decode`]).
@@ -203,6 +204,8 @@ pub struct Link {
     ghosts: Ghosts,
     /// A question whose end was not seen: its caller went away.
     asking: Option<(Question, Instant)>,
+    /// A question whose answer may have been the copy of an older one: until then its own may come.
+    owed: Option<(Question, Instant)>,
     heard_at: Option<Instant>,
     /// The last answer: its shape, and how its frame ended.
     last: Option<(Shape, [u8; 2])>,
@@ -229,6 +232,7 @@ impl Link {
             opened_at: 0,
             ghosts: Ghosts::default(),
             asking: None,
+            owed: None,
             heard_at: None,
             last: None,
             slowest: Duration::ZERO,
@@ -337,6 +341,9 @@ impl Link {
     async fn talk(&mut self, stream: &mut dyn Stream, question: Question) -> Result<Answer, BusError> {
         if std::mem::take(&mut self.fresh) && self.framing() == Framing::Rtu {
             self.listen(stream, clock::instant() + self.limit.min(LISTEN_MAX)).await?;
+        }
+        if let Some((_, until)) = self.owed.take_if(|(owed, _)| *owed != question) {
+            self.listen(stream, until).await?;
         }
         self.settle(stream).await?;
         if self.framing() == Framing::Rtu {
@@ -514,6 +521,8 @@ impl Link {
         match &outcome {
             Ok(answer) => {
                 self.slowest = self.slowest.max(answer.answered.saturating_duration_since(asked));
+                let copy = self.framing() == Framing::Rtu && self.ghosts.expects(question, asked);
+                self.owed = copy.then_some((question, asked + self.slowest + self.silence));
                 self.remember(question, asked, false);
             }
             // A refusal may be that of a gateway on the way, and the device's own answer still come.

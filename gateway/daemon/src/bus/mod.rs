@@ -319,6 +319,9 @@ impl Bus {
             .filter_map(|slot| Some(Slot { block: slot.block.moved(bus, &slots)?, ..slot }))
             .collect();
         let units: BTreeSet<UnitId> = blocks.iter().map(|block| block.unit).collect();
+        for gone in self.units.keys().filter(|unit| !units.contains(unit)) {
+            self.board.end(Some(*gone));
+        }
         self.units.retain(|unit, _| units.contains(unit));
         for unit in units {
             let (timeout, speed, jitter) = (self.plan.timeout, self.speed, self.jitter);
@@ -483,6 +486,7 @@ impl Bus {
                 self.counts.count(what, n);
             }
         }
+        self.board.fade(clock::instant());
         if tally.twins > 0 {
             self.board.begin(Some(question.unit), Trouble::TwoAnswers);
         }

@@ -10,10 +10,10 @@ use gateway_rules::did_you_mean;
 use super::{Ended, GOOD, USAGE, say};
 use crate::clock::Wall;
 use crate::commission::dialogue::Dialogue;
-use crate::commission::drive::{Bench, dial, is_serial};
+use crate::commission::drive::{Bench, is_serial};
 use crate::commission::line::Framing;
 use crate::commission::sheet;
-use crate::config::{Card, CardSettings, cards};
+use crate::config::{Card, CardSettings, LineSettings, Parity, cards};
 
 /// What is asked of it.
 #[derive(Args)]
@@ -26,9 +26,12 @@ pub(super) struct Commission {
     /// The line carries RTU frames (a serial server); without it Modbus TCP.
     #[arg(long)]
     rtu: bool,
-    /// Speed of a serial port as it is now, bit/s, 8N1.
-    #[arg(long, default_value_t = 9_600)]
-    speed: u32,
+    /// Speed of a serial port as it is now, bit/s; what the instruments ship with otherwise.
+    #[arg(long)]
+    speed: Option<u32>,
+    /// Parity of a serial port, with one stop bit; what the instruments ship with otherwise.
+    #[arg(long, value_parser = parity)]
+    parity: Option<Parity>,
     /// Name of the bus in the site file.
     #[arg(long, default_value = "bus-1")]
     bus: String,
@@ -49,6 +52,16 @@ pub(super) struct Commission {
     sheet: PathBuf,
 }
 
+/// As site files name it.
+pub(super) fn parity(text: &str) -> Result<Parity, String> {
+    match text {
+        "none" => Ok(Parity::None),
+        "even" => Ok(Parity::Even),
+        "odd" => Ok(Parity::Odd),
+        _ => Err("expected none, even or odd".to_owned()),
+    }
+}
+
 pub(super) fn commission(asked: Commission) -> Ended {
     let (card, settings) = match card(&asked) {
         Ok(found) => found,
@@ -58,7 +71,12 @@ pub(super) fn commission(asked: Commission) -> Ended {
         }
     };
     let bench = Bench {
-        dial: dial(&asked.address, asked.speed),
+        line: LineSettings {
+            baud: asked.speed.unwrap_or(card.line.baud),
+            parity: asked.parity.unwrap_or(card.line.parity),
+            ..card.line
+        },
+        baud: asked.baud,
         framing: if asked.rtu || is_serial(&asked.address) { Framing::Rtu } else { Framing::Tcp },
         address: asked.address,
         wait: Duration::from_millis(asked.wait),

@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::commission::parity;
 use super::{Ended, GOOD, USAGE, WRONG, say};
 use crate::commission::detective::{self, Fit, Samples};
 use crate::commission::drive::{dial, is_serial, words};
 use crate::commission::line::{Framing, Heard, Line};
-use crate::config::{Card, CardField, FunctionCode, cards, place};
+use crate::config::{Card, CardField, FunctionCode, LineSettings, Parity, cards, place};
 
 /// Distance between samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Speeds of instruments, bit/s, the commonest first.
+const SPEEDS: [u32; 7] = [9_600, 4_800, 2_400, 19_200, 115_200, 38_400, 57_600];
 /// Profiles shown of one device.
 const FITS_MAX: usize = 4;
 /// Exceptions by which a gateway says that nobody is behind it.
@@ -25,9 +28,12 @@ const NOBODY: [u8; 2] = [0x0A, 0x0B];
 pub(super) struct Probe {
     /// `host:port` of a device, Modbus TCP gateway or serial server, or a serial port (`/dev/ttyUSB0`).
     address: String,
-    /// Speed of a serial port, bit/s, 8N1.
-    #[arg(long, default_value_t = 9_600)]
-    speed: u32,
+    /// Speed of a serial port, bit/s; otherwise the usual ones are tried until somebody answers.
+    #[arg(long)]
+    speed: Option<u32>,
+    /// Parity of a serial port: none, even or odd; without it and a speed, even is tried after none.
+    #[arg(long, value_parser = parity)]
+    parity: Option<Parity>,
     /// Unit ids to look at: `1-32`, `5`.
     #[arg(long, default_value = "1-32", value_parser = range)]
     units: (u8, u8),
@@ -62,10 +68,13 @@ pub(super) fn probe(asked: &Probe) -> Ended {
         }
     };
     super::runtime()?.block_on(async {
-        let Some((framing, live)) = find(asked).await? else {
+        let Some(Seen { framing, line, live }) = find(asked).await? else {
             eprintln!(
-                "nobody answers at {} on unit ids {}-{}: check power, A/B and line speed; look at more with --units 1-247",
-                asked.address, asked.units.0, asked.units.1
+                "nobody answers at {} on unit ids {}-{}{}: check power, A/B and line speed; look at more with --units 1-247",
+                asked.address,
+                asked.units.0,
+                asked.units.1,
+                tried(asked)
             );
             return Ok(WRONG);
         };
@@ -74,11 +83,12 @@ pub(super) fn probe(asked: &Probe) -> Ended {
             Framing::Rtu if is_serial(&asked.address) => "rtu",
             Framing::Rtu => "rtu-over-tcp",
         };
+        let set = if is_serial(&asked.address) { as_site(line) } else { String::new() };
         say(&format_args!(
-            "# {transport}\n[[bus]]\nname = \"bus-1\"\ntransport = \"{transport}\"\naddress = \"{}\"\n",
+            "# {transport}\n[[bus]]\nname = \"bus-1\"\ntransport = \"{transport}\"\naddress = \"{}\"\n{set}",
             asked.address
         ))?;
-        let mut line = open(asked, framing).await?;
+        let mut line = open(asked, framing, line).await?;
         for unit in live {
             match at {
                 Some((function, first)) => {
@@ -92,20 +102,67 @@ pub(super) fn probe(asked: &Probe) -> Ended {
     })
 }
 
-async fn open(asked: &Probe, framing: Framing) -> anyhow::Result<Line> {
-    let stream = dial(&asked.address, asked.speed)
+/// The lines of a site file that say how a serial port is set.
+fn as_site(line: LineSettings) -> String {
+    let parity = match line.parity {
+        Parity::None => "",
+        Parity::Even => "parity = \"even\"\n",
+        Parity::Odd => "parity = \"odd\"\n",
+    };
+    format!("baud = {}\n{parity}", line.baud)
+}
+
+/// How a serial port may be set, the likeliest first.
+fn settings(asked: &Probe) -> Vec<LineSettings> {
+    if !is_serial(&asked.address) {
+        return vec![LineSettings::USUAL];
+    }
+    let parities = match (asked.parity, asked.speed) {
+        (Some(parity), _) => vec![parity],
+        (None, Some(_)) => vec![Parity::None],
+        (None, None) => vec![Parity::None, Parity::Even],
+    };
+    let speeds = asked.speed.map_or_else(|| SPEEDS.to_vec(), |speed| vec![speed]);
+    let at = |parity| speeds.iter().map(move |baud| LineSettings { baud: *baud, parity, stop_bits: 1 });
+    parities.into_iter().flat_map(at).collect()
+}
+
+/// What was tried, in words, where it was more than one setting.
+fn tried(asked: &Probe) -> String {
+    match &settings(asked)[..] {
+        [] | [_] => String::new(),
+        several => {
+            let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+            format!(" ({})", several.join(", "))
+        }
+    }
+}
+
+async fn open(asked: &Probe, framing: Framing, line: LineSettings) -> anyhow::Result<Line> {
+    let stream = dial(&asked.address, line)
         .dial(&asked.address)
         .await
         .with_context(|| format!("connect to {}", asked.address))?;
     Ok(Line::new(stream, framing, Duration::from_millis(asked.wait)))
 }
 
-/// The framing in which somebody answers, and who does.
-async fn find(asked: &Probe) -> anyhow::Result<Option<(Framing, Vec<u8>)>> {
-    let framings = [Framing::Tcp, Framing::Rtu];
-    // On a serial port there is one framing only.
-    for framing in framings.into_iter().skip(usize::from(is_serial(&asked.address))) {
-        let mut line = open(asked, framing).await?;
+/// Who answers, and in which way.
+struct Seen {
+    framing: Framing,
+    line: LineSettings,
+    live: Vec<u8>,
+}
+
+async fn find(asked: &Probe) -> anyhow::Result<Option<Seen>> {
+    // On a serial port there is one framing, and several speeds.
+    let framings = [Framing::Tcp, Framing::Rtu].into_iter().skip(usize::from(is_serial(&asked.address)));
+    let settings = settings(asked);
+    let several = settings.len() > 1;
+    for (framing, settings) in framings.flat_map(|framing| settings.iter().map(move |set| (framing, *set))) {
+        if several {
+            eprintln!("{settings} …");
+        }
+        let mut line = open(asked, framing, settings).await?;
         let mut live = Vec::new();
         let mut heard_of = false;
         for unit in asked.units.0..=asked.units.1 {
@@ -126,7 +183,7 @@ async fn find(asked: &Probe) -> anyhow::Result<Option<(Framing, Vec<u8>)>> {
             }
         }
         if !live.is_empty() || heard_of {
-            return Ok(Some((framing, live)));
+            return Ok(Some(Seen { framing, line: settings, live }));
         }
     }
     Ok(None)

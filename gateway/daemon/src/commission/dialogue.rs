@@ -24,13 +24,25 @@ pub enum Event {
     /// The line was looked at.
     Found(Found),
     /// Settings were written and read back; or why not.
-    Wrote(Result<(), String>),
+    Wrote(Result<Written, String>),
     /// Values by field name, with their unit.
     Values(Vec<Value>),
 }
 
 /// A value as shown: field, number, unit.
 pub type Value = (String, f64, &'static str);
+
+/// How settings that were written are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Read back as they were written, a speed at that speed.
+    Read,
+    /// The speed stands in its register and the device is still at the old one: after its power was gone it will not be.
+    AfterPower,
+    /// The speed stands in its register, or the device is silent since: how fast it is only whoever sets the serial server
+    /// will see.
+    Unseen,
+}
 
 /// Who is on the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +71,13 @@ pub enum Act {
         /// bit/s.
         baud: Option<u32>,
     },
+    /// Look whether a device answers at its new speed.
+    Meet {
+        /// Its unit id.
+        unit: u8,
+        /// bit/s.
+        baud: u32,
+    },
     /// Read every value of a device.
     Read(u8),
     /// That was all.
@@ -82,6 +101,8 @@ pub struct Installed {
     pub was: u8,
     /// The speed it was set to, if it was.
     pub baud: Option<u32>,
+    /// It answered at that speed.
+    pub met: bool,
     /// What it showed, and what the reference showed.
     pub values: Vec<(Value, Option<f64>)>,
 }
@@ -93,6 +114,8 @@ enum State {
     Finding,
     NewId,
     Writing,
+    Power,
+    Meeting,
     Reading,
     Id,
     Name,
@@ -141,11 +164,16 @@ impl Dialogue {
             }
             (State::Finding, Event::Found(found)) => self.found(found),
             (State::NewId, Event::Said(said)) => self.new_id(&said),
-            (State::Writing, Event::Wrote(Ok(()))) => self.read(),
+            (State::Writing | State::Meeting, Event::Wrote(Ok(written))) => self.written(written),
             (State::Writing, Event::Wrote(Err(why))) => {
                 self.talk.push(format!("没有写成 not written: {why}"));
                 self.alone()
             }
+            (State::Meeting, Event::Wrote(Err(why))) => {
+                self.talk.push(why);
+                self.power()
+            }
+            (State::Power, Event::Said(said)) => self.powered(said.trim()),
             (State::Reading, Event::Values(values)) => self.values(values),
             (State::Id, Event::Said(said)) => self.id(said.trim()),
             (State::Name, Event::Said(said)) => {
@@ -174,6 +202,8 @@ impl Dialogue {
                 | State::Finding
                 | State::NewId
                 | State::Writing
+                | State::Power
+                | State::Meeting
                 | State::Reading
                 | State::Id
                 | State::Name
@@ -242,6 +272,37 @@ impl Dialogue {
         }
         self.state = State::Writing;
         Act::Write { from, to: id, baud: self.baud }
+    }
+
+    fn written(&mut self, written: Written) -> Act {
+        match written {
+            Written::Read => {
+                self.device.met = true;
+                self.read()
+            }
+            Written::Unseen => self.read(),
+            Written::AfterPower => self.power(),
+        }
+    }
+
+    fn power(&mut self) -> Act {
+        let baud = self.device.baud.unwrap_or_default();
+        self.ask(
+            State::Power,
+            &format!(
+                "断电再上电, 回车 switch it off and on again, then Enter: {baud} bit/s (n: 放弃这台 give this one up)"
+            ),
+        )
+    }
+
+    fn powered(&mut self, said: &str) -> Act {
+        match self.device.baud {
+            Some(baud) if !matches!(said, "n" | "no" | "否") => {
+                self.state = State::Meeting;
+                Act::Meet { unit: self.device.unit, baud }
+            }
+            Some(_) | None => self.alone(),
+        }
     }
 
     fn read(&mut self) -> Act {
@@ -322,6 +383,7 @@ fn fresh(unit: u8) -> Installed {
         unit,
         was: unit,
         baud: None,
+        met: false,
         values: Vec::new(),
     }
 }
@@ -366,6 +428,33 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_is_believed_when_the_device_answered_at_it() {
+        let mut dialogue = Dialogue { baud: Some(4_800), ..dialogue() };
+        dialogue.next(Event::Begin);
+        dialogue.next(said(""));
+        dialogue.next(Event::Found(Found::One(1)));
+        assert_eq!(dialogue.next(said("7")), Act::Write { from: 1, to: 7, baud: Some(4_800) });
+        let meet = Act::Meet { unit: 7, baud: 4_800 };
+        assert!(matches!(dialogue.next(Event::Wrote(Ok(Written::AfterPower))), Act::Ask(_)));
+        assert_eq!(dialogue.next(said("")), meet);
+        // Somebody pressed Enter and had not switched it off.
+        assert!(matches!(dialogue.next(Event::Wrote(Ok(Written::AfterPower))), Act::Ask(_)));
+        assert_eq!(dialogue.next(said("")), meet);
+        assert!(matches!(dialogue.next(Event::Wrote(Err("silent".into()))), Act::Ask(_)));
+        assert_eq!(dialogue.next(said("")), meet);
+        assert_eq!(dialogue.next(Event::Wrote(Ok(Written::Read))), Act::Read(7));
+        assert!(dialogue.device.met);
+        // Given up, it is on no sheet.
+        let mut given_up = Dialogue { baud: Some(4_800), ..self::dialogue() };
+        for event in [Event::Begin, said(""), Event::Found(Found::One(1)), said("7")] {
+            given_up.next(event);
+        }
+        given_up.next(Event::Wrote(Ok(Written::AfterPower)));
+        assert!(matches!(given_up.next(said("n")), Act::Ask(question) if question.contains("第1台")));
+        assert!(given_up.installed.is_empty());
+    }
+
+    #[test]
     fn a_unit_id_and_a_name_are_given_once() {
         let mut dialogue = dialogue();
         dialogue.next(Event::Begin);
@@ -377,7 +466,7 @@ mod tests {
                 act = dialogue.next(said(""));
             }
             let Act::Write { to, .. } = act else { panic!("{act:?}") };
-            assert_eq!(dialogue.next(Event::Wrote(Ok(()))), Act::Read(to));
+            assert_eq!(dialogue.next(Event::Wrote(Ok(Written::Read))), Act::Read(to));
             dialogue
                 .next(Event::Values(vec![("temperature".into(), 4.5, "°C"), ("door".into(), 1.0, "bool")]));
             if let Act::Ask(question) = dialogue.next(said(id))

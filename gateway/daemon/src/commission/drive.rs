@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
 use super::detective;
-use super::dialogue::{Act, Dialogue, Event, Found, Value};
+use super::dialogue::{Act, Dialogue, Event, Found, Value, Written};
 use super::line::{Framing, Heard, Line};
 use crate::bus::dial::{Dial, Serial, Tcp};
-use crate::config::{Card, CardSettings, FunctionCode, LineSettings, Parity};
+use crate::config::{Card, CardSettings, FunctionCode, LineSettings};
 
 /// Exceptions by which a gateway says that nobody is behind it.
 const NOBODY: [u8; 2] = [0x0A, 0x0B];
@@ -22,10 +22,12 @@ const USUAL: u8 = 32;
 
 /// The line and how it is used.
 pub struct Bench {
-    /// How to get a connection.
-    pub dial: Arc<dyn Dial>,
     /// Where.
     pub address: String,
+    /// How a serial port is set for devices out of their boxes.
+    pub line: LineSettings,
+    /// The speed that devices are given, if they are.
+    pub baud: Option<u32>,
     /// Framing.
     pub framing: Framing,
     /// How long an answer may take.
@@ -47,6 +49,8 @@ impl Bench {
         mut screen: impl Write,
     ) -> anyhow::Result<()> {
         let mut event = Event::Begin;
+        // How the device is spoken to that is being installed.
+        let mut at = self.line;
         loop {
             let act = dialogue.next(event);
             for line in dialogue.talk.drain(..) {
@@ -60,28 +64,72 @@ impl Bench {
                     let mut line = String::new();
                     if answers.read_line(&mut line).await? == 0 { Event::Hush } else { Event::Said(line) }
                 }
-                Act::Find => Event::Found(self.find(dialogue).await?),
-                Act::Write { from, to, baud } => Event::Wrote(self.write(from, to, baud).await?),
-                Act::Read(unit) => Event::Values(self.values(unit).await?),
+                Act::Find => {
+                    let (found, line) = self.find(dialogue).await?;
+                    at = line;
+                    Event::Found(found)
+                }
+                Act::Write { from, to, baud } => {
+                    let wrote = self.write(at, from, to, baud).await?;
+                    at = self.then(at, &wrote);
+                    Event::Wrote(wrote)
+                }
+                Act::Meet { unit, baud } => {
+                    let met = self.meet(at, unit, baud).await?;
+                    at = self.then(at, &met);
+                    Event::Wrote(met)
+                }
+                Act::Read(unit) => Event::Values(self.values(at, unit).await?),
             };
         }
     }
 
     /// A fresh connection each time: between two devices the line is taken apart.
-    async fn line(&self) -> anyhow::Result<Line> {
-        let stream = self.dial.dial(&self.address).await;
+    async fn open(&self, at: LineSettings) -> anyhow::Result<Line> {
+        let stream = dial(&self.address, at).dial(&self.address).await;
         let stream = stream.with_context(|| format!("connect to {}", self.address))?;
         Ok(Line::new(stream, self.framing, self.wait))
     }
 
-    async fn find(&self, dialogue: &Dialogue) -> anyhow::Result<Found> {
-        let mut line = self.line().await?;
-        let mut units: Vec<u8> = vec![self.card.unit];
-        units.extend(dialogue.installed.iter().map(|device| device.unit));
-        units.extend(1..=if self.all_ids { 247 } else { USUAL });
+    /// Where the speed is our own: the one that devices are given, if it is another than they come with.
+    fn faster(&self) -> Option<LineSettings> {
+        let baud = self.baud.filter(|baud| is_serial(&self.address) && *baud != self.line.baud)?;
+        Some(LineSettings { baud, ..self.line })
+    }
+
+    /// How a device is spoken to after its settings were written.
+    fn then(&self, at: LineSettings, wrote: &Result<Written, String>) -> LineSettings {
+        match wrote {
+            Ok(Written::Read) => self.faster().unwrap_or(at),
+            Ok(Written::AfterPower | Written::Unseen) | Err(_) => at,
+        }
+    }
+
+    /// Who is there, and at which speed. One that was given its speed already is found, too; one that was left on the line beside the
+    /// next is noticed.
+    async fn find(&self, dialogue: &Dialogue) -> anyhow::Result<(Found, LineSettings)> {
+        let given: Vec<u8> = dialogue.installed.iter().map(|device| device.unit).collect();
+        let mut usual = vec![self.card.unit];
+        usual.extend(&given);
+        usual.extend(1..=if self.all_ids { 247 } else { USUAL });
+        let found = self.look(self.line, &usual).await?;
+        let Some(faster) = self.faster() else { return Ok((found, self.line)) };
+        match found {
+            Found::Several(_) => Ok((found, self.line)),
+            Found::Nobody => Ok((self.look(faster, &usual).await?, faster)),
+            Found::One(unit) => Ok(match self.look(faster, &given).await? {
+                Found::Nobody => (found, self.line),
+                Found::One(other) => (Found::Several(format!("地址 unit ids {unit}, {other}")), self.line),
+                several @ Found::Several(_) => (several, self.line),
+            }),
+        }
+    }
+
+    async fn look(&self, at: LineSettings, units: &[u8]) -> anyhow::Result<Found> {
+        let mut line = self.open(at).await?;
         let mut live: Vec<u8> = Vec::new();
         let mut seen: Vec<u8> = Vec::new();
-        for unit in units {
+        for &unit in units {
             if seen.contains(&unit) {
                 continue;
             }
@@ -130,8 +178,14 @@ impl Bench {
         Ok(Some(Ok(())))
     }
 
-    async fn write(&self, from: u8, to: u8, baud: Option<u32>) -> anyhow::Result<Result<(), String>> {
-        let mut line = self.line().await?;
+    async fn write(
+        &self,
+        at: LineSettings,
+        from: u8,
+        to: u8,
+        baud: Option<u32>,
+    ) -> anyhow::Result<Result<Written, String>> {
+        let mut line = self.open(at).await?;
         if let Some((register, value)) = self.settings.unlock {
             line.write(from, register, value).await?;
         }
@@ -148,25 +202,49 @@ impl Bench {
                 return Ok(Err(format!("地址{from}仍有应答 something still answers under {from}")));
             }
         }
-        let Some(baud) = baud else { return Ok(Ok(())) };
-        let code = self.settings.bauds.iter().find(|(speed, _)| *speed == baud).map(|(_, code)| *code);
-        let (Some(register), Some(code)) = (self.settings.baud, code) else {
+        let Some(baud) = baud else { return Ok(Ok(Written::Read)) };
+        let Some((register, code)) = self.speed(baud) else {
             return Ok(Err(format!(
                 "{}: 不能设 cannot be set to {baud} bit/s over the line",
                 self.card.profile
             )));
         };
         line.write(to, register, code).await?;
-        match line.read(to, FunctionCode::HoldingRegisters, register, 1).await? {
-            Ok(words) if words == [code] => Ok(Ok(())),
-            // It listens at the new speed already: what it has, the next power cycle will show.
-            Err(Heard::Silence | Heard::Garbled) => Ok(Ok(())),
+        drop(line);
+        if self.faster().is_some() {
+            // Silent at both speeds: some are until their power was gone.
+            return Ok(Ok(self.meet(at, to, baud).await?.unwrap_or(Written::AfterPower)));
+        }
+        let stands = self.open(at).await?.read(to, FunctionCode::HoldingRegisters, register, 1).await?;
+        match stands {
+            Ok(words) if words == [code] && is_serial(&self.address) => Ok(Ok(Written::Read)),
+            Ok(words) if words == [code] => Ok(Ok(Written::Unseen)),
+            Err(Heard::Silence | Heard::Garbled) => Ok(Ok(Written::Unseen)),
             other => Ok(Err(format!("速率读回 speed read back: {other:?}"))),
         }
     }
 
-    async fn values(&self, unit: u8) -> anyhow::Result<Vec<Value>> {
-        let mut line = self.line().await?;
+    /// Where the speed is written, and what for this one.
+    fn speed(&self, baud: u32) -> Option<(u16, u16)> {
+        let (_, code) = self.settings.bauds.iter().find(|(speed, _)| *speed == baud)?;
+        Some((self.settings.baud?, *code))
+    }
+
+    /// Does a device that was given a speed answer at it, or at the old one?
+    async fn meet(&self, at: LineSettings, unit: u8, baud: u32) -> anyhow::Result<Result<Written, String>> {
+        let Some((register, code)) = self.speed(baud) else { return Ok(Err("no speed is known".to_owned())) };
+        let mut heard = Vec::new();
+        for (line, written) in [(LineSettings { baud, ..at }, Written::Read), (at, Written::AfterPower)] {
+            match self.open(line).await?.read(unit, FunctionCode::HoldingRegisters, register, 1).await? {
+                Ok(words) if words == [code] => return Ok(Ok(written)),
+                other => heard.push(format!("{} bit/s: {other:?}", line.baud)),
+            }
+        }
+        Ok(Err(format!("地址{unit}没有应答 unit id {unit} does not answer: {}", heard.join(", "))))
+    }
+
+    async fn values(&self, at: LineSettings, unit: u8) -> anyhow::Result<Vec<Value>> {
+        let mut line = self.open(at).await?;
         let mut values = Vec::new();
         for field in &self.card.fields {
             let count = words(&field.kind);
@@ -185,13 +263,9 @@ pub(crate) fn is_serial(address: &str) -> bool {
     address.starts_with('/')
 }
 
-/// How to get at a line: a serial port with 8N1 at this speed, else TCP.
-pub(crate) fn dial(address: &str, baud: u32) -> Arc<dyn Dial> {
-    if is_serial(address) {
-        Arc::new(Serial(LineSettings { baud, parity: Parity::None, stop_bits: 1 }))
-    } else {
-        Arc::new(Tcp)
-    }
+/// How to get at a line: a serial port set like this, else TCP.
+pub(crate) fn dial(address: &str, line: LineSettings) -> Arc<dyn Dial> {
+    if is_serial(address) { Arc::new(Serial(line)) } else { Arc::new(Tcp) }
 }
 
 /// Registers of a type.

@@ -16,7 +16,13 @@ pub fn sheet(card: &Card, bus: &str, when: &str, installed: &[Installed]) -> Str
         card.title.zh, card.title.en, card.profile, card.serial
     );
     for (n, device) in installed.iter().enumerate() {
-        let baud = device.baud.map_or_else(|| "未改 unchanged".to_owned(), |baud| format!("{baud} bit/s"));
+        let baud = match device.baud {
+            None => "未改 unchanged".to_owned(),
+            Some(baud) if device.met => format!("{baud} bit/s 已按此速率读回 read back at it"),
+            Some(baud) => {
+                format!("{baud} bit/s 已写入,串口服务器须设为此速率 written; set the serial server to it")
+            }
+        };
         let or_none = |text: &str| if text.is_empty() { "—".to_owned() } else { text.to_owned() };
         let _device = write!(
             page,

@@ -4,7 +4,7 @@ use gateway_model::{Text, Unit};
 use gateway_rules::{At, Table};
 
 use super::profile::{self, Form};
-use super::site::FunctionCode;
+use super::site::{FunctionCode, LineSettings, Parity};
 
 /// An instrument as its profile describes it, for people who install it.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Card {
     pub serial: String,
     /// The unit id it ships with.
     pub unit: u8,
+    /// How its line is set when it ships.
+    pub line: LineSettings,
     /// What can be read of it.
     pub fields: Vec<CardField>,
     /// Options that a site file must state with it; its values are unscaled without them.
@@ -87,15 +89,30 @@ fn card(profile: profile::Profile) -> Option<Card> {
         })
         .collect();
     let unit = profile.serial.rsplit("unit ").next().and_then(|unit| unit.trim().parse().ok());
+    let line = line(&profile.serial).unwrap_or(LineSettings::USUAL);
     Some(Card {
         profile: profile.name,
         title: profile.title,
         serial: profile.serial,
         unit: unit.unwrap_or(1),
+        line,
         fields,
         options: profile.options,
         settings: profile.settings,
     })
+}
+
+/// Of `2400 8E1, unit 1`.
+fn line(serial: &str) -> Option<LineSettings> {
+    let mut words = serial.split([' ', ',']);
+    let baud = words.next()?.parse().ok()?;
+    let (parity, stop_bits) = match words.next()?.strip_prefix('8')?.split_at_checked(1)? {
+        ("N", stop) => (Parity::None, stop),
+        ("E", stop) => (Parity::Even, stop),
+        ("O", stop) => (Parity::Odd, stop),
+        _ => return None,
+    };
+    Some(LineSettings { baud, parity, stop_bits: stop_bits.parse().ok()? })
 }
 
 /// `[commission]` of a profile.
@@ -143,4 +160,21 @@ pub(super) fn settings(table: Table<'_>) -> Option<CardSettings> {
 
 fn table_span(list: Option<&[At<String>]>) -> std::ops::Range<usize> {
     list.and_then(<[_]>::first).map_or(0..0, |at| at.span.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_card_says_how_its_instrument_ships() {
+        let all = profile::embedded().into_iter().filter_map(|source| profile::parse(&source).ok());
+        for profile in all.filter(|profile| matches!(profile.form, Form::Modbus(_))) {
+            assert!(line(&profile.serial).is_some(), "{}: `{}`", profile.name, profile.serial);
+        }
+        let settings = |baud, parity, stop_bits| Some(LineSettings { baud, parity, stop_bits });
+        assert_eq!(line("2400 8E1, unit 1"), settings(2_400, Parity::Even, 1));
+        assert_eq!(line("9600 8N2"), settings(9_600, Parity::None, 2));
+        assert_eq!(line("9600 7E1"), None);
+    }
 }

@@ -1,21 +1,47 @@
 //! Deadbands that a site file states: refused where every answer counts, warned of where a rule would be blurred.
 //!
-//! `deadband = { temperature = "0.2 °C" }` beside a map: a value that moved less since the last one kept is counted, not
-//! kept. What a module integrates or times needs every answer: a value left out would be a hole in the curve. What a
+//! `deadband = { temperature = "0.2 °C" }` beside a map, or `"0.5 % of span"`, a share of what the instrument can measure (as PercentDeadband of
+//! OPC UA): a value that moved less since the last one kept is counted, not kept. What a module integrates or times needs every answer: a value left out would be a hole in the curve. What a
 //! rule compares with a limit may be wrong by the deadband at the moment of judgement.
 
 use std::ops::Range;
 
 use gateway_model::{ModulePlan, Plan, PointIx, RuleKind, Unit};
-use gateway_rules::{At, File, Quantity, Table, convert};
+use gateway_rules::{At, File, FromToml, Quantity, Table, convert};
+use toml::Spanned;
+use toml::de::DeValue;
 
 /// A deadband beyond this share of a limit blurs the rule that has it. Instruments state 1 to 2 % of what they measure.
 const SHARE_MAX: f64 = 0.05;
 /// Of a temperature, whose zero is just another degree, this much is always fine, °C.
 const CELSIUS_FINE: f64 = 0.1;
 
+/// What follows the number of a share.
+const OF_SPAN: &str = "% of span";
+
+/// How much.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Deadband {
+    /// In some unit.
+    Of(Quantity),
+    /// A share of what the instrument can measure.
+    Share(f64),
+}
+
+impl<'f> FromToml<'f> for Deadband {
+    fn from_toml(file: &'f File<'f>, value: Spanned<DeValue<'f>>) -> Option<Self> {
+        let share = value.get_ref().as_str().and_then(|text| text.trim_end().strip_suffix(OF_SPAN));
+        let Some(share) = share else { return Quantity::from_toml(file, value).map(Self::Of) };
+        let percent = share.trim().parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
+        if percent.is_none() {
+            file.error(value.span(), "expected 0 to 100 % of span", Some("such as \"0.5 % of span\"".into()));
+        }
+        Some(Self::Share(percent? / 100.0))
+    }
+}
+
 /// Deadbands of one part: point, and how much.
-pub(super) type Stated = Vec<(At<String>, At<Quantity>)>;
+pub(super) type Stated = Vec<(At<String>, At<Deadband>)>;
 
 /// A deadband that a point got from the site file.
 pub(super) struct Placed<'f> {
@@ -34,18 +60,30 @@ pub(super) fn stated<'f>(
     stated: &Stated,
     point: PointIx,
     name: &str,
-    unit: Unit,
+    (unit, measures): (Unit, Option<(f64, f64)>),
     file: &'f File<'f>,
 ) -> Option<(f64, Placed<'f>)> {
-    let (_, quantity) = stated.iter().find(|(of, _)| of.value == name)?;
-    let span = quantity.span.clone();
+    let (_, deadband) = stated.iter().find(|(of, _)| of.value == name)?;
+    let span = deadband.span.clone();
     if unit == Unit::Truth {
         file.error(span, format!("`{name}` is true or false: every change of it is news"), None);
         return None;
     }
-    let value = convert(quantity.value.value, quantity.value.unit, unit).filter(|value| *value >= 0.0);
+    let value = match (deadband.value, measures) {
+        (Deadband::Of(quantity), _) => {
+            convert(quantity.value, quantity.unit, unit).filter(|value| *value >= 0.0)
+        }
+        (Deadband::Share(share), Some((low, high))) => Some(share * (high - low).abs()),
+        (Deadband::Share(_), None) => None,
+    };
     let Some(value) = value else {
-        file.error(span, format!("expected a deadband in {}, 0 or more", unit.symbol()), None);
+        let message = match deadband.value {
+            Deadband::Of(_) => format!("expected a deadband in {}, 0 or more", unit.symbol()),
+            Deadband::Share(_) => {
+                format!("nobody has said what `{name}` can measure: state its deadband in {}", unit.symbol())
+            }
+        };
+        file.error(span, message, None);
         return None;
     };
     Some((value, Placed { point, file, span }))

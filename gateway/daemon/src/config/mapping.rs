@@ -161,7 +161,7 @@ pub enum Feed {
     /// `{"v":1,"at":…,"duty":"bowie-dick","passed":true}` → `FactBody::DutyDone`.
     Duty,
     /// Occupied rooms this morning: `{"v":1,"at":…,"count":…}`.
-    Rooms,
+    Occupied,
     /// Cups put into a cabinet: the same.
     Cups,
     /// Handpieces used in a treatment: the same.
@@ -181,7 +181,7 @@ impl Feed {
             "stored" => Self::Stored,
             "received" => Self::Received,
             "duty" => Self::Duty,
-            "rooms" => Self::Rooms,
+            "occupied" => Self::Occupied,
             "cups" => Self::Cups,
             "used" => Self::Used,
             "released" => Self::Released,

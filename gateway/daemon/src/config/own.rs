@@ -1,5 +1,5 @@
-//! What the box tells of itself: `own = ["disk_free", "clock_error", "broker"]` of a device of kind `gateway`. Each is a point like any
-//! other, so that rules judge it, records hold it and anybody can compute its alerts again.
+//! What the box tells of itself: `own = ["disk_free", "clock_error", "broker", "two_answers", "garbled", "foreign_answers"]` of a device of
+//! kind `gateway`. Each is a point like any other, so that rules judge it, records hold it and anybody can compute its alerts again.
 
 use gateway_model::{PointIx, PointPlan, Unit};
 use gateway_rules::{At, did_you_mean};
@@ -21,13 +21,22 @@ pub enum Sense {
     ClockError,
     /// Is there a connection to the MQTT broker?
     Broker,
+    /// Unit id on which two devices answer; 0 = on none.
+    TwoAnswers,
+    /// Unit id of a device whose answers are garbled; 0 = of none.
+    Garbled,
+    /// Unit id whose questions bring answers of others; 0 = none.
+    ForeignAnswers,
 }
 
 impl Sense {
-    const NAMED: [(&'static str, Self, Unit, f64); 3] = [
+    const NAMED: [(&'static str, Self, Unit, f64); 6] = [
         ("disk_free", Self::DiskFree, Unit::Percent, 0.1),
         ("clock_error", Self::ClockError, Unit::Second, 1.0),
         ("broker", Self::Broker, Unit::Truth, 0.5),
+        ("two_answers", Self::TwoAnswers, Unit::One, 0.0),
+        ("garbled", Self::Garbled, Unit::One, 0.0),
+        ("foreign_answers", Self::ForeignAnswers, Unit::One, 0.0),
     ];
 }
 

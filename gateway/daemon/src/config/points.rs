@@ -178,7 +178,7 @@ impl<'f> Reader<'f, '_> {
                 target.span.clone(),
                 format!("there is no feed `{}`", field.name),
                 Some(
-                    "visits, packed, used, released, bag, stored, handover, received, rooms, cups or duty"
+                    "visits, packed, used, released, bag, stored, handover, received, occupied, cups or duty"
                         .into(),
                 ),
             );
@@ -234,7 +234,8 @@ impl<'f> Reader<'f, '_> {
             None => 0.0,
         };
         let point = PointIx::of(self.out.plan.points.len());
-        let deadband = match deadbands::stated(&part.deadbands, point, &name.value, unit, self.file) {
+        let span = making.span.map(|(low, high)| (scaled(low), scaled(high)));
+        let deadband = match deadbands::stated(&part.deadbands, point, &name.value, (unit, span), self.file) {
             Some((stated, placed)) => {
                 self.deadbands.push(placed);
                 stated
@@ -256,7 +257,7 @@ impl<'f> Reader<'f, '_> {
             max_age_ms: making.max_age_ms,
             deadband,
             heartbeat_ms: heartbeat_ms(making.every_ms, making.max_age_ms),
-            span: making.span.map(|(low, high)| (scaled(low), scaled(high))),
+            span,
             sentinels: making.sentinels.to_vec(),
             truth,
             calibration: None,

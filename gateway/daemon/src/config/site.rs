@@ -121,6 +121,8 @@ pub enum Parity {
 }
 
 impl LineSettings {
+    /// What most instruments ship with: 9600 8N1.
+    pub const USUAL: Self = Self { baud: 9_600, parity: Parity::None, stop_bits: 1 };
     /// From this speed on the silence between frames is fixed (Modbus Serial Line V1.02 §2.5.1.1).
     const FIXED_SILENCE_FROM: u32 = 19_200;
 

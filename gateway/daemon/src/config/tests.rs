@@ -450,6 +450,10 @@ fn a_deadband_is_refused_where_every_answer_counts_and_warned_of_where_it_blurs(
         ]
     );
     assert!(small("3 kPa").unwrap_err()[0].message.contains("expected a deadband in °C"));
+    let site = small("0.05 % of span").unwrap();
+    let (low, high) = site.plan.points[0].span.unwrap();
+    assert!((site.plan.points[0].deadband - 0.0005 * (high - low)).abs() < 1e-9, "{:?}", site.plan.points[0]);
+    assert!(small("101 % of span").unwrap_err()[0].message.contains("expected 0 to 100"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::health::Told;
 use crate::metrics::Metrics;
 use crate::recorder::{Doors, Snapshot};
 use crate::{change, sinks, uplink};
@@ -105,6 +106,8 @@ pub struct Status {
     refusing: bool,
     ring_bytes: u64,
     keep_bytes: u64,
+    /// What is wrong with buses and on them; the devices of a dead bus are folded into it.
+    troubles: Vec<TroubleRow>,
     alerts: Vec<AlertRow>,
     points: Vec<PointRow>,
     sinks: Vec<sinks::status::Shown>,
@@ -120,6 +123,16 @@ struct LineRow {
     budget_bytes: Option<u64>,
     /// `enough`, `short` (80 %: readings every 30 min), `spent` (100 %: conclusions only).
     level: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct TroubleRow {
+    bus: String,
+    /// `None`: of the bus as such.
+    unit: Option<u8>,
+    trouble: &'static str,
+    #[serde(skip)]
+    words: Text,
 }
 
 #[derive(Debug, Serialize)]
@@ -223,12 +236,19 @@ impl Facts {
             refusing: snapshot.refusing,
             ring_bytes,
             keep_bytes,
+            troubles: self.metrics.boards().told().into_iter().map(TroubleRow::from).collect(),
             alerts: alerts.collect(),
             points: points.collect(),
             sinks: self.sinks.borrow().iter().map(sinks::status::Status::shown).collect(),
             configuration: self.configuration.borrow().clone(),
             utc_offset_min: plan.utc_offset_min,
         }
+    }
+}
+
+impl From<Told> for TroubleRow {
+    fn from(told: Told) -> Self {
+        Self { bus: told.bus, unit: told.unit, trouble: told.trouble.word(), words: told.words }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) enum Lang {
 /// What the page says besides names and rule texts.
 pub(super) struct Words {
     pub(super) title: &'static str,
+    pub(super) troubles: &'static str,
     pub(super) alerts: &'static str,
     pub(super) no_alerts: &'static str,
     pub(super) over: &'static str,
@@ -53,6 +54,7 @@ pub(super) struct Words {
 
 const ZH: Words = Words {
     title: "网关状态",
+    troubles: "线路故障",
     alerts: "预警",
     no_alerts: "当前没有预警",
     over: "已恢复，还没有人签收",
@@ -92,6 +94,7 @@ const ZH: Words = Words {
 
 const EN: Words = Words {
     title: "Gateway status",
+    troubles: "Trouble on a bus",
     alerts: "Alerts",
     no_alerts: "No alerts at the moment",
     over: "Over, not received by anybody yet",

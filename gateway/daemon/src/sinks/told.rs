@@ -63,7 +63,7 @@ impl<T: Serialize> Serialize for AsMap<'_, T> {
 
 /// A reading and the id of its point; `None` where the plan has no such point.
 pub(super) fn one<'s>(scene: &'s Scene, reading: &Reading) -> Option<(&'s str, String)> {
-    let point = scene.plan.points.get(usize::from(reading.point.0))?;
+    let point = scene.plan.points.get(reading.point.slot())?;
     let (value, quality, cause) = scene.quality(reading)?;
     let time = scene.stamp(reading.at);
     let told = One {
@@ -91,13 +91,13 @@ pub(super) struct Gathered {
 impl Gathered {
     /// Begins with this one; `None` where the plan has no such point.
     pub(super) fn begin(scene: &Scene, reading: &Reading) -> Option<Self> {
-        let device = scene.plan.points.get(usize::from(reading.point.0))?.device;
+        let device = scene.plan.points.get(reading.point.slot())?.device;
         Some(Self { device, at: reading.at, readings: vec![reading.clone()] })
     }
 
     /// Takes one more, if it belongs to the same message: a point is in it once.
     pub(super) fn takes(&mut self, scene: &Scene, reading: &Reading) -> bool {
-        let device = scene.plan.points.get(usize::from(reading.point.0)).map(|point| point.device);
+        let device = scene.plan.points.get(reading.point.slot()).map(|point| point.device);
         let is = |point: PointIx| self.readings.iter().any(|known| known.point == point);
         let belongs = device == Some(self.device)
             && reading.at == self.at
@@ -111,10 +111,10 @@ impl Gathered {
 
     /// The device's id, and the message.
     pub(super) fn told(self, scene: &Scene) -> Option<(&str, String)> {
-        let device = scene.plan.devices.get(usize::from(self.device.0))?.id.as_str();
+        let device = scene.plan.devices.get(self.device.slot())?.id.as_str();
         let (mut values, mut not_good) = (Vec::with_capacity(self.readings.len()), Vec::new());
         for reading in &self.readings {
-            let point = scene.plan.points.get(usize::from(reading.point.0))?;
+            let point = scene.plan.points.get(reading.point.slot())?;
             // Ids of points begin with that of their device.
             let name = point.id.strip_prefix(device).and_then(|rest| rest.strip_prefix('/'));
             let name = name.unwrap_or(&point.id);
@@ -155,7 +155,7 @@ mod tests {
         scene
     }
 
-    fn reading(point: u16, at: i64, value: Quality<Raw>) -> Reading {
+    fn reading(point: u32, at: i64, value: Quality<Raw>) -> Reading {
         Reading { point: PointIx(point), at: EngineTime(at), value }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -102,12 +103,32 @@ pub(crate) struct Line {
     /// Registers that no device has: answered with exception 2.
     missing: Vec<u16>,
     asked: Arc<Mutex<Vec<(u8, u16, u16)>>>,
+    /// When each unit's requests were complete.
+    times: Arc<Mutex<Vec<(u8, tokio::time::Instant)>>>,
+    dials: Arc<AtomicUsize>,
 }
 
 impl Line {
     pub(crate) fn new(baud: u32) -> Self {
         let settings = LineSettings { baud, parity: Parity::None, stop_bits: 1 };
-        Self { settings, dead: Arc::default(), missing: Vec::new(), asked: Arc::default() }
+        Self {
+            settings,
+            dead: Arc::default(),
+            missing: Vec::new(),
+            asked: Arc::default(),
+            times: Arc::default(),
+            dials: Arc::default(),
+        }
+    }
+
+    /// When a unit was asked.
+    pub(crate) fn asked_at(&self, unit: u8) -> Vec<tokio::time::Instant> {
+        self.times.lock().unwrap().iter().filter(|(of, _)| *of == unit).map(|(_, at)| *at).collect()
+    }
+
+    /// How often it was opened.
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.load(Ordering::Relaxed)
     }
 
     pub(crate) fn plan(&self) -> BusPlan {
@@ -127,6 +148,7 @@ impl Line {
         let first = u16::from_be_bytes([request[2], request[3]]);
         let count = u16::from_be_bytes([request[4], request[5]]);
         self.asked.lock().unwrap().push((unit, first, count));
+        self.times.lock().unwrap().push((unit, tokio::time::Instant::now()));
         if self.dead.lock().unwrap().contains(&unit) {
             return None;
         }
@@ -154,6 +176,7 @@ impl Line {
 
 impl Dial for Line {
     fn dial<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        self.dials.fetch_add(1, Ordering::Relaxed);
         let (ours, theirs) = duplex(4096);
         tokio::spawn(self.clone().serve(theirs));
         Box::pin(std::future::ready(Ok(Box::new(ours) as Box<dyn Stream>)))

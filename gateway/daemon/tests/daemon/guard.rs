@@ -116,6 +116,38 @@ async fn after_a_time_out_the_first_answer_to_the_same_question_is_thrown_away()
     assert_eq!(link.take_tally().thrown_away, 1);
 }
 
+/// A copy of an older answer is the right point; but then the own answer is still to come, and it need not be of the unit
+/// that was asked (seed 101 of `faults`).
+#[tokio::test(start_paused = true)]
+async fn while_an_answer_may_have_been_a_copy_nothing_else_is_asked() {
+    let (mut link, mut peer) = link(Transport::Rtu);
+    let (own, foreign) = (rtu(&[1, 3, 4, 0, 1, 0, 1]), rtu(&[2, 3, 4, 0, 66, 0, 66]));
+    let other = Question { unit: UnitId(2), first: 8, ..question(2) };
+    let answering = tokio::spawn(async move {
+        let mut seen = [0; RTU_REQUEST];
+        // Some devices take 40 ms.
+        peer.read_exact(&mut seen).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        peer.write_all(&own).await.unwrap();
+        // Twice; the second copy comes when the same is asked again, and then somebody else answers that.
+        for wait in [5, 3, 27] {
+            if wait != 27 {
+                peer.read_exact(&mut seen).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            peer.write_all(if wait == 27 { &foreign } else { &own }).await.unwrap();
+        }
+        peer.read_exact(&mut seen).await.unwrap();
+        assert_eq!(seen[..4], [2, 3, 0, 8]);
+        peer.write_all(&rtu(&[2, 3, 4, 0, 7, 0, 7])).await.unwrap();
+    });
+    for _ in 0..3 {
+        assert_eq!(link.ask(question(2)).await.unwrap().words, [1, 1]);
+    }
+    assert_eq!(link.ask(other).await.unwrap().words, [7, 7]);
+    answering.await.unwrap();
+}
+
 /// Modbus TCP tells a late answer by its transaction id, and the connection is gone after a time-out.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_on_modbus_tcp_ends_the_connection_and_a_second_copy_is_passed_over() {

@@ -220,7 +220,7 @@ impl Premises {
                 }
                 if self.feed {
                     device(text, "desk-1", "hotel-feed", "");
-                    feed(text, "occupied", "rooms");
+                    feed(text, "occupied", "occupied");
                 }
             }
             Kind::Clinic | Kind::Hospital => {

@@ -80,7 +80,7 @@ struct DutyMessage {
 pub(super) fn read(mapping: FeedMapping, payload: &[u8]) -> Result<Said, Refusal> {
     let wrong = |_| Refusal::Json;
     let (version, at, body, raw) = match mapping.feed {
-        Feed::Visits | Feed::Packed | Feed::Rooms | Feed::Cups | Feed::Used | Feed::Released => {
+        Feed::Visits | Feed::Packed | Feed::Occupied | Feed::Cups | Feed::Used | Feed::Released => {
             let CountMessage { v, at, count } = serde_json::from_slice(payload).map_err(wrong)?;
             (v, at, count_fact(mapping.feed, count), Raw::Int(i64::from(count)))
         }
@@ -147,7 +147,7 @@ fn count_fact(feed: Feed, count: u32) -> Option<FactBody> {
     match feed {
         Feed::Visits => Some(FactBody::Visits { count }),
         Feed::Packed => Some(FactBody::HandpiecesPacked { count }),
-        Feed::Rooms
+        Feed::Occupied
         | Feed::Cups
         | Feed::Used
         | Feed::Released

@@ -5,6 +5,7 @@ mod ordered;
 mod packs;
 mod recorder;
 mod running;
+mod untouched;
 
 use std::path::Path;
 
