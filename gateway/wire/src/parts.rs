@@ -11,7 +11,7 @@
 //! Leaves out: which parts are on disk. Their writer appends head and parts together; a power cut in between leaves a head
 //! that is never completed, at the end of its epoch.
 
-use gateway_model::{Cursor, Seq};
+use gateway_model::{Cursor, Plan, Seq};
 use minicbor::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
 
@@ -106,6 +106,13 @@ impl Body {
         strict::whole_of(&content, ITEMS_MAX).map_err(|fault| fault.within(what))?;
         Ok(cut_at(of, &content, PART_MAX))
     }
+}
+
+/// Is a config with this plan as large as can be written, or less?
+pub fn check_plan(plan: &Plan) -> Result<(), RecordError> {
+    // Its software and semantics take less than this.
+    let size = envelope::encode(plan).len() + AROUND_MAX;
+    if size <= WHOLE_MAX { Ok(()) } else { Err(RecordError::TooLarge { what: "plan", size, limit: WHOLE_MAX }) }
 }
 
 /// One record, as a reader would take it?
