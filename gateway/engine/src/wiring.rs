@@ -101,8 +101,7 @@ impl Wiring {
             for point in module.points() {
                 note(&mut wiring.modules, point.slot(), slot);
                 // As above: a neighbour that cannot be believed is that neighbour's trouble.
-                if plan.points.get(point.slot()).is_some_and(|point| point.device == module.device())
-                {
+                if plan.points.get(point.slot()).is_some_and(|point| point.device == module.device()) {
                     note(&mut wiring.watched, module.device().slot(), point);
                 }
             }

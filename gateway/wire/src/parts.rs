@@ -112,7 +112,11 @@ impl Body {
 pub fn check_plan(plan: &Plan) -> Result<(), RecordError> {
     // Its software and semantics take less than this.
     let size = envelope::encode(plan).len() + AROUND_MAX;
-    if size <= WHOLE_MAX { Ok(()) } else { Err(RecordError::TooLarge { what: "plan", size, limit: WHOLE_MAX }) }
+    if size <= WHOLE_MAX {
+        Ok(())
+    } else {
+        Err(RecordError::TooLarge { what: "plan", size, limit: WHOLE_MAX })
+    }
 }
 
 /// One record, as a reader would take it?
@@ -163,8 +167,7 @@ impl Joiner {
         match body {
             Body::Parted(Parted { of, head }) => {
                 let (at, bytes) = (header.cursor(), Vec::new());
-                self.open =
-                    Some(Open { at, of, head: head.clone(), n: 0, bytes, digest: Sha256::new() });
+                self.open = Some(Open { at, of, head: head.clone(), n: 0, bytes, digest: Sha256::new() });
                 Ok(Body::Parted(Parted { of, head }))
             }
             Body::Part(part) => {

@@ -54,7 +54,12 @@ fn held(data: &Path) -> Held {
                 let alerts = conclusions.list.iter();
                 held.alerts += alerts.filter(|c| matches!(c.body, ConclusionBody::Alert(_))).count();
             }
-            Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {}
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => {}
         }
     }
     held
