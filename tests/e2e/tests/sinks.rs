@@ -31,8 +31,8 @@ fn python() -> std::path::PathBuf {
 
 /// What a journal holds that goes out: distinct (point, ms) of readings, of those with a number, and alert changes.
 struct Held {
-    readings: BTreeSet<(u16, i64)>,
-    numbers: BTreeSet<(u16, i64)>,
+    readings: BTreeSet<(u32, i64)>,
+    numbers: BTreeSet<(u32, i64)>,
     alerts: usize,
 }
 
