@@ -87,7 +87,7 @@ class Record:
 
 
 class Joiner:
-    """Puts contents in parts together again (section 2.1), from records in their order."""
+    """Puts contents in parts together again (section 3.1), from records in their order."""
 
     def __init__(self):
         self.head = self.at = None

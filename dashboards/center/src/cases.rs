@@ -349,9 +349,8 @@ pub fn rule_of<'p>(
     rule: &str,
     device: &str,
 ) -> Option<(gateway_model::RuleIx, &'p RulePlan)> {
-    let of_device = |found: &RulePlan| {
-        plan.devices.get(found.subject.slot()).is_some_and(|subject| subject.id == device)
-    };
+    let of_device =
+        |found: &RulePlan| plan.devices.get(found.subject.slot()).is_some_and(|subject| subject.id == device);
     let index = plan.rules.iter().position(|found| found.id == rule && of_device(found))?;
     Some((gateway_model::RuleIx::of(index), &plan.rules[index]))
 }

@@ -74,8 +74,13 @@ impl Plans {
             whole => return Ok(Some(whole)),
         };
         let next = |(row, n): &(&RecordRow, i64)| row.seq == first.seq + n;
-        let rows: Vec<_> =
-            rows.iter().zip(0..).take_while(next).map(|(row, _)| row.clone()).take(parts as usize + 1).collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .zip(0..)
+            .take_while(next)
+            .map(|(row, _)| row.clone())
+            .take(parts as usize + 1)
+            .collect();
         if (rows.len() as u64) <= parts {
             return Ok(None);
         }
@@ -89,7 +94,9 @@ impl Plans {
             last.transpose()
         };
         let body = tokio::task::spawn_blocking(join).await.context("reading of segments ended early")?;
-        body.with_context(|| format!("record {}/{} of {} and its parts", first.epoch, first.seq, first.gateway))
+        body.with_context(|| {
+            format!("record {}/{} of {} and its parts", first.epoch, first.seq, first.gateway)
+        })
     }
 
     /// What a stored record says. Its signature is checked again: the segment is a file, and files rot.

@@ -246,9 +246,7 @@ impl Audit {
             .points
             .iter()
             .enumerate()
-            .filter(|(slot, point)| {
-                point.every_ms > 0 && gap.point.is_none_or(|only| only.slot() == *slot)
-            })
+            .filter(|(slot, point)| point.every_ms > 0 && gap.point.is_none_or(|only| only.slot() == *slot))
             .map(|(slot, point)| (slot, (span / point.every_ms) as u64))
             .collect();
         for (slot, n) in slots {

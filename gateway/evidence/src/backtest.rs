@@ -266,8 +266,7 @@ impl Judge {
             })
             .collect();
         let own = |id: &str| self.plan.devices.iter().position(|device| device.id == id);
-        self.devices =
-            recorded.devices.iter().map(|device| own(&device.id).map(DeviceIx::of)).collect();
+        self.devices = recorded.devices.iter().map(|device| own(&device.id).map(DeviceIx::of)).collect();
     }
 
     fn knows(&self, point: PointIx) -> bool {

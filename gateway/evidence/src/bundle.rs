@@ -48,7 +48,8 @@ pub struct Selection {
 pub fn select(all: &[Entry], window: (EngineTime, EngineTime)) -> Selection {
     let before = |entry: &Entry| entry.kind == Kind::Checkpoint && entry.t1 <= window.0;
     let checkpoint = all.iter().rposition(before);
-    let cursor = checkpoint.and_then(|place| all.get(place)).map_or_else(Cursor::default, |entry| entry.cursor);
+    let cursor =
+        checkpoint.and_then(|place| all.get(place)).map_or_else(Cursor::default, |entry| entry.cursor);
     // A state that was taken over stands behind the start and config that it belongs to.
     let opening = opening(all, cursor.epoch);
     let last = opening.end.checked_sub(1).and_then(|last| all.get(last));
@@ -65,7 +66,9 @@ pub fn select(all: &[Entry], window: (EngineTime, EngineTime)) -> Selection {
     let mut spans: Vec<(Epoch, Seq, Seq)> = Vec::new();
     for (count, place) in places.iter().enumerate() {
         let Some(Entry { cursor, .. }) = chosen(*place) else { continue };
-        let jumps = *place == begin && count > 0 && spans.last().is_some_and(|(_, _, last)| last.0 + 1 < cursor.seq.0);
+        let jumps = *place == begin
+            && count > 0
+            && spans.last().is_some_and(|(_, _, last)| last.0 + 1 < cursor.seq.0);
         match spans.last_mut() {
             Some((epoch, _, last)) if *epoch == cursor.epoch && !jumps => *last = cursor.seq,
             // An epoch begins at 0, whether its first records are still there or not.

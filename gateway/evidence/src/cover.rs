@@ -154,6 +154,12 @@ pub(crate) fn html(story: &Story, contents: &Contents<'_>) -> String {
         writeln!(out, "<h3>{}{}</h3>{}", escape(&title), escape(&unit), chart::svg(curve, (&from, &to)))
             .unwrap_or_default();
     }
+    if story.uncharted > 0 {
+        let n = story.uncharted;
+        let zh = format!("另有{n}个测点未绘曲线,其读数在记录中。");
+        let en = format!("{n} more points have no curve here; their readings are in the records.");
+        writeln!(out, "<p>{zh}<br><small>{en}</small></p>").unwrap_or_default();
+    }
     let covers = [Lang::Zh, Lang::En].map(|lang| escape(&text(story, contents, lang)));
     let closing = covers.map(|cover| format!("<pre style=\"white-space:pre-wrap\">{cover}</pre>")).concat();
     writeln!(out, "<h2>说明 · Notes</h2>{closing}</body></html>").unwrap_or_default();

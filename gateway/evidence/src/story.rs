@@ -82,6 +82,22 @@ pub(crate) struct Told {
     pub(crate) limit: Option<f64>,
 }
 
+/// Points whose curves a report shows, at most; what it shows of the rest is how many there are. A curve is 1 kB.
+const CURVES_MAX: usize = 200;
+
+/// Which points of a plan have curves: all, or those that rules show first.
+fn charted(plan: &Plan) -> Vec<bool> {
+    let mut charted = vec![false; plan.points.len()];
+    let shown = plan.rules.iter().filter_map(|rule| Some(rule.shown_point()?.slot()));
+    let mut left = CURVES_MAX;
+    for slot in shown.chain(0..plan.points.len()) {
+        if let (1.., Some(one @ false)) = (left, charted.get_mut(slot)) {
+            (*one, left) = (true, left - 1);
+        }
+    }
+    charted
+}
+
 /// All of it.
 pub(crate) struct Story {
     pub(crate) window: (EngineTime, EngineTime),
@@ -96,7 +112,10 @@ pub(crate) struct Story {
     pub(crate) curves: BTreeMap<String, Curve>,
     pub(crate) told: Vec<Told>,
     pub(crate) more: u64,
+    /// Points of the largest plan that have no curve here.
+    pub(crate) uncharted: usize,
     plan: Option<Plan>,
+    charted: Vec<bool>,
 }
 
 impl Story {
@@ -114,7 +133,9 @@ impl Story {
             curves: BTreeMap::new(),
             told: Vec::new(),
             more: 0,
+            uncharted: 0,
             plan: None,
+            charted: Vec::new(),
         }
     }
 
@@ -130,6 +151,9 @@ impl Story {
                 for pack in &plan.packs {
                     self.packs.insert(pack.sha256, (pack.name.clone(), pack.version.clone()));
                 }
+                self.charted = charted(plan);
+                let uncharted = self.charted.iter().filter(|charted| !**charted).count();
+                self.uncharted = self.uncharted.max(uncharted);
                 self.plan = Some(plan.clone());
             }
             Body::Inputs(inputs) => inputs.items.iter().for_each(|input| self.input(input)),
@@ -179,6 +203,9 @@ impl Story {
             Input::Reading(reading) => {
                 self.readings += 1;
                 let slot = reading.point.slot();
+                if self.charted.get(slot) != Some(&true) {
+                    return;
+                }
                 let Some(point) = self.plan.as_ref().and_then(|plan| plan.points.get(slot)) else { return };
                 let value = match reading.value {
                     Quality::Good(raw) => raw.value(point.gain, point.offset),

@@ -41,7 +41,9 @@ pub use error::{RecordError, hex, unhex, unhex_any};
 pub use key::{SigningKey, VerifyingKey};
 pub use manifest::{FileRef, Maker, Manifest};
 pub use order::{Order, pack_orders, unpack_orders};
-pub use parts::{Head, Joiner, PART_MAX, Part, Parted, PartedKind, WHOLE_MAX, parts_behind, whole_at};
+pub use parts::{
+    Head, Joiner, PART_MAX, Part, Parted, PartedKind, WHOLE_MAX, check_plan, parts_behind, whole_at,
+};
 pub use receipt::{
     EPOCHS_MAX, EpochReceipt, RANGES_MAX, Receipt, Refused, SURVEY_MAX, Survey, SurveyRequest,
 };

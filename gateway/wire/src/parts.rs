@@ -11,7 +11,7 @@
 //! Leaves out: which parts are on disk. Their writer appends head and parts together; a power cut in between leaves a head
 //! that is never completed, at the end of its epoch.
 
-use gateway_model::{Cursor, Seq};
+use gateway_model::{Cursor, Plan, Seq};
 use minicbor::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
 
@@ -108,6 +108,17 @@ impl Body {
     }
 }
 
+/// Is a config with this plan as large as can be written, or less?
+pub fn check_plan(plan: &Plan) -> Result<(), RecordError> {
+    // Its software and semantics take less than this.
+    let size = envelope::encode(plan).len() + AROUND_MAX;
+    if size <= WHOLE_MAX {
+        Ok(())
+    } else {
+        Err(RecordError::TooLarge { what: "plan", size, limit: WHOLE_MAX })
+    }
+}
+
 /// One record, as a reader would take it?
 fn fits(content: &[u8]) -> bool {
     let whole = RECORD_MAX - AROUND_MAX;
@@ -156,8 +167,7 @@ impl Joiner {
         match body {
             Body::Parted(Parted { of, head }) => {
                 let (at, bytes) = (header.cursor(), Vec::new());
-                self.open =
-                    Some(Open { at, of, head: head.clone(), n: 0, bytes, digest: Sha256::new() });
+                self.open = Some(Open { at, of, head: head.clone(), n: 0, bytes, digest: Sha256::new() });
                 Ok(Body::Parted(Parted { of, head }))
             }
             Body::Part(part) => {

@@ -109,7 +109,7 @@ impl Gateway {
         if self.unsent.len() >= UNSENT_MAX {
             return false;
         }
-        let mut items = Vec::with_capacity(moments.len() * usize::from(points) + 1);
+        let mut items = Vec::with_capacity(moments.len() * points as usize + 1);
         for (n, at) in moments.iter().enumerate() {
             for point in 0..points {
                 let raw = Raw::Int(50 + (self.seq as i64 + n as i64 + i64::from(point)) % 7);

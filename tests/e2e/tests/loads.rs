@@ -77,11 +77,7 @@ impl Clinic {
     fn visit(&mut self, second: i64) {
         let device = self.engine.plan().devices.iter().position(|device| device.id == "feed-1").unwrap();
         let body = FactBody::Visits { count: 1 };
-        self.eat(&Input::Fact(Fact {
-            device: DeviceIx::of(device),
-            at: EngineTime(second * 1_000),
-            body,
-        }));
+        self.eat(&Input::Fact(Fact { device: DeviceIx::of(device), at: EngineTime(second * 1_000), body }));
     }
 
     fn wait(&mut self, second: i64) {

@@ -15,6 +15,7 @@ mod feeds;
 mod instruments;
 mod journey;
 mod kills;
+mod large;
 mod link;
 mod loads;
 mod locks;

@@ -154,9 +154,13 @@ fn recomputed(key: &VerifyingKey, records: &[Vec<u8>]) -> Vec<Conclusion> {
         .into_iter()
         .flat_map(|record| match record.body {
             Body::Conclusions(conclusions) => conclusions.list,
-            Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {
-                Vec::new()
-            }
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Inputs(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => Vec::new(),
         })
         .collect();
     assert_eq!(found.conclusions_checked, recorded.len() as u64);

@@ -31,8 +31,8 @@ fn python() -> std::path::PathBuf {
 
 /// What a journal holds that goes out: distinct (point, ms) of readings, of those with a number, and alert changes.
 struct Held {
-    readings: BTreeSet<(u16, i64)>,
-    numbers: BTreeSet<(u16, i64)>,
+    readings: BTreeSet<(u32, i64)>,
+    numbers: BTreeSet<(u32, i64)>,
     alerts: usize,
 }
 
@@ -54,7 +54,12 @@ fn held(data: &Path) -> Held {
                 let alerts = conclusions.list.iter();
                 held.alerts += alerts.filter(|c| matches!(c.body, ConclusionBody::Alert(_))).count();
             }
-            Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {}
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => {}
         }
     }
     held

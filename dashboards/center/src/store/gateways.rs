@@ -370,12 +370,11 @@ const POINTS_AT_ONCE: usize = 1_000;
 /// Keeps what a plan's points are; their last values stay. Every start of a gateway says it all again: only what is new or
 /// different is written.
 pub async fn put_points(connection: &mut SqliteConnection, gateway: &str, plan: &Plan) -> sqlx::Result<()> {
-    let known = sqlx::query(
-        "SELECT id, slot, device, name_zh, name_en, unit, truth FROM points WHERE gateway = $1",
-    )
-    .bind(gateway)
-    .fetch_all(&mut *connection)
-    .await?;
+    let known =
+        sqlx::query("SELECT id, slot, device, name_zh, name_en, unit, truth FROM points WHERE gateway = $1")
+            .bind(gateway)
+            .fetch_all(&mut *connection)
+            .await?;
     let known: HashMap<String, Described> = known
         .iter()
         .map(|row| {

@@ -191,9 +191,7 @@ impl Shown {
                     Ok(whole) => Self { body: Some(body), whole: Some(whole), ..known },
                     Err(not) => Self { not_understood: Some(not.to_string()), ..known },
                 },
-                Ok(body @ Body::Parted(_)) => {
-                    Self { body: joiner.take(&opened.header, body).ok(), ..known }
-                }
+                Ok(body @ Body::Parted(_)) => Self { body: joiner.take(&opened.header, body).ok(), ..known },
                 Ok(body) => Self { body: Some(body), ..known },
                 Err(not) => Self { not_understood: Some(not.to_string()), ..known },
             },

@@ -85,9 +85,7 @@ impl<'f> Reader<'f, '_> {
             );
         }
         let correction = correction.and_then(in_unit);
-        if let (Some(correction), Some(plan)) =
-            (correction, self.out.plan.points.get_mut(point.slot()))
-        {
+        if let (Some(correction), Some(plan)) = (correction, self.out.plan.points.get_mut(point.slot())) {
             plan.offset += correction;
         }
         let calibration = Calibration {

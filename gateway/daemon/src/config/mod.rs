@@ -187,6 +187,10 @@ fn load_with(source: &Source, read: Read<'_>, rules: Vec<Source>) -> Result<Site
         root.finish();
         Some(Site { sinks, ..head?.into_site(devices?) })
     });
+    if let Some(Err(error)) = site.as_ref().map(|site| gateway_wire::check_plan(&site.plan)) {
+        let hint = "fewer devices with rules, or two gateways".to_owned();
+        file.error(0..0, format!("more than a config record can say: {error}"), Some(hint));
+    }
     let mut problems = foreign;
     problems.extend(file.into_problems());
     for (sheet, table) in sheets.iter().zip(tables) {

@@ -14,9 +14,8 @@ fn example(name: &str) -> Site {
 }
 
 fn rules(site: &Site) -> Vec<String> {
-    let rule = |rule: &gateway_model::RulePlan| {
-        format!("{} {}", site.plan.devices[rule.subject.slot()].id, rule.id)
-    };
+    let rule =
+        |rule: &gateway_model::RulePlan| format!("{} {}", site.plan.devices[rule.subject.slot()].id, rule.id);
     site.plan.rules.iter().map(rule).collect()
 }
 

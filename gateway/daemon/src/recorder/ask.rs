@@ -69,9 +69,7 @@ impl Core {
             alerts: self.engine.alerts(),
             points: (0..plan.points.len()).map(|ix| self.engine.last(PointIx::of(ix))).collect(),
             answering: (0..plan.points.len()).map(|ix| self.intake.answering(PointIx::of(ix))).collect(),
-            cycles: (0..plan.modules.len())
-                .map(|ix| self.engine.cycle_running(ModuleIx::of(ix)))
-                .collect(),
+            cycles: (0..plan.modules.len()).map(|ix| self.engine.cycle_running(ModuleIx::of(ix))).collect(),
             bytes: self.journal.bytes(),
             refusing: self.full.is_some(),
             plan,

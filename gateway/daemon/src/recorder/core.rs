@@ -399,9 +399,8 @@ impl Core {
 
     pub(super) fn deciding_points(&self, rule: RuleIx) -> Vec<PointIx> {
         let plan = self.engine.plan();
-        let module = |module: ModuleIx| {
-            plan.modules.get(module.slot()).map_or_else(Vec::new, ModulePlan::points)
-        };
+        let module =
+            |module: ModuleIx| plan.modules.get(module.slot()).map_or_else(Vec::new, ModulePlan::points);
         match plan.rules.get(rule.slot()).map(|rule| &rule.kind) {
             Some(RuleKind::Condition { when, .. }) => when.points(),
             Some(RuleKind::Absence { point, .. }) => vec![*point],

@@ -396,8 +396,13 @@ fn inherited(ring: &KeyRing, records: &[Vec<u8>]) -> anyhow::Result<Past> {
 /// Start, config, or a part of it?
 fn opens(body: &Result<Body, NotUnderstood>) -> bool {
     body.as_ref().is_ok_and(|body| match body {
-        Body::Start(_) | Body::Config(_) | Body::Parted(Parted { of: PartedKind::Config, .. }) | Body::Part(_) => true,
-        Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) => false,
+        Body::Start(_)
+        | Body::Config(_)
+        | Body::Parted(Parted { of: PartedKind::Config, .. })
+        | Body::Part(_) => true,
+        Body::Inputs(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) => {
+            false
+        }
     })
 }
 

@@ -285,7 +285,8 @@ impl Reader {
         if self.scene.as_ref().is_some_and(|(known, _)| *known == wanted) {
             return Ok(true);
         }
-        let Some(Body::Config(config)) = self.whole(Position { epoch: wanted.0, seq: wanted.1 }).await? else {
+        let Some(Body::Config(config)) = self.whole(Position { epoch: wanted.0, seq: wanted.1 }).await?
+        else {
             return Ok(false);
         };
         let start = self.source.get(Position { epoch: wanted.0, seq: 0 }).await?;

@@ -69,7 +69,9 @@ pub fn happenings(body: &Body) -> Vec<Happening<'_>> {
             })
             .collect(),
         Body::Gap(gap) => vec![Happening::Gap(gap)],
-        Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Parted(_) | Body::Part(_) => Vec::new(),
+        Body::Start(_) | Body::Config(_) | Body::Checkpoint(_) | Body::Parted(_) | Body::Part(_) => {
+            Vec::new()
+        }
     }
 }
 

@@ -186,7 +186,11 @@ impl Dial for Line {
 /// Twenty registers, each a point; the first is called after the unit.
 fn twenty(unit: u8, every: Duration) -> BlockPlan {
     let mut plan = block(unit, u32::from(unit));
-    let more = (1..20).map(|n| BlockPoint { offset: n, point: PointIx(100 + u32::from(n)), ..plan.points[0].clone() });
+    let more = (1..20).map(|n| BlockPoint {
+        offset: n,
+        point: PointIx(100 + u32::from(n)),
+        ..plan.points[0].clone()
+    });
     plan.points.extend(more.collect::<Vec<_>>());
     (plan.count, plan.every) = (20, every);
     plan

@@ -5,9 +5,7 @@ use gateway::recorder::Event;
 use gateway_evidence::Verdict;
 use gateway_journal::faulty::Fault;
 use gateway_journal::{Limits, Position};
-use gateway_model::{
-    Change, ConclusionBody, EngineTime, GapCause, PointPlan, RuleIx, StartCause, StopCause,
-};
+use gateway_model::{Change, ConclusionBody, EngineTime, GapCause, PointPlan, RuleIx, StartCause, StopCause};
 use gateway_wire::{Body, Kind};
 
 use crate::full::{BEGIN, Life, MINUTE, Rig};
@@ -177,7 +175,10 @@ fn a_keep_set_without_room_for_another_epoch_begins_it_in_the_place_of_an_old_on
         let behind = Position { seq: at.seq + 2, ..*at };
         let whole = stored.iter().find(|(position, ..)| *position == behind);
         let body = whole.map(|(.., body)| body);
-        assert!(matches!(body, Some(Body::Config(_) | Body::Checkpoint(_))), "the parts of {at} stay with it");
+        assert!(
+            matches!(body, Some(Body::Config(_) | Body::Checkpoint(_))),
+            "the parts of {at} stay with it"
+        );
     }
     rig.nothing_is_missing_unsaid();
     rig.evidence();

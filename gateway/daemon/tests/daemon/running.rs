@@ -152,9 +152,13 @@ async fn a_payload_reaches_the_journal_through_the_embedded_broker() {
     let facts = journal.scan(gateway_journal::Position::default()).filter_map(|stored| {
         match open(&key, &stored.unwrap().bytes).unwrap().body.unwrap() {
             Body::Inputs(inputs) => Some(format!("{:?}", inputs.items)),
-            Body::Start(_) | Body::Config(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {
-                None
-            }
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Conclusions(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => None,
         }
     });
     assert!(facts.collect::<String>().contains("BagLabelled"), "the fact is an input of its own");
@@ -451,7 +455,13 @@ async fn an_order_is_carried_out_once_and_a_wrong_clock_is_forgiven() {
         .values()
         .filter_map(|bytes| match open(&books.gateway, bytes).unwrap().body.unwrap() {
             Body::Conclusions(conclusions) => Some(format!("{:?}", conclusions.list)),
-            Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => None,
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Inputs(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => None,
         })
         .collect();
     let ends = |what: &str| told.iter().map(|list| list.matches(what).count()).sum::<usize>();

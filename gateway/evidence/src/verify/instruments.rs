@@ -106,11 +106,7 @@ pub(super) fn instruments(parts: &Parts<'_>, line: &mut Line) -> BTreeMap<String
                 }
             }
             Ok(
-                Body::Start(_)
-                | Body::Conclusions(_)
-                | Body::Checkpoint(_)
-                | Body::Gap(_)
-                | Body::Parted(_),
+                Body::Start(_) | Body::Conclusions(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_),
             )
             | Err(_) => {
                 line.fail("device_records", opened.header.cursor(), "neither a config nor facts");

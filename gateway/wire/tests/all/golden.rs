@@ -484,7 +484,8 @@ fn a_config_in_parts_says_what_it_says_in_one_record() {
     let mut joiner = Joiner::default();
     let mut said = None;
     for name in ["config-head-v2", "config-part-0-v1", "config-part-1-v1"] {
-        let opened = open(&key().verifying_key(), &fs::read(folder().join(format!("{name}.cbor"))).unwrap()).unwrap();
+        let opened =
+            open(&key().verifying_key(), &fs::read(folder().join(format!("{name}.cbor"))).unwrap()).unwrap();
         said = Some(joiner.opened(opened).body.unwrap());
     }
     assert_eq!(said, Some(config()));

@@ -135,7 +135,8 @@ fn parts_that_cannot_be_compressed_fit_into_records() {
 fn parts(of: &Body, size: usize) -> Vec<Body> {
     let Body::Config(config) = of else { unreachable!("it is one") };
     let content = minicbor::to_vec(config).unwrap();
-    let parts: Vec<_> = content.chunks(size).zip(0..).map(|(bytes, n)| Part { n, bytes: bytes.to_vec() }).collect();
+    let parts: Vec<_> =
+        content.chunks(size).zip(0..).map(|(bytes, n)| Part { n, bytes: bytes.to_vec() }).collect();
     let head = Head { parts: parts.len() as u32, length: content.len() as u64, sha256: hash(&content) };
     let head = Body::Parted(Parted { of: PartedKind::Config, head });
     std::iter::once(head).chain(parts.into_iter().map(Body::Part)).collect()

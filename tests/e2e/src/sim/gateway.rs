@@ -191,7 +191,12 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
                 continue;
             }
             Body::Conclusions(conclusions) => conclusions.list,
-            Body::Start(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => continue,
+            Body::Start(_)
+            | Body::Inputs(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => continue,
         };
         for conclusion in conclusions {
             let ConclusionBody::Alert(change) = conclusion.body else { continue };

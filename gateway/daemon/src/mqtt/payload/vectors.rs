@@ -31,17 +31,18 @@ fn values(site: &Site, said: &Said) -> BTreeMap<String, f64> {
 /// Payload through profile and map: `point=value …` as shown, or the refusal.
 fn check(topic: &str, profile: &str, map: &str, payload: &[u8], expected: &str) {
     let site = site(topic, profile, map);
-    let found = match read(&site.mqtt[0].mapping, payload) {
-        Err(refusal) => refusal.reason().to_owned(),
-        Ok(said) => {
-            let mut parts: Vec<String> =
-                values(&site, &said).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-            parts.extend(said.malformed.iter().map(|point| {
-                format!("{}=?", site.plan.points[point.slot()].id.trim_start_matches("d/"))
-            }));
-            parts.join(" ")
-        }
-    };
+    let found =
+        match read(&site.mqtt[0].mapping, payload) {
+            Err(refusal) => refusal.reason().to_owned(),
+            Ok(said) => {
+                let mut parts: Vec<String> =
+                    values(&site, &said).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+                parts.extend(said.malformed.iter().map(|point| {
+                    format!("{}=?", site.plan.points[point.slot()].id.trim_start_matches("d/"))
+                }));
+                parts.join(" ")
+            }
+        };
     assert_eq!(found, expected, "{profile}: {}", String::from_utf8_lossy(payload));
 }
 

@@ -75,9 +75,13 @@ impl Supervised {
             let bodies = books.records.values().map(|bytes| open(&self.key, bytes).unwrap().body.unwrap());
             let mut said = bodies.filter_map(|body| match body {
                 Body::Conclusions(conclusions) => Some(conclusions.list),
-                Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => {
-                    None
-                }
+                Body::Start(_)
+                | Body::Config(_)
+                | Body::Inputs(_)
+                | Body::Checkpoint(_)
+                | Body::Gap(_)
+                | Body::Parted(_)
+                | Body::Part(_) => None,
             });
             said.find_map(|list| {
                 list.into_iter().find_map(|one| match one.body {

@@ -114,7 +114,13 @@ impl Rig {
 fn alerts(records: &[Record]) -> Vec<(i64, AlertChange)> {
     let bodies = records.iter().filter_map(|record| match &record.body {
         Body::Conclusions(conclusions) => Some(&conclusions.list),
-        Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => None,
+        Body::Start(_)
+        | Body::Config(_)
+        | Body::Inputs(_)
+        | Body::Checkpoint(_)
+        | Body::Gap(_)
+        | Body::Parted(_)
+        | Body::Part(_) => None,
     });
     bodies
         .flatten()

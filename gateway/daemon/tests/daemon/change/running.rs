@@ -124,7 +124,13 @@ pub(super) fn changes(dir: &TempDir) -> Vec<ConfigChange> {
         .scan(Position::default())
         .filter_map(|stored| match open(&key, &stored.unwrap().bytes).unwrap().body.unwrap() {
             Body::Conclusions(conclusions) => Some(conclusions.list),
-            Body::Start(_) | Body::Config(_) | Body::Inputs(_) | Body::Checkpoint(_) | Body::Gap(_) | Body::Parted(_) | Body::Part(_) => None,
+            Body::Start(_)
+            | Body::Config(_)
+            | Body::Inputs(_)
+            | Body::Checkpoint(_)
+            | Body::Gap(_)
+            | Body::Parted(_)
+            | Body::Part(_) => None,
         })
         .flatten()
         .filter_map(|conclusion| match conclusion.body {

@@ -249,13 +249,7 @@ impl House {
         let Some(slot) = self.names.iter().position(|name| name == point) else { return };
         let device = point.split('/').next().unwrap_or_default();
         let Some(device) = self.devices.iter().position(|id| id == device) else { return };
-        self.told.push(Told {
-            at,
-            device: DeviceIx::of(device),
-            point: PointIx::of(slot),
-            value,
-            fact,
-        });
+        self.told.push(Told { at, device: DeviceIx::of(device), point: PointIx::of(slot), value, fact });
     }
 
     fn power(&mut self, day: i64, cut: Option<(i64, i64)>) {
