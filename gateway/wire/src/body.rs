@@ -187,9 +187,7 @@ impl Body {
         };
         let kind = self.kind().number();
         let packed = (content.len() >= COMPRESS_FROM)
-            .then(|| {
-                compress(&content).expect("zstd compresses whatever it is given")
-            })
+            .then(|| compress(&content).expect("zstd compresses whatever it is given"))
             // What the array's fourth element and the byte string's own head take.
             .filter(|packed| packed.len() + 8 < content.len());
         let mut encoder = Encoder::new(out);
