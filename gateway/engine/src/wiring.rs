@@ -177,8 +177,7 @@ impl Wiring<Draft> {
             for point in module.points() {
                 note(&mut wiring.modules, point.slot(), slot);
                 // As above: a neighbour that cannot be believed is that neighbour's trouble.
-                if plan.points.get(point.slot()).is_some_and(|point| point.device == module.device())
-                {
+                if plan.points.get(point.slot()).is_some_and(|point| point.device == module.device()) {
                     push(&mut wiring.watched, module.device().slot(), point);
                 }
             }

@@ -92,8 +92,7 @@ pub fn probes(devices: usize) -> anyhow::Result<Plan> {
 fn watch_all(plan: &mut Plan, packs: &[Pack]) {
     let everything = packs.iter().zip(0..).find(|(pack, _)| pack.subject.everything);
     if let Some((pack, slot)) = everything {
-        let watched: Vec<(DeviceIx, u16)> =
-            (0..plan.devices.len()).map(|ix| (DeviceIx::of(ix), 0)).collect();
+        let watched: Vec<(DeviceIx, u16)> = (0..plan.devices.len()).map(|ix| (DeviceIx::of(ix), 0)).collect();
         let source = Source { name: "site".into(), text: String::new() };
         let file = File::new(&source);
         plan.rules.extend(bind_unevaluable(pack, slot, &watched, true, &file, &Settings::new()));

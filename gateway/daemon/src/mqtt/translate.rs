@@ -254,13 +254,18 @@ mod tests {
     #[test]
     fn a_topic_is_compared_with_the_plans_it_may_concern() {
         let part = |topic: &str, profile: &str, to: &str| {
-            format!("[[device.mqtt]]\ntopic = \"{topic}\"\nprofile = \"{profile}\"\nmap = {{ t = \"{to}\" }}\n")
+            format!(
+                "[[device.mqtt]]\ntopic = \"{topic}\"\nprofile = \"{profile}\"\nmap = {{ t = \"{to}\" }}\n"
+            )
         };
         let device = |id: &str, part: &str| {
-            format!("[[device]]\nid = \"{id}\"\nkind = \"sensor\"\nname = {{ zh = \"点\", en = \"D\" }}\n{part}")
+            format!(
+                "[[device]]\nid = \"{id}\"\nkind = \"sensor\"\nname = {{ zh = \"点\", en = \"D\" }}\n{part}"
+            )
         };
         let text = [
-            "[site]\nid = \"s\"\ninstitution = \"923301000000000193\"\nname = { zh = \"点\", en = \"S\" }\n".to_owned(),
+            "[site]\nid = \"s\"\ninstitution = \"923301000000000193\"\nname = { zh = \"点\", en = \"S\" }\n"
+                .to_owned(),
             device("a", &part("tele/a/SENSOR", "tasmota", "/X/Temperature")),
             device("b", &part("tele/b/SENSOR", "tasmota", "/X/Temperature")),
             device("c", &part("tele/+/SENSOR", "tasmota", "/X/Temperature")),

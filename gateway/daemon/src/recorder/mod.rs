@@ -456,12 +456,7 @@ pub fn run(
 
 /// What the thread does. Ends after `stop`, with everything sealed and a checkpoint, or with the error of a broken
 /// journal. It waits for the disk without yielding: only a test in virtual time shares a thread with it.
-pub async fn record(
-    core: Core,
-    clock: &Clock,
-    rooms: Rooms,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn record(core: Core, clock: &Clock, rooms: Rooms, stop: &CancellationToken) -> anyhow::Result<()> {
     record_with(core, clock, rooms, stop, || {}).await
 }
 

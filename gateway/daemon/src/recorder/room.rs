@@ -78,7 +78,8 @@ pub(super) fn merge(mut counts: Vec<PointCounts>, more: Vec<PointCounts>) -> Vec
     if counts.is_empty() {
         return more;
     }
-    let places: HashMap<PointIx, usize> = counts.iter().zip(0..).map(|(one, place)| (one.point, place)).collect();
+    let places: HashMap<PointIx, usize> =
+        counts.iter().zip(0..).map(|(one, place)| (one.point, place)).collect();
     for one in more {
         let Some(sum) = places.get(&one.point).and_then(|place| counts.get_mut(*place)) else {
             counts.push(one);

@@ -227,12 +227,19 @@ async fn one_dead_device_of_ten() {
     stop.cancel();
     polling.await.unwrap().unwrap();
     for (minute, [nine, tenth]) in heard.iter().enumerate() {
-        println!("minute {:>2}: {nine} of 540 answers of nine devices, {tenth} of 60 of the tenth", minute + 1);
+        println!(
+            "minute {:>2}: {nine} of 540 answers of nine devices, {tenth} of 60 of the tenth",
+            minute + 1
+        );
     }
     let share = |answers: u64, due: u64| answers as f64 / due as f64;
     let all = share(heard[0].iter().sum(), 600);
     let nine = share(heard[1..].iter().map(|[nine, _]| nine).sum(), 540 * (MINUTES - 1));
-    println!("ten devices at 1 Hz: {:.1} %; nine beside a dead one, ten minutes: {:.1} %", all * 100.0, nine * 100.0);
+    println!(
+        "ten devices at 1 Hz: {:.1} %; nine beside a dead one, ten minutes: {:.1} %",
+        all * 100.0,
+        nine * 100.0
+    );
     assert!(all >= 0.995, "{all}");
     assert!(nine >= 0.98, "{nine}");
 }

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use bench::mqtt::Subscriber;
 use bench::Latencies;
+use bench::mqtt::Subscriber;
 use clap::Parser;
 
 /// A day, ms.

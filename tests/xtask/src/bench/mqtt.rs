@@ -59,7 +59,16 @@ pub(crate) fn run(options: &Mqtt) -> Result<()> {
 }
 
 const HEADINGS: [&str; 11] = [
-    "wanted/s", "taken/s", "readings", "CPU s/M", "memory", "told lost", "untold", "not out", "out after", "false",
+    "wanted/s",
+    "taken/s",
+    "readings",
+    "CPU s/M",
+    "memory",
+    "told lost",
+    "untold",
+    "not out",
+    "out after",
+    "false",
     "missing",
 ];
 
@@ -135,7 +144,8 @@ fn row(
     drained: Duration,
     (rate, external): (u64, bool),
 ) -> Result<()> {
-    let count = |value: &Value, key: &str| value[key].as_i64().with_context(|| format!("a program says {key}"));
+    let count =
+        |value: &Value, key: &str| value[key].as_i64().with_context(|| format!("a program says {key}"));
     let fields = i64::from(FIELDS);
     let taken = passed.sum("readings_total", "") as i64;
     let lost = passed.sum("mqtt_payloads_total", "outcome=\"overrun\"") as i64 * fields;

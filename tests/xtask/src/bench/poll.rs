@@ -178,7 +178,8 @@ fn gateway(
     let check = Command::new(program(ground, "gateway")).arg("check").arg(&site).output();
     let check = check.context("run gateway check")?;
     if !check.status.success() {
-        let words = String::from_utf8_lossy(&check.stderr).into_owned() + &String::from_utf8_lossy(&check.stdout);
+        let words =
+            String::from_utf8_lossy(&check.stderr).into_owned() + &String::from_utf8_lossy(&check.stdout);
         let first = words.lines().find(|line| line.contains("error")).unwrap_or("no word of why");
         return Ok(Err(format!("{} ({})", first.trim(), check.status)));
     }
@@ -187,9 +188,7 @@ fn gateway(
     let mut gateway = Child::start("gateway", &program(ground, "gateway"), &arguments, folder)?;
     let up = gateway.up()?;
     std::thread::sleep(WARM_UP);
-    let listen = |(broker, _): (&Mosquitto, bool)| {
-        Listener::start(ground, &broker.address, "nonsite/#")
-    };
+    let listen = |(broker, _): (&Mosquitto, bool)| Listener::start(ground, &broker.address, "nonsite/#");
     let listener = sink.map(listen).transpose()?;
     let before = Scrape::take(&mut gateway, &up)?;
     std::thread::sleep(Duration::from_secs(options.seconds));
@@ -251,10 +250,7 @@ fn print(case: &Case, rows: &[Row], refused: Option<&str>) -> Result<()> {
         case.devices.div_ceil(case.units),
         case.wanted_per_s()
     );
-    println!(
-        "  {:<26} {:>10} {:>10} {:>10} {:>9}",
-        "", "readings/s", "CPU s/M", "of the C's", "memory"
-    );
+    println!("  {:<26} {:>10} {:>10} {:>10} {:>9}", "", "readings/s", "CPU s/M", "of the C's", "memory");
     let floor = rows.first().context("the C poller was measured")?.cpu_per_million;
     for row in rows {
         println!(

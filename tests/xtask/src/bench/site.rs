@@ -44,7 +44,8 @@ impl Plan<'_> {
     }
 
     fn profile(&self) -> String {
-        let mut text = "name = \"bench\"\nmark = \"P\"\ntitle = { zh = \"测试\", en = \"Bench\" }\n".to_owned();
+        let mut text =
+            "name = \"bench\"\nmark = \"P\"\ntitle = { zh = \"测试\", en = \"Bench\" }\n".to_owned();
         match self.source {
             Source::Modbus { .. } => {
                 let points = self.points;
@@ -69,7 +70,8 @@ impl Plan<'_> {
         let mut text = "name = \"bench\"\nversion = \"1\"\ndevice = \"bench\"\ntitle = { zh = \"测试\", en = \"Bench\" }\n\n[points]\n"
             .to_owned();
         for n in 1..=self.points {
-            let _infallible = writeln!(text, "p{n} = {{ unit = \"°C\", zh = \"温度{n}\", en = \"Temperature {n}\" }}");
+            let _infallible =
+                writeln!(text, "p{n} = {{ unit = \"°C\", zh = \"温度{n}\", en = \"Temperature {n}\" }}");
         }
         let limit = self.limit;
         for n in 1..=self.rules.min(self.points) {
