@@ -57,7 +57,7 @@ async fn twenty_thousand_points_are_read_recorded_sent_and_verified() {
     let up = devices.json().await;
     let addresses = up["addresses"].as_array().expect("it says where it listens").clone();
     tables(&place);
-    let mut site = head("large", Some(&center.url), "2s");
+    let mut site = head("large", Some(&center.url), "5s");
     site += "\n[profiles]\nfiles = [\"many.toml\"]\n\n[devices]\nfiles = [\"a.csv\", \"b.csv\"]\n";
     for (n, address) in addresses.iter().enumerate() {
         site += &bus(&format!("line-{n}"), "tcp", address.as_str().unwrap());

@@ -557,13 +557,11 @@ pub(super) const CONFIG_SEQ: Seq = Seq(1);
 fn kind_name(body: &Body) -> &'static str {
     match body {
         Body::Start(_) => "start",
-        Body::Config(_) => "config",
+        Body::Config(_) | Body::Parted(Parted { of: PartedKind::Config, .. }) => "config",
         Body::Inputs(_) => "inputs",
         Body::Conclusions(_) => "conclusions",
-        Body::Checkpoint(_) => "checkpoint",
+        Body::Checkpoint(_) | Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => "checkpoint",
         Body::Gap(_) => "gap",
-        Body::Parted(Parted { of: PartedKind::Config, .. }) => "config",
-        Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => "checkpoint",
         Body::Part(_) => "part",
     }
 }

@@ -27,6 +27,9 @@ const UNWRITTEN_MAX: usize = 256;
 /// Cycles and orders that wait for room.
 const OWED_MAX: usize = 1_000;
 
+/// What is to be written, and of it the open record's inputs and conclusions.
+type WholeBatch = (Vec<(Class, Body)>, InputsBody, Vec<Conclusion>);
+
 /// What is not on disk while there is no room.
 #[derive(Default)]
 pub(super) struct Full {
@@ -220,7 +223,7 @@ impl Core {
     }
 
     /// What is owed, then the open record and what was concluded from it; the latter two also by themselves.
-    fn whole_batch(&mut self) -> anyhow::Result<(Vec<(Class, Body)>, InputsBody, Vec<Conclusion>)> {
+    fn whole_batch(&mut self) -> anyhow::Result<WholeBatch> {
         let mut batch = self.owed_batch()?;
         let concluded = std::mem::take(&mut self.concluded);
         let inputs = InputsBody { items: std::mem::take(&mut self.open.items), counts: self.close_counts() };
