@@ -2,7 +2,6 @@
 //!
 //! Losing it costs a few refused requests, so a file that cannot be read or written is said once and otherwise ignored.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use gateway_model::EngineTime;
@@ -99,9 +98,8 @@ fn write(path: &Path, cuts: &Cuts) -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;
     }
     let new = path.with_extension("new");
-    let mut out = std::fs::File::create(&new)?;
-    out.write_all(&serde_json::to_vec(&file)?)?;
-    out.sync_all()?;
+    // Not synced: this runs on the thread of all buses, which waits for no disk. What a power cut empties is learned again.
+    std::fs::write(&new, serde_json::to_vec(&file)?)?;
     std::fs::rename(new, path)
 }
 
