@@ -24,7 +24,11 @@ fn scenario() -> Scenario {
 
 /// Noon of the first day, with every value known.
 fn world() -> World {
-    let mut world = World::new(&scenario(), MIDNIGHT, None);
+    world_of(&scenario())
+}
+
+fn world_of(scenario: &Scenario) -> World {
+    let mut world = World::new(scenario, MIDNIGHT, None);
     world.step_to(at(0, 12, 0));
     for (signal, value) in [
         ("cabinet-1/temperature", 121.3),
@@ -266,7 +270,7 @@ async fn a_line_of_its_own() {
     let text =
         TEXT.replace("transport = \"tcp\"", "transport = \"rtu\"\nline = { baud = 2400, parity = \"even\" }");
     let scenario = Scenario::parse("instruments.toml", &text).unwrap();
-    let (host, task) = host(world(), Clock::starting(at(0, 12, 0), 1.0), None);
+    let (host, task) = host(world_of(&scenario), Clock::starting(at(0, 12, 0), 1.0), None);
     tokio::spawn(task);
     let ix = scenario.endpoints.iter().position(|e| e.name == "bus").unwrap();
     let endpoint = scenario.endpoints[ix].clone();
