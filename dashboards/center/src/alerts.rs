@@ -253,7 +253,7 @@ fn raised(alert: &mut StoredAlert, with: &Raised<'_>, rule: &RulePlan, change: &
     row.raised_at = civil(with.at);
     row.since = change.since.map(civil);
     row.point = point.map(|point| point.id.clone());
-    row.unit = rule.shown_unit(&with.plan).map(|unit| unit.symbol().to_owned());
+    row.unit = rule.shown_unit(with.plan).map(|unit| unit.symbol().to_owned());
     row.value = change.value.filter(|value| value.is_finite());
     row.limit = change.limit.filter(|limit| limit.is_finite());
     let fill = Fill {

@@ -69,10 +69,9 @@ impl Plans {
     /// What a record and those directly behind it say, put together; `None` = parts are missing.
     pub async fn whole(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Option<Body>> {
         let first = rows.first().context("no record")?.clone();
-        let parts = match self.body(&first, ring).await? {
-            Body::Parted(parted) => u64::from(parted.head.parts),
-            whole => return Ok(Some(whole)),
-        };
+        let body = self.body(&first, ring).await?;
+        let Body::Parted(parted) = &body else { return Ok(Some(body)) };
+        let parts = u64::from(parted.head.parts);
         let next = |(row, n): &(&RecordRow, i64)| row.seq == first.seq + n;
         let rows: Vec<_> = rows
             .iter()

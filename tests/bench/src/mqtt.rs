@@ -185,7 +185,7 @@ impl Subscriber {
     }
 
     /// The next message: topic and payload.
-    pub fn next(&mut self) -> std::io::Result<(String, Vec<u8>)> {
+    pub fn receive(&mut self) -> std::io::Result<(String, Vec<u8>)> {
         loop {
             let mut packet = read_packet(&mut self.from)?;
             if packet.head & 0xf0 != 0x30 || packet.content.len() < 2 {

@@ -14,7 +14,7 @@ const POINTS: usize = 100;
 /// On each port.
 const UNITS: usize = 50;
 /// Every point once, on a busy machine.
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_mins(2);
 
 /// Letters without a pattern: names so long that the config takes more than a record.
 fn noise(length: usize, dice: &mut u64) -> String {

@@ -208,7 +208,10 @@ impl Drop for Board {
 /// What is wrong on all buses now: each board writes it here, the page and the box's own senses read it. Bounded by the buses and
 /// units of a site.
 #[derive(Debug, Clone, Default)]
-pub struct Boards(Arc<Mutex<BTreeMap<(String, Option<u8>, Trouble), Text>>>);
+pub struct Boards(Arc<Mutex<Open>>);
+
+/// By bus, unit id where it is one device's, and what it is: what to do about it.
+type Open = BTreeMap<(String, Option<u8>, Trouble), Text>;
 
 /// One trouble, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -92,7 +92,7 @@ impl Gathered {
     /// Begins with this one; `None` where the plan has no such point.
     pub(super) fn begin(scene: &Scene, reading: &Reading) -> Option<Self> {
         let device = scene.plan.points.get(reading.point.slot())?.device;
-        Some(Self { device, at: reading.at, readings: vec![reading.clone()] })
+        Some(Self { device, at: reading.at, readings: vec![*reading] })
     }
 
     /// Takes one more, if it belongs to the same message: a point is in it once.
@@ -104,7 +104,7 @@ impl Gathered {
             && self.readings.len() < POINTS_MAX
             && !is(reading.point);
         if belongs {
-            self.readings.push(reading.clone());
+            self.readings.push(*reading);
         }
         belongs
     }

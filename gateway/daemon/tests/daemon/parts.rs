@@ -71,9 +71,11 @@ fn a_restart_goes_on_from_a_config_and_a_state_in_parts() {
     life.core.stop(EngineTime(rig.now), StopCause::Asked).unwrap();
     assert_eq!(starts(&rig), [StartCause::First, StartCause::Clean, StartCause::Unclean]);
     // In the place of the last part the whole is shown.
-    use Kind::{Checkpoint, Config, Part, Start};
-    assert_eq!(kinds(&rig, 1)[..4], [Start, Config, Part, Config]);
-    assert_eq!(kinds(&rig, 2)[..7], [Start, Config, Part, Config, Checkpoint, Part, Checkpoint]);
+    assert_eq!(kinds(&rig, 1)[..4], [Kind::Start, Kind::Config, Kind::Part, Kind::Config]);
+    assert_eq!(
+        kinds(&rig, 2)[..7],
+        [Kind::Start, Kind::Config, Kind::Part, Kind::Config, Kind::Checkpoint, Kind::Part, Kind::Checkpoint]
+    );
     assert_eq!(raised(&rig).len(), 1, "what was raised is not raised again");
     let found = rig.evidence();
     assert_eq!(found.verdict(), Verdict::Valid, "{found:?}");

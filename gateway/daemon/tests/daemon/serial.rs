@@ -1,5 +1,6 @@
 //! Real serial lines: pseudo-terminals, opened as a port would be.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -184,14 +185,11 @@ async fn one_dead_device_of_ten() {
     // The tenth dies after a minute and a half second, in the middle of a period.
     sensors(end, 19_200, 125, move |unit| unit != 10 || begun.elapsed() < Duration::from_millis(60_500));
     let map = (1..=8).map(|n| format!("p{n} = \"channel-{n}\"")).collect::<Vec<_>>().join(", ");
-    let devices: String = (1..=DEVICES)
-        .map(|unit| {
-            format!(
-                "[[device]]\nid = \"d{unit}\"\nkind = \"sensor\"\nname = {{ zh = \"一\", en = \"One\" }}\n[[device.read]]\nbus = \
-                 \"line\"\nunit = {unit}\nevery = \"1s\"\nprofile = \"mb8art\"\nmap = {{ {map} }}\n"
-            )
-        })
-        .collect();
+    let mut devices = String::new();
+    for unit in 1..=DEVICES {
+        write!(devices, "[[device]]\nid = \"d{unit}\"\nkind = \"sensor\"\nname = {{ zh = \"一\", en = \"One\" }}\n[[device.read]]\nbus = \
+                 \"line\"\nunit = {unit}\nevery = \"1s\"\nprofile = \"mb8art\"\nmap = {{ {map} }}\n").unwrap();
+    }
     let text = format!(
         "[site]\nid = \"serial\"\ninstitution = \"923301000000000193\"\nname = {{ zh = \"串口\", en = \"Serial\" }}\n[[bus]]\nname = \
          \"line\"\naddress = \"{path}\"\ntransport = \"rtu\"\nbaud = 19200\n{devices}"

@@ -63,7 +63,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             }
             continue;
         }
-        let (topic, payload) = subscriber.next().context("the broker ended the connection")?;
+        let (topic, payload) = subscriber.receive().context("the broker ended the connection")?;
         messages += 1;
         if topic.contains("/alert/") {
             if contains(&payload, b"\"change\":\"raised\"") {
@@ -96,10 +96,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
 
 /// How many readings a message of a gateway's MQTT sink holds (docs/sinks.md), points being called `p…`.
 fn values(topic: &str, payload: &[u8]) -> u64 {
+    const KEY: &[u8] = b"\"values\":{";
     if topic.contains("/reading/") {
         return 1;
     }
-    const KEY: &[u8] = b"\"values\":{";
     let Some(at) = payload.windows(KEY.len()).position(|window| window == KEY) else { return 0 };
     let inside = &payload[at + KEY.len()..];
     let end = inside.iter().position(|byte| *byte == b'}').unwrap_or(inside.len());

@@ -23,7 +23,7 @@ const FIELDS: u16 = 5;
 const FLICKERING: u32 = 20;
 const WARM: u32 = 10;
 /// A sink that has not delivered everything so long after the last message is told as behind.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+const DRAINED_WITHIN: Duration = Duration::from_mins(1);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// These sites seal every 5 s: what has not moved for longer is at its end.

@@ -5,6 +5,7 @@
 //! the simulator's and the broker's are not in it. The gateway does all it does for a user: quality, stamps, counts, rules,
 //! signed records on disk.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -126,7 +127,7 @@ fn floor(poller: &Path, options: &Poll, case: &Case, addresses: &[String]) -> Re
     let mut lines = String::new();
     for (n, address) in addresses.iter().enumerate() {
         let units = case.devices.saturating_sub(n as u32 * case.units).min(case.units);
-        lines += &format!("{} {units}\n", address.replacen(':', " ", 1));
+        writeln!(lines, "{} {units}", address.replacen(':', " ", 1)).context("write into memory")?;
     }
     let mut child = Command::new(poller)
         .args([case.points.to_string(), case.every_ms.to_string(), options.seconds.to_string()])
@@ -207,12 +208,14 @@ fn gateway(
     if let Some(listener) = listener {
         let told = listener.told()?;
         let delivered = passed.sum("sink_total", "outcome=\"delivered\"");
-        remarks += &format!(
+        write!(
+            remarks,
             "; delivered {:.0} messages/s; from the stamp to the subscriber {:.0} / {:.0} ms (50 / 99 %)",
             delivered as f64 / passed.seconds(),
             told["p50_us"].as_f64().unwrap_or(f64::NAN) / 1e3,
             told["p99_us"].as_f64().unwrap_or(f64::NAN) / 1e3,
-        );
+        )
+        .context("write into memory")?;
     }
     Ok(Ok(Row {
         program: name,

@@ -98,7 +98,7 @@ async fn a_bus_that_a_change_does_not_touch_keeps_its_grid_and_its_line() {
     let slots = Slots::between(&old.plan, &new.plan);
     let inputs = doors.inputs.of(begun.generation);
     replans[1].send(Replan { blocks: new.blocks_of(1), slots, inputs }).await.unwrap();
-    sleep_until(begin + Duration::from_millis(125_000)).await;
+    sleep_until(begin + Duration::from_secs(125)).await;
     stop.cancel();
     for bus in buses {
         bus.await.unwrap().unwrap();
