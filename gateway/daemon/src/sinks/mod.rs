@@ -267,6 +267,10 @@ impl Sink {
                     );
                     return Ok(Turn::End);
                 }
+                if more && step == Step::Idle && self.core.wants() {
+                    // Nothing of what was read goes to this target: on to the rest, not in a while.
+                    return Ok(Turn::On);
+                }
                 let until = match step {
                     Step::Wait(until) => Duration::from_millis(until.saturating_sub(self.now())),
                     Step::Idle | Step::Send(_) | Step::Stopped => LOOK_EVERY,
