@@ -12,7 +12,7 @@ use super::mapping::{
 use super::profile::{Field, Form};
 use super::profile_mqtt::{Item, Words};
 
-/// As many as it was shown to read every 10 s, to record and to have verified (docs/decisions/0025).
+/// As many as it was shown to read once a second and to record (docs/bench-poll.md), and to have verified (docs/decisions/0025).
 pub(super) const POINTS_MAX: usize = 100_000;
 /// Every point is kept at least this often, moved or not; more often where its greatest age asks for it.
 pub(super) const HEARTBEAT_MS: i64 = 300_000;
