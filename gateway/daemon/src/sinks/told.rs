@@ -76,8 +76,12 @@ pub(super) fn one<'s>(scene: &'s Scene, reading: &Reading) -> Option<(&'s str, S
         cause: cause.as_deref(),
         simulated: scene.simulated,
     };
-    // Into memory, and names are texts: nothing can fail.
-    Some((&point.id, serde_json::to_string(&told).unwrap_or_default()))
+    Some((&point.id, text(&told)))
+}
+
+/// Never an empty message: one that cannot be written is a mistake of this program.
+fn text(told: &impl Serialize) -> String {
+    serde_json::to_string(told).expect("writing names that are texts into memory cannot fail")
 }
 
 /// Readings of one device at one moment, until something else comes.
@@ -133,8 +137,7 @@ impl Gathered {
             not_good: AsMap(&not_good),
             simulated: scene.simulated,
         };
-        // As above.
-        Some((device, serde_json::to_string(&told).unwrap_or_default()))
+        Some((device, text(&told)))
     }
 }
 
