@@ -1,12 +1,14 @@
 """Limits and absences once more: what follows from the inputs for rules of kind 0 and 1 (docs/records.md section 11).
 
-Other rules, and those whose handling asks for more than chatter and escalation after a time, are not re-computed here. Alert numbers are taken from the records: they run over all rules.
+Conditions read points and windows over points. Those that ask opening hours or outputs of modules, other rules, and those whose handling asks for more than
+patience, chatter and escalation after a time, are not re-computed here. Alert numbers are taken from the records: they run over all rules.
 """
 
 import heapq
 import math
 import struct
 
+import windows
 from strict import field
 
 NORMAL, PENDING, ACTIVE, CLEARING = range(4)
@@ -14,6 +16,8 @@ GOOD, STALE, BAD = range(3)
 TOLERANCE_MS = 60_000
 MEMORY = 64
 MASK = (1 << 64) - 1
+# Operands of each operation; of all others two.
+NEEDS = {0: 0, 1: 0, 2: 0, 3: 0, 22: 0, 4: 1, 17: 1, 18: 1, 21: 3}
 
 
 def tagged(value):
@@ -71,25 +75,36 @@ class Point:
         return self.number if self.cls == GOOD else None
 
 
-def evaluate(program, believed):
+def evaluate(program, senses):
     """True, False or None = nobody can say."""
+    value = left_by(program, senses)
+    return None if value is None else value != 0.0
+
+
+def left_by(program, senses):
+    """The one number the program leaves. `senses` has points and windows."""
     stack = []
     for op in program:
         number, fields = tagged(op)
-        need = 0 if number <= 3 else 1 if number in (4, 17, 18) else 2
+        need = NEEDS.get(number, 2)
         if len(stack) < need:
             return None
-        b = stack.pop() if need == 2 else None
+        c = stack.pop(-3) if need == 3 else None
+        b = stack.pop() if need >= 2 else None
         a = stack.pop() if need else None
         if number == 0:
             value = float(fields[0])
         elif number == 1:
             value = 1.0 if fields[0] else 0.0
         elif number == 2:
-            value = believed(fields[0])
+            value = senses.believed(fields[0])
         elif number == 3:
-            value = believed(fields[0])
+            value = senses.believed(fields[0])
             value = None if value is None else float(value != 0.0)
+        elif number == 22:
+            value = senses.window(fields[0], fields[2])
+        elif number == 21:
+            value = (a if c != 0.0 else b) if c is not None else a if a == b else None
         elif number in (15, 16):
             value = either(a, b, number == 16)
         elif a is None or (need == 2 and b is None):
@@ -101,7 +116,7 @@ def evaluate(program, believed):
         if len(stack) == 64:
             return None
         stack.append(value)
-    return None if len(stack) != 1 or stack[0] is None else stack[0] != 0.0
+    return stack[0] if len(stack) == 1 else None
 
 
 def either(a, b, decisive):
@@ -129,16 +144,28 @@ def computed(rule):
 
 
 def plain(handling):
-    """No steps, proof, suppression, sleep, reminder, computed value or patience, not switched off, and no window in open time."""
+    """No steps, proof, suppression, sleep or reminder, not switched off, and no window in open time or that ends with a day."""
     escalate = field(handling, 5)
-    asks = any(field(handling, n) for n in (0, 1, 2, 3, 4, 8, 9, 10, 12))
-    return not asks and not (escalate and escalate[1])
+    asks = any(field(handling, n) for n in (0, 1, 2, 3, 4, 8, 9))
+    return not asks and not (escalate and (escalate[1] or field(escalate, 3)))
+
+
+def watching(rule):
+    """Programs whose rule is looked at when what they read changes: the condition's own, steps, proof, suppression."""
+    kind, fields = tagged(rule[3])
+    handling = field(rule, 10) or []
+    proof = field(handling, 1)
+    programs = [fields[0], field(fields, 1)] if kind == 0 else []
+    programs += [step[0] for step in field(handling, 0) or []] + [proof and proof[0], field(handling, 2)]
+    return [program for program in programs if program]
 
 
 def known_program(rule):
     kind, fields = tagged(rule[3])
+    handling = field(rule, 10) or []
     programs = [fields[0], field(fields, 1) or []] if kind == 0 else []
-    return all(op[0] <= 20 for program in programs for op in program)
+    programs += [asked[0] for asked in (field(handling, 10), field(handling, 12)) if asked]
+    return all(op[0] <= 22 for program in programs for op in program)
 
 
 class Occurrence:
@@ -153,6 +180,8 @@ class Life:
         self.slot, self.kind, self.fields = slot, *tagged(rule[3])
         self.latching = bool(rule[7])
         self.handling = field(rule, 10)
+        self.computed = self.handling and field(self.handling, 10)
+        self.patience = self.handling and field(self.handling, 12)
         judging = field(plan, 9)
         self.trial = bool(judging and field(judging, 2))
         self.name, self.subject = rule[0], plan[2][rule[2]][0]
@@ -182,7 +211,8 @@ class Life:
         if self.kind == 1:
             return []
         programs = [self.when] + ([self.returned] if self.returned is not None else [])
-        return [op[1][0] for program in programs for op in program if op[0] in (2, 3)]
+        points = lambda number, fields: fields[:1] if number in (2, 3) else fields[1:2] if number == 22 else []
+        return [point for program in programs for op in program for point in points(*tagged(op))]
 
     def load(self, state):
         alert, unacked = state[3], field(state, 5) or []
@@ -219,7 +249,8 @@ class Life:
                  list(self.suppression), self.quality]
         since = occurrence.since if since is None else since
         detail = None
-        if self.handling is not None:
+        # What a change of rules ended is said of a rule that is no longer known.
+        if self.handling is not None and change != [1, [3]]:
             current = occurrence is self.occurrence
             folded = self.chatter if current and self.chattering is not None else 0
             escalated = self.escalated if current else occurrence in self.supervised
@@ -342,6 +373,64 @@ class Engine:
             for point in set(life.points()):
                 self.conditions[point].append(slot)
         self.queue, self.stale, self.beyond = [], {}, False
+        self.wire_windows()
+
+    def wire_windows(self):
+        """Which windows are over a point, and which rules look through a window; those of all rules decide when it is looked at again."""
+        judging = field(self.plan, 9)
+        self.windows = [windows.Window(window) for window in (field(judging, 0) or [])] if judging else []
+        self.over, self.aged, self.looking = [[] for _ in self.points], set(), [set() for _ in self.windows]
+        for slot, window in enumerate(self.windows):
+            if window.point < len(self.points):
+                self.over[window.point].append(slot)
+        for slot, rule in enumerate(self.plan[4]):
+            for program in watching(rule):
+                for number, fields in map(tagged, program):
+                    if number == 22 and fields[0] < len(self.windows):
+                        self.looking[fields[0]].add(slot)
+                        if fields[2] == windows.AGE:
+                            self.aged.add(fields[0])
+        self.window_timer = [None] * len(self.windows)
+
+    def believed(self, slot):
+        return self.points[slot].believed()
+
+    def window(self, slot, function):
+        if slot >= len(self.windows):
+            return None
+        window = self.windows[slot]
+        if function not in (windows.LAST, windows.AGE):
+            return window.ask(self.now, function)
+        good_at = self.points[window.point].good_at if window.point < len(self.points) else None
+        if good_at is None:
+            return None
+        if function == windows.AGE:
+            return float(max(self.now - good_at, 0))
+        return window.counter if self.now - good_at <= window.span else None
+
+    def feed_windows(self, point, read):
+        value = self.points[point].believed()
+        for slot in self.over[point]:
+            if read and value is not None:
+                self.windows[slot].read(self.now, value)
+            else:
+                self.windows[slot].hold(self.now, value)
+            self.arm_window(slot)
+
+    def arm_window(self, slot):
+        window = self.windows[slot]
+        due = window.next_look(self.now) if self.looking[slot] else None
+        good_at = self.points[window.point].good_at if window.point < len(self.points) else None
+        if slot in self.aged and good_at is not None:
+            again = windows.look_again(self.now, good_at, 1_000)
+            due = again if due is None else min(due, again)
+        self.set_window(slot, due)
+
+    def set_window(self, slot, due):
+        due = None if due is None or due >= windows.NEVER else max(due, self.now)
+        self.window_timer[slot] = due
+        if due is not None:
+            heapq.heappush(self.queue, (due, 3, slot))
 
     def restore(self, state, rules):
         """Takes a state over; `rules` gives the fingerprint of each rule."""
@@ -367,6 +456,18 @@ class Engine:
                 life.forget()
         for life in self.lives.values():
             self.arm(life)
+        self.restore_windows((field(state, 8) or [[]])[0])
+
+    def restore_windows(self, states):
+        ids = {}
+        for slot, plan in enumerate((field(field(self.plan, 9) or [], 0)) or []):
+            if plan[0] < len(self.points):
+                ids.setdefault((self.plan[3][plan[0]][0], plan[1]), slot)
+        for state in states:
+            slot = ids.get((state[0], state[1]))
+            if slot is not None:
+                self.windows[slot].restore(state)
+                self.set_window(slot, self.windows[slot].look)
 
     def restore_point(self, point, state):
         last, point.good_at = field(state, 1), field(state, 2)
@@ -394,6 +495,8 @@ class Engine:
 
     def due(self, entry):
         at, rule, slot = entry
+        if rule == 3:
+            return self.window_timer[slot] == at
         if rule == 2:
             return self.lives[slot].handling_timer == at
         return (self.lives[slot].timer if rule else self.stale[slot]) == at
@@ -404,6 +507,13 @@ class Engine:
             if not self.due(entry):
                 continue
             self.now = max(self.now, at)
+            if rule == 3:
+                self.window_timer[slot] = None
+                for one in sorted(self.looking[slot]):
+                    if one in self.lives:
+                        self.judge(self.lives[one])
+                self.arm_window(slot)
+                continue
             if rule == 2:
                 life = self.lives[slot]
                 life.handling_timer = None
@@ -431,13 +541,21 @@ class Engine:
             if not life.is_open():
                 life.raise_(life.since, self.now, self.face(life))
         elif life.process == PENDING:
-            life.raise_(life.since, self.now, self.face(life))
+            # Counted from where the condition began: an excuse that never ends is worth its delay and no more.
+            excused = life.patience and evaluate(life.patience[0], self)
+            until = life.since + life.patience[1] if excused else self.now
+            if until > self.now:
+                life.due = until
+            else:
+                life.raise_(life.since, self.now, self.face(life))
         elif life.process == CLEARING:
             life.clear(0, self.now, self.face(life))
         self.arm(life)
 
     def age(self, points):
         aged = [slot for slot in points if self.refresh(slot)]
+        for point in aged:
+            self.feed_windows(point, False)
         for slot in sorted({rule for point in aged for rule in self.conditions[point]}):
             self.judge(self.lives[slot])
 
@@ -448,18 +566,20 @@ class Engine:
         return changed
 
     def face(self, life):
+        """The value shown, and the limit: a computed value, or that of a point."""
+        if life.computed:
+            return (left_by(life.computed[0], self), life.limit)
         return (None if life.shown is None else self.points[life.shown].number, life.limit)
 
     def judge(self, life):
         if life.kind != 0:
             return
-        believed = lambda slot: self.points[slot].believed()
         sight, quality = "returned", 0
-        truth = evaluate(life.when, believed)
+        truth = evaluate(life.when, self)
         if truth:
             sight = "violated"
         elif truth is False and life.process == ACTIVE and life.returned is not None:
-            back = evaluate(life.returned, believed)
+            back = evaluate(life.returned, self)
             sight = "blind" if back is None else "returned" if back else "within"
         elif truth is None:
             sight = "blind"
@@ -489,6 +609,7 @@ class Engine:
         if changed is None:
             return
         self.arm_stale(reading.point, point)
+        self.feed_windows(reading.point, True)
         if reading.quality < 3:
             for slot in self.absences[reading.point]:
                 life = self.lives[slot]
@@ -496,7 +617,7 @@ class Engine:
                     life.clear(0, self.now, self.face(life))
                 life.enter(NORMAL, self.now + life.after, self.now)
                 self.arm(life)
-        if changed:
+        if changed or self.over[reading.point]:
             for slot in self.conditions[reading.point]:
                 self.judge(self.lives[slot])
 
@@ -538,6 +659,14 @@ class Engine:
                     life.due = max(life.due, self.now + min(life.after, TOLERANCE_MS))
         for slot in range(len(self.points)):
             self.refresh(slot)
+        for window in self.windows:
+            value = self.points[window.point].believed() if window.point < len(self.points) else None
+            if gap or not window.watched():
+                window.begin(self.now, value)
+            else:
+                window.hold(self.now, value)
+        for slot in range(len(self.windows)):
+            self.arm_window(slot)
         for life in self.lives.values():
             self.judge(life)
             self.arm(life)
@@ -593,10 +722,14 @@ class Fingerprint:
                 self.float(fields[0])
             elif number in (2, 3):
                 self.text(plan[3][fields[0]][0])
+            elif number == 22:
+                known = field(field(plan, 9) or [], 0) or []
+                self.text(plan[3][fields[1]][0])
+                self.number(known[fields[0]][1] if fields[0] < len(known) else 0)
+                number += fields[2] << 8
             self.number(1 + (int(fields[0]) << 8) if number == 1 else number)
 
-
-    def handling(self, handling):
+    def handling(self, handling, plan):
         """Of one that `plain` lets pass."""
         for number in (0, 0, -1):
             self.number(number)
@@ -608,6 +741,10 @@ class Fingerprint:
         if chatter is not None:
             self.number(chatter[0])
             self.number(chatter[1])
+        patience = field(handling, 12)
+        if patience is not None:
+            self.program(patience[0], plan)
+            self.number(patience[1])
 
 
 def fingerprint(plan, rule):
@@ -634,5 +771,5 @@ def fingerprint(plan, rule):
         mark.number(fields[1])
     handling = field(rule, 10)
     if handling is not None:
-        mark.handling(handling)
+        mark.handling(handling, plan)
     return mark.hash

@@ -135,7 +135,7 @@ class Walk:
     def sums(self, slot):
         name = self.plan[3][slot][0] if self.plan and slot < len(self.plan[3]) else str(slot)
         return self.points.setdefault(name, {
-            "point": name, "due": 0, "answered": 0, "within_deadband": 0, "late": 0, "failed": [0] * 8, "good": 0,
+            "point": name, "due": 0, "answered": 0, "within_deadband": 0, "late": 0, "failed": [0] * 9, "good": 0,
             "uncertain": 0, "bad": 0})
 
     def learn(self, clock):

@@ -228,7 +228,7 @@ class Tracks:
                 elif form == 6:
                     exponent = column.byte()
                     exponent -= 256 if exponent > 127 else 0
-                if quality > 11 or (form == 0) != (quality >= 4):
+                if quality > 12 or (form == 0) != (quality >= 4):
                     raise Fault("a quality that does not go with its value")
                 self.list.append([point, quality, form, exponent, 0, 0])
             column.end()
@@ -323,7 +323,7 @@ def counts(data, items):
     if flags >> 5:
         for row in found:
             row[5] = [column.u() for _ in range(column.count())]
-            if len(row[5]) > 8:
+            if len(row[5]) > 9:
                 raise Fault("more causes than there are")
     column.end()
     return found

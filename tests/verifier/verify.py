@@ -4,7 +4,7 @@
     verify.py BUNDLE [--policy trust.toml] [--json]
 
 Shares no code with the first one (`gateway verify`) and prints the same JSON (docs/verify.schema.json). Decodes every reading
-and re-computes limits and absences; of other rules it says "not re-computed here". Exit: 0 valid, 1 invalid, 2 usage,
+and re-computes limits (also through windows) and absences; of other rules it says "not re-computed here". Exit: 0 valid, 1 invalid, 2 usage,
 3 incomplete, 78 a policy that says nothing clear. Needs Python 3.11, cbor2, zstandard and PyNaCl.
 """
 

@@ -352,6 +352,9 @@ pub struct Verdict {
     /// SHA-256 of the config record that holds the rule.
     #[cbor(n(7), with = "minicbor::bytes")]
     pub config_hash: [u8; 32],
+    /// Which way of coming to a verdict it was; `None` = it did not come from records.
+    #[n(8)]
+    pub method: Option<u16>,
 }
 
 /// Pass, fail, or not enough data to say.
@@ -364,7 +367,7 @@ pub enum VerdictKind {
     /// 数据核验未通过.
     #[n(1)]
     Fail,
-    /// 数据不足,无法核验.
+    /// 数据不足，无法核验.
     #[n(2)]
     Insufficient,
 }

@@ -17,13 +17,16 @@ mod decide;
 mod item;
 mod refusal;
 mod role;
+mod telling;
 
 pub use case::{Attempt, Case, CaseEvent, CaseEventBody, CaseState, Key, Window};
 pub use command::{Actor, Command, CommandBody, CommandKind, Decision, Disposition, Verdict, VerdictKind};
 pub use contact::{
-    Contact, DELAYED_MS, INCIDENT_MIN, INCIDENT_WITHIN_MS, LOST_DUE_MS, LOST_MS, SILENT_MS, Silence, incident,
+    Contact, DELAYED_MS, INCIDENT_MIN, INCIDENT_PERCENT, INCIDENT_WITHIN_MS, LOST_DUE_MS, LOST_MS, SILENT_MS,
+    Silence, TOWNSHIP_MIN, incident,
 };
 pub use decide::{ATTACHMENTS_MAX, EXTENSIONS_MAX, TEXT_MAX, decide, next, permits};
 pub use item::{is_item, priority};
 pub use refusal::Refusal;
 pub use role::Role;
+pub use telling::{MORNING_MS, Telling, duty, next_morning, ratios, telling};

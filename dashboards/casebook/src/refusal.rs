@@ -27,7 +27,7 @@ macro_rules! refusals {
 
 refusals! {
     /// The case moved on since its author looked.
-    Stale "stale", "处置单已有新的进展,请刷新后再操作。", "The case has moved on since you looked. Reload and decide again.";
+    Stale "stale", "处置单已有新的进展，请刷新后再操作。", "The case has moved on since you looked. Reload and decide again.";
     /// This build cannot do it.
     NotYet "not_yet", "此操作尚未开放。", "This cannot be done yet.";
     /// Wrong role.
@@ -37,11 +37,11 @@ refusals! {
     /// Wrong state.
     State "state", "处置单当前状态不能执行此操作。", "The case is not in a state in which this can be done.";
     /// Must be acknowledged before it can be closed by disposition.
-    AcknowledgeFirst "acknowledge_first", "请先签收,再以处置意见办结。", "Receive the case before closing it by disposition.";
+    AcknowledgeFirst "acknowledge_first", "请先签收，再以处置意见办结。", "Receive the case before closing it by disposition.";
     /// Closing asks for a verdict from data.
     NeedsPass "needs_pass", "整改后须数据核验通过并经复核方可办结。", "After dispatch a case closes only by a pass from data and a review.";
     /// Closed is closed.
-    Closed "closed", "处置单已办结,不再更改。", "The case is closed and does not change any more.";
+    Closed "closed", "处置单已办结，不再更改。", "The case is closed and does not change any more.";
     /// Four eyes.
     SamePerson "same_person", "红色预警须由另一人复核或办结。", "A red case needs a second person for this step.";
     /// A reason is required.

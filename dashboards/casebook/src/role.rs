@@ -59,6 +59,14 @@ impl Role {
         }
     }
 
+    /// Receives, dispatches, and answers what units ask for.
+    pub fn is_on_duty(self) -> bool {
+        match self {
+            Self::DutyOfficer | Self::Reviewer | Self::Admin => true,
+            Self::Institution | Self::Inspector | Self::Maintainer | Self::Collector | Self::Auditor => false,
+        }
+    }
+
     /// The role with this code.
     pub fn parse(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.code() == code)

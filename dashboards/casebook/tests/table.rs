@@ -42,6 +42,7 @@ fn verdict(kind: VerdictKind, window: Window) -> Verdict {
         reason: "held".into(),
         data_hash: [0; 32],
         config_hash: [0; 32],
+        method: Some(1),
     }
 }
 

@@ -124,7 +124,7 @@ function listen() {
   stream = new EventSource(text.events);
   const changed = () => { heard(); schedule(); };
   stream.onopen = () => { retry = 0; heard(); };
-  for (const kind of ["snapshot", "alert", "case", "reset"]) stream.addEventListener(kind, changed);
+  for (const kind of ["snapshot", "alert", "case", "digest", "reset"]) stream.addEventListener(kind, changed);
   stream.addEventListener("heartbeat", heard);
   stream.onerror = () => {
     showLink();

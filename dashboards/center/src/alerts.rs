@@ -5,9 +5,10 @@
 
 use std::fmt::Write as _;
 
+use center_casebook::Telling;
 use gateway_model::{
-    AlertChange, Change, ClearCause, Cycle, EngineTime, First, Plan, Priority, ProcessRegion, QualityRegion,
-    RulePlan, Shown, Text,
+    About, AlertChange, Change, ClearCause, Cycle, EngineTime, First, Plan, Priority, ProcessRegion,
+    QualityRegion, RulePlan, Shown, Text,
 };
 use sqlx::SqliteConnection;
 
@@ -126,6 +127,8 @@ pub async fn changed(
         // It was known by a later change only.
         raised(&mut alert, with, rule, change);
     }
+    center_casebook::telling(with.plan, rule).code().clone_into(&mut alert.row.told);
+    alert.row.trial |= change.detail.is_some_and(|detail| detail.trial);
     if new || change.event > alert.row.event {
         regions(&mut alert, with, change);
         priority_code(center_casebook::priority(rule, change.detail)).clone_into(&mut alert.row.priority);
@@ -141,7 +144,7 @@ pub async fn changed(
     let urgent = center_casebook::priority(rule, change.detail);
     // What is handled below is shown and counted, but opens no case before its window ends (design §7).
     let opens = (is_raise || alert.row.state == "open") && !with.tail;
-    if opens && alert.row.case.is_none() && center_casebook::is_item(rule, change.detail) {
+    if opens && alert.row.case.is_none() && center_casebook::is_item(with.plan, rule, change.detail) {
         let case = cases::raise(tx, with.app, &alert, rule, urgent, changes).await?;
         alert.row.case = Some(case);
         rows::keep(tx, &alert).await?;
@@ -219,6 +222,8 @@ async fn fresh(
         norm: Words::default(),
         priority: priority_code(rule.priority).to_owned(),
         first: first_code(rule.first).to_owned(),
+        told: String::new(),
+        trial: false,
         state: "open".to_owned(),
         shown: String::new(),
         quality: String::new(),
@@ -264,6 +269,7 @@ fn raised(alert: &mut StoredAlert, with: &Raised<'_>, rule: &RulePlan, change: &
         point: point.map(|point| &point.name),
         cycle: with.cycle,
         held_ms: change.since.map(|since| with.at.since(since)),
+        about: change.about.as_ref(),
     };
     row.title = fill.words(&rule.text.title);
     row.sentence = fill.words(&rule.text.sentence);
@@ -313,6 +319,11 @@ pub fn waits(row: &AlertRow) -> bool {
         || row.shown == shown_code(Shown::ReturnedUnacknowledged)
 }
 
+/// Is it told on Monday only?
+pub fn is_lead(row: &AlertRow) -> bool {
+    row.told == Telling::Lead.code()
+}
+
 /// What a rule's texts may hold.
 struct Fill<'f> {
     value: Option<f64>,
@@ -322,6 +333,7 @@ struct Fill<'f> {
     point: Option<&'f Text>,
     cycle: Option<&'f Cycle>,
     held_ms: Option<i64>,
+    about: Option<&'f About>,
 }
 
 impl Fill<'_> {
@@ -364,9 +376,24 @@ impl Fill<'_> {
             "peak" => shown(self.cycle.map(|cycle| cycle.peak_c)),
             "hold" => self.cycle.map_or_else(none, |cycle| duration(cycle.hold_ms, english)),
             "duration" => self.held_ms.map_or_else(none, |ms| duration(ms, english)),
+            "labels" => self.about.map_or_else(none, |about| labels(about, english)),
             _ => return None,
         })
     }
+}
+
+/// The things an alert is about, by name.
+fn labels(about: &About, english: bool) -> String {
+    let mut text = about.labels.join(if english { ", " } else { "、" });
+    if about.more > 0 {
+        let all = about.labels.len() as u64 + u64::from(about.more);
+        if english {
+            write!(text, " and {} more", about.more).unwrap_or_default();
+        } else {
+            write!(text, "等{all}袋").unwrap_or_default();
+        }
+    }
+    text
 }
 
 /// As a sentence says it: hours, minutes and seconds are words in Chinese, a plain number has no unit.
@@ -411,6 +438,7 @@ mod tests {
     #[test]
     fn texts_are_filled_and_unknown_slots_stay() {
         let device = Words { zh: "1号消毒柜".into(), en: "Cabinet 1".into() };
+        let about = About { labels: vec!["MW-7".into(), "MW-9".into()], more: 3 };
         let fill = Fill {
             value: Some(131.5),
             limit: Some(125.0),
@@ -419,13 +447,19 @@ mod tests {
             point: None,
             cycle: None,
             held_ms: Some(90_000),
+            about: Some(&about),
         };
         let text = Text {
-            zh: "{device}温度{value}{unit},超过{limit}{unit}已{duration}".into(),
+            zh: "{device}温度{value}{unit}，超过{limit}{unit}已{duration}".into(),
             en: "{device}: {value} {unit}, above {limit} for {duration}; {peak} {later} {".into(),
         };
         let words = fill.words(&text);
-        assert_eq!(words.zh, "1号消毒柜温度131.5°C,超过125°C已1分钟30秒");
+        assert_eq!(words.zh, "1号消毒柜温度131.5°C，超过125°C已1分钟30秒");
         assert_eq!(words.en, "Cabinet 1: 131.5 °C, above 125 for 1 min 30 s; unknown {later} {");
+        let which = fill.words(&Text { zh: "标签{labels}".into(), en: "labels {labels}".into() });
+        assert_eq!(
+            (which.zh.as_str(), which.en.as_str()),
+            ("标签MW-7、MW-9等5袋", "labels MW-7, MW-9 and 3 more")
+        );
     }
 }

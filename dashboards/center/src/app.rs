@@ -110,6 +110,7 @@ impl App {
         crate::ingest::spawn(&app, writers, requests);
         crate::verifier::spawn(&app);
         crate::watch::spawn(&app);
+        crate::desk::spawn(&app);
         Ok(app)
     }
 

@@ -249,7 +249,7 @@ impl App {
         if (role == Role::Institution) != institution.is_some() {
             return Err(ApiError::invalid(
                 "institution",
-                "单位账号须指定单位,其他角色不可指定。",
+                "单位账号须指定单位，其他角色不可指定。",
                 "An account of an institution names it; no other does.",
             ));
         }

@@ -28,11 +28,7 @@ pub async fn detail(app: &App, viewer: &Viewer, id: i64) -> Result<CaseDetail, A
     let alerts = app.store.case_alerts(id).await?;
     let names = app.store.user_names().await?;
     let clocks = ClockTable::new(app.store.clocks(&row.gateway).await?);
-    let plan =
-        match (app.store.config_at(&row.gateway, i64::MAX).await?, app.store.enrolled(&row.gateway).await?) {
-            (Some(config), Some(enrolled)) => Some(app.plans.of(&app.store, &config, &enrolled.ring).await?),
-            (None, _) | (_, None) => None,
-        };
+    let plan = app.plans.newest(&app.store, &row.gateway).await?;
     let teller = Teller { names: &names, clocks: &clocks, plan: plan.as_deref(), gateway: &row.gateway };
     let mut extensions = 0;
     let mut timeline = Vec::with_capacity(events.len());

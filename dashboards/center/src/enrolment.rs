@@ -35,6 +35,10 @@ pub struct NewInstitution {
     pub name_en: String,
     /// `hotel`, `clinic`, `hospital`, …
     pub kind: String,
+    /// Township or street: sites that fall silent together are looked for in each. Left out, it stays as it is; empty, it is
+    /// taken away.
+    #[serde(default)]
+    pub township: Option<String>,
 }
 
 /// A code that was just made. The secret in it is stored nowhere else.
@@ -64,7 +68,16 @@ pub async fn put_institution(
             ));
         }
     }
+    let township = asked.township.map(|text| text.trim().to_owned());
+    if township.as_ref().is_some_and(|text| text.len() > FIELD_MAX) {
+        return Err(ApiError::invalid(
+            "township",
+            "乡镇（街道）不能超过200字节。",
+            "A township has at most 200 bytes.",
+        ));
+    }
     let row = InstitutionRow {
+        township,
         id: asked.id,
         name: Words { zh: asked.name_zh, en: asked.name_en },
         kind: asked.kind,
@@ -74,7 +87,7 @@ pub async fn put_institution(
     accounts::put_institution(&mut tx, &row, now).await?;
     audit::note(&mut tx, now, &viewer.user.id, "put_institution", &row.id).await?;
     tx.commit().await?;
-    Ok(row)
+    Ok(InstitutionRow { township: row.township.filter(|text| !text.is_empty()), ..row })
 }
 
 /// Makes a code for a gateway of that site.

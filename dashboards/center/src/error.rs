@@ -71,14 +71,14 @@ impl ApiError {
             ),
             Self::Locked { seconds } => {
                 let minutes = (seconds + 59) / 60;
-                let zh = format!("密码错误次数过多,请{minutes}分钟后再试。");
+                let zh = format!("密码错误次数过多，请{minutes}分钟后再试。");
                 let en = format!("Too many wrong passwords. Try again in {minutes} min.");
                 (StatusCode::TOO_MANY_REQUESTS, "locked", Words { zh, en })
             }
             Self::Csrf => (
                 StatusCode::FORBIDDEN,
                 "csrf",
-                words("页面已过期,请刷新后再试。", "The page is out of date. Reload it."),
+                words("页面已过期，请刷新后再试。", "The page is out of date. Reload it."),
             ),
             Self::Forbidden => (
                 StatusCode::FORBIDDEN,
@@ -115,7 +115,7 @@ impl ApiError {
                 StatusCode::GONE,
                 "erased",
                 Words {
-                    zh: format!("已依记录在案的操作删除:{reason}"),
+                    zh: format!("已依记录在案的操作删除：{reason}"),
                     en: format!("Erased by a logged act: {reason}"),
                 },
             ),
@@ -125,12 +125,12 @@ impl ApiError {
             Self::Busy { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
-                words("中心繁忙,请稍后再试。", "The center is busy. Try again later."),
+                words("中心繁忙，请稍后再试。", "The center is busy. Try again later."),
             ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
-                words("中心内部错误,操作未完成。", "Something failed at the center; nothing was changed."),
+                words("中心内部错误，操作未完成。", "Something failed at the center; nothing was changed."),
             ),
         }
     }

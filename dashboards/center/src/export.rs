@@ -235,6 +235,7 @@ fn step(event: &CaseEvent) -> CaseStep {
         CaseEventBody::Judged { verdict } => {
             step.outcome = Some(verdict.kind.code().to_owned());
             step.text = Some(verdict.reason.clone());
+            step.method = verdict.method;
         }
         CaseEventBody::Reviewed { decision, reason } => {
             step.outcome = Some(decision.code().to_owned());

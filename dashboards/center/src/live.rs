@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use tokio::sync::broadcast;
 
-use crate::store::{AlertRow, CaseRow, Scope};
+use crate::store::{AlertRow, CaseRow, DigestRow, Scope};
 
 /// Events a slow client may be behind, and a returning one may have missed; beyond that it starts over.
 pub const RING_MAX: usize = 1_024;
@@ -21,6 +21,8 @@ pub enum Change {
     Alert(Box<AlertRow>),
     /// A case was opened or changed.
     Case(Box<CaseRow>),
+    /// A site's duties of the day were told.
+    Digest(Box<DigestRow>),
 }
 
 impl Change {
@@ -28,6 +30,7 @@ impl Change {
         match self {
             Self::Alert(alert) => &alert.institution,
             Self::Case(case) => &case.institution,
+            Self::Digest(digest) => &digest.institution,
         }
     }
 

@@ -52,6 +52,17 @@ impl Plans {
         }
     }
 
+    /// The plan that a gateway showed last; `None` = it is not enrolled here, or none is here yet.
+    pub async fn newest(&self, store: &Store, gateway: &str) -> anyhow::Result<Option<Arc<Plan>>> {
+        let Some(config) = store.config_at(gateway, i64::MAX).await? else { return Ok(None) };
+        // Its keys are only needed to read it.
+        if let Some(plan) = self.known(&config.gateway, config.epoch, config.seq) {
+            return Ok(Some(plan));
+        }
+        let Some(enrolled) = store.enrolled(gateway).await? else { return Ok(None) };
+        self.of(store, &config, &enrolled.ring).await.map(Some)
+    }
+
     /// The same, of the rows of a config record and its parts.
     pub async fn of_rows(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Arc<Plan>> {
         let first = rows.first().context("no config record")?.clone();
@@ -114,7 +125,8 @@ impl Plans {
         opened.into_iter().map(said).collect()
     }
 
-    async fn opened(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Vec<Opened>> {
+    /// Stored records, in the order asked for; what goes on in parts is not put together.
+    pub async fn opened(&self, rows: Vec<RecordRow>, ring: &KeyRing) -> anyhow::Result<Vec<Opened>> {
         let directory = self.segments.clone();
         let ring = ring.clone();
         let read = move || {

@@ -16,6 +16,7 @@ use sqlx::SqliteConnection;
 use crate::alerts::{self, Raised};
 use crate::app::App;
 use crate::civil::ClockTable;
+use crate::digests;
 use crate::live::Change;
 use crate::metrics::Metrics;
 use crate::store::alerts::{StoredAlert, StoredCycle};
@@ -58,7 +59,8 @@ impl Changes {
                 }
             }
             for n in alerts {
-                if let Some(row) = app.store.alert(n).await? {
+                // A lead is never live: it waits for Monday.
+                if let Some(row) = app.store.alert(n).await?.filter(|row| !alerts::is_lead(row)) {
                     app.hub.publish(Change::Alert(Box::new(row)));
                 }
             }
@@ -98,6 +100,7 @@ pub async fn record(
             }
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
             last_values(row, inputs, &plan, changes);
+            digests::done(tx, &row.gateway, inputs, &plan).await?;
         }
         Body::Conclusions(conclusions) => {
             let Some(plan) = plan(tx, app, gateway, row).await? else { return Ok(()) };
@@ -117,7 +120,9 @@ pub async fn record(
                 None => Ok(()),
             };
         }
-        Body::Checkpoint(_) | Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => {}
+        Body::Checkpoint(state) => digests::known(tx, &row.gateway, state).await?,
+        // A state that goes on in parts is that of thousands of points: its duties are known from what is entered.
+        Body::Parted(Parted { of: PartedKind::Checkpoint, .. }) => {}
     }
     records::set_projected(tx, &row.gateway, row.epoch, row.seq).await?;
     Ok(())
@@ -495,6 +500,7 @@ fn cycle_row(
         },
         CycleOutcome::Drying => "drying",
         CycleOutcome::NotMeasured => "not_measured",
+        CycleOutcome::Aborted => "aborted",
     };
     let shown = CycleRow {
         gateway: row.gateway.clone(),
@@ -641,7 +647,7 @@ pub const LOST: CenterRule =
 pub const MANY_SILENT: CenterRule = (
     "center/many-silent",
     Priority::Orange,
-    "多台网关同时失联(可能停电或断网)",
+    "多台网关同时失联（可能停电或断网）",
     "Many gateways fell silent together (power cut or dead network?)",
 );
 
@@ -674,10 +680,12 @@ pub async fn center_alert(
         device_name: Words::default(),
         rule: rule.to_owned(),
         title: Words { zh: zh.to_owned(), en: en.to_owned() },
-        sentence: Words { zh: format!("{zh}({about})。"), en: format!("{en} ({about}).") },
+        sentence: Words { zh: format!("{zh}（{about}）。"), en: format!("{en} ({about}).") },
         action: Words::default(),
         norm: Words::default(),
         priority: alerts::priority_code(priority).to_owned(),
+        told: center_casebook::Telling::Alert.code().to_owned(),
+        trial: false,
         first: if rule == SILENT.0 { "maintainer" } else { "supervisor" }.to_owned(),
         state: "open".to_owned(),
         shown: "unacknowledged".to_owned(),

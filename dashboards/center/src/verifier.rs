@@ -6,24 +6,26 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use center_casebook::{Key, Verdict, VerdictKind, Window};
 use gateway_engine::verify::{self, Verdict as Found};
-use gateway_model::{Plan, PointIx, RuleIx, RuleKind};
+use gateway_evidence::Sweep;
+use gateway_model::PointIx;
+use gateway_wire::{Joiner, Opened};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
-use crate::inputs;
 use crate::metrics::Metrics;
-use crate::project::code;
 use crate::store::gateways::Enrolled;
 use crate::store::records::RecordRow;
 
 /// Verdicts that did not come with records are due at this pace, real time.
 const TICK: Duration = Duration::from_secs(1);
-/// Records before a window in which the value at its beginning is looked for: more than two hours at one in 30 s.
-const BEFORE_MAX: i64 = 300;
-/// A cycle that ended in the window began at most this long before it, ms.
-const CYCLE_MAX_MS: i64 = 4 * 3_600_000;
+/// Records of one verdict, at most: a day up to the last checkpoint and two of a window at two in 5 s, the shortest setting. With
+/// more it says that the window is too long.
+const RECORDS_MAX: usize = 104_000;
+/// Records decoded at a time.
+const RECORDS_AT_ONCE: usize = 500;
 
 /// Starts the task. It ends when the app is dropped.
 pub fn spawn(app: &Arc<App>) {
@@ -83,6 +85,7 @@ async fn look(app: &App, id: i64, gateway: &str) -> anyhow::Result<()> {
             reason: "silent".to_owned(),
             data_hash: [0; 32],
             config_hash: [0; 32],
+            method: None,
         }
     };
     let from = now.max(window.to);
@@ -105,62 +108,43 @@ async fn judged(app: &App, gateway: &Enrolled, key: &Key, window: Window) -> any
         reason: reason.to_owned(),
         data_hash: [0; 32],
         config_hash,
+        method: None,
     };
     let Some(config) = app.store.config_at(&gateway.id, window.to.0).await? else {
         return Ok(insufficient("no_config", [0; 32]));
     };
     let plan = app.plans.of(&app.store, &config, &gateway.ring).await?;
-    let Some((rule, found)) = crate::cases::rule_of(&plan, &key.rule, &key.device) else {
+    let Some((rule, _)) = crate::cases::rule_of(&plan, &key.rule, &key.device) else {
         return Ok(insufficient("rule_gone", config.hash));
     };
-    let cycles = matches!(found.kind, RuleKind::CycleFailed { .. });
-    let data = gather(app, gateway, &plan, window, cycles).await?;
-    if data.truncated {
+    // From the last checkpoint before the window: it holds what windows, counters and ledgers knew.
+    let rows = app.store.records_for_evidence(&gateway.id, window.from.0, window.to.0).await?;
+    if rows.len() > RECORDS_MAX {
         return Ok(insufficient("window_too_long", config.hash));
     }
-    let (plan_of, rule_of) = (Arc::clone(&plan), rule);
-    let found = tokio::task::spawn_blocking(move || judge(&plan_of, rule_of, window, &data)).await?;
-    Ok(Verdict { config_hash: config.hash, ..found })
-}
-
-/// What a verdict rests on.
-struct Data {
-    eaten: inputs::Eaten,
-    rows: Vec<RecordRow>,
-    truncated: bool,
-}
-
-async fn gather(
-    app: &App,
-    gateway: &Enrolled,
-    plan: &Plan,
-    window: Window,
-    cycles: bool,
-) -> anyhow::Result<Data> {
-    let from = if cycles { window.from.plus(-CYCLE_MAX_MS) } else { window.from };
-    let before = inputs::load_before(app, gateway, from, BEFORE_MAX).await?;
-    let parts = inputs::load(app, gateway, from, window.to).await?;
-    let truncated = parts.truncated;
-    // Of what was before, only the last reading of each point.
-    let mut last = std::collections::BTreeMap::new();
-    for reading in inputs::eaten(&before, plan).readings {
-        last.insert(reading.point, reading);
-    }
-    let mut leading: Vec<_> = last.into_values().collect();
-    leading.sort_by_key(|reading| reading.at);
-    let mut eaten = inputs::eaten(&parts.list, plan);
-    eaten.readings.splice(0..0, leading);
-    Ok(Data { eaten, rows: parts.list.into_iter().map(|part| part.row).collect(), truncated })
-}
-
-fn judge(plan: &Plan, rule: RuleIx, window: Window, data: &Data) -> Verdict {
     let span = verify::Window { from: window.from, to: window.to };
-    let found = verify::verify(plan, rule, span, &data.eaten.readings, &data.eaten.counts);
+    let mut sweep = Sweep::new(&plan, rule, span);
+    let mut joiner = Joiner::default();
     let mut hasher = Sha256::new();
-    for row in &data.rows {
-        hasher.update(row.hash);
+    for rows in rows.chunks(RECORDS_AT_ONCE) {
+        let stored: Vec<RecordRow> = rows.iter().filter(|row| row.state == "stored").cloned().collect();
+        for row in &stored {
+            hasher.update(row.hash);
+        }
+        let opened = app.plans.opened(stored, &gateway.ring).await?;
+        let eat = move || {
+            for Opened { header, body } in opened {
+                // What is not understood counts as missing.
+                if let Ok(body) = body.and_then(|body| joiner.take(&header, body)) {
+                    sweep.take(&header, &body);
+                }
+            }
+            (sweep, joiner)
+        };
+        (sweep, joiner) = tokio::task::spawn_blocking(eat).await.context("a sweep ended early")?;
     }
-    Verdict {
+    let found = tokio::task::spawn_blocking(move || sweep.finish()).await.context("a sweep ended early")?;
+    Ok(Verdict {
         kind: match found.verdict {
             Found::Pass => VerdictKind::Pass,
             Found::Fail => VerdictKind::Fail,
@@ -170,10 +154,11 @@ fn judge(plan: &Plan, rule: RuleIx, window: Window, data: &Data) -> Verdict {
         coverage_permille: found.coverage_permille,
         unseen: points(found.unseen),
         first_violation: found.first_violation,
-        reason: code(&found.reason),
+        reason: found.reason.code().to_owned(),
         data_hash: hasher.finalize().into(),
-        config_hash: [0; 32],
-    }
+        config_hash: config.hash,
+        method: Some(verify::METHOD),
+    })
 }
 
 fn points(mut unseen: Vec<PointIx>) -> Vec<PointIx> {

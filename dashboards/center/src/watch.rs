@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use center_casebook::{Contact, Silence, incident};
 use gateway_engine::contact_due_ms;
-use gateway_model::{CivilTime, Plan};
+use gateway_model::CivilTime;
 
 use crate::app::App;
 use crate::project::{self, Changes};
@@ -41,18 +41,22 @@ async fn run(app: Weak<App>) {
 /// Raises and ends what the center says of silent gateways at `now`, real time.
 pub async fn turn(app: &App, now: i64) -> anyhow::Result<()> {
     let quiet = app.store.quiet(now - DELAYED_MS).await?;
+    let townships = app.store.townships().await?;
+    let sizes: Vec<usize> = townships.iter().map(|(_, gateways)| *gateways).collect();
     let civil = app.clock.civil();
     let mut silences = Vec::with_capacity(quiet.len());
     for one in &quiet {
-        silences.push(silence(app, &one.gateway, CivilTime(civil.0 - (now - one.last_seen)), civil).await);
+        let of = |township: &String| townships.iter().position(|(name, _)| name == township);
+        let heard = silence(app, &one.gateway, CivilTime(civil.0 - (now - one.last_seen)), civil).await;
+        silences.push(Silence { township: one.township.as_ref().and_then(of), ..heard });
     }
-    let together = incident(&silences, civil);
+    let together = incident(&silences, &sizes, civil);
     let mut changes = Changes::default();
     let mut tx = app.store.write().await?;
     let many = alerts::open_of_rule(&mut tx, project::MANY_SILENT.0).await?;
     match (together.first().and_then(|first| quiet.get(*first)), many) {
         (Some(first), None) => {
-            let about = format!("{}", together.len());
+            let about = about(&together, &silences, &townships);
             project::center_alert(&mut tx, app, &first.gateway, project::MANY_SILENT, &about, &mut changes)
                 .await?;
         }
@@ -88,7 +92,7 @@ pub async fn turn(app: &App, now: i64) -> anyhow::Result<()> {
 }
 
 async fn silence(app: &App, gateway: &Enrolled, last: CivilTime, now: CivilTime) -> Silence {
-    let plan = match plan(app, gateway).await {
+    let plan = match app.plans.newest(&app.store, &gateway.id).await {
         Ok(plan) => plan,
         Err(error) => {
             tracing::warn!(gateway = gateway.id, error = format!("{error:#}"), "its calendar cannot be read");
@@ -101,15 +105,17 @@ async fn silence(app: &App, gateway: &Enrolled, last: CivilTime, now: CivilTime)
         last,
         due_ms: contact_due_ms(calendar, last, now),
         in_service: contact_due_ms(calendar, before, last) > 0,
+        township: None,
     }
 }
 
-/// The newest plan that the gateway sent; `None`: it sent none yet.
-async fn plan(app: &App, gateway: &Enrolled) -> anyhow::Result<Option<Arc<Plan>>> {
-    let Some(config) = app.store.config_at(&gateway.id, i64::MAX).await? else { return Ok(None) };
-    if let Some(plan) = app.plans.known(&config.gateway, config.epoch, config.seq) {
-        return Ok(Some(plan));
+/// How many, and where, if all of them lie in one township.
+fn about(together: &[usize], silences: &[Silence], townships: &[(String, usize)]) -> String {
+    let mut of = together.iter().map(|place| silences.get(*place).and_then(|silence| silence.township));
+    let first = of.next().flatten();
+    let one = first.filter(|first| of.all(|township| township == Some(*first)));
+    match one.and_then(|township| townships.get(township)) {
+        Some((name, all)) => format!("{name} {}/{all}", together.len()),
+        None => together.len().to_string(),
     }
-    let Some(known) = app.store.enrolled(&gateway.id).await? else { return Ok(None) };
-    Ok(Some(app.plans.of(&app.store, &config, &known.ring).await?))
 }

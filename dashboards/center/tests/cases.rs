@@ -1,7 +1,9 @@
 //! Cases through the API: the whole way by data, refusals, scope, verdicts, orders, the live stream.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod lamp;
 mod rig;
+mod telling;
 
 use axum::body::Body as HttpBody;
 use axum::http::{Request, StatusCode, header};
@@ -335,4 +337,134 @@ async fn the_live_stream_begins_with_a_snapshot_and_resumes_or_resets() {
     until(&mut stream, &mut held, "reset").await;
     let (_, snapshot) = until(&mut stream, &mut held, "snapshot").await;
     assert_eq!(snapshot["alerts"].as_array().unwrap().len(), 1);
+}
+
+/// A rig whose alert is the unit's to put right first, may pause for a day, and is in no case.
+async fn pausable(rig: &Rig) -> (Gateway, i64) {
+    let mut gateway = rig.gateway(1).await;
+    let now = rig.app.clock.civil().0;
+    let mut plan = rig::plan();
+    plan.rules[0].self_fix_ms = Some(86_400_000);
+    plan.rules[0].handling = Some(gateway_model::Handling {
+        pause_max_ms: 86_400_000,
+        escalate: Some(gateway_model::EscalatePlan {
+            after_ms: Some(86_400_000),
+            ..gateway_model::EscalatePlan::default()
+        }),
+        ..gateway_model::Handling::default()
+    });
+    let mut records = gateway.start_with(now - 60_000, plan);
+    records.push(gateway.readings(now - 50_000, now - 40_000, 95));
+    records.push(gateway.change(now - 40_000, 1, 1, Change::Raised));
+    rig.push(&gateway, &records).await;
+    (gateway, now)
+}
+
+async fn ordered(rig: &Rig, gateway: &Gateway) -> Vec<Order> {
+    let answer = rig.orders(gateway, "after=0/0&wait=0").await;
+    let opened =
+        |bytes: &Vec<u8>| Order::open(&rig.app.key.verifying_key(), gateway.key.gateway_id(), bytes).unwrap();
+    unpack_orders(&answer.bytes).unwrap().iter().map(opened).collect()
+}
+
+#[tokio::test]
+async fn a_unit_asks_for_a_pause_and_only_the_center_grants_it() {
+    let rig = Rig::new().await;
+    let (gateway, _) = pausable(&rig).await;
+    let unit = rig.user("housekeeping", "institution").await;
+    let duty = rig.user("duty", "duty_officer").await;
+    let ask = |token: String, for_ms: i64, reason: &'static str| {
+        let router = rig.router.clone();
+        async move {
+            let body = json!({ "for_ms": for_ms, "reason": reason });
+            send(&router, post("/api/v1/alerts/1/pause", Some(&token), &body)).await
+        }
+    };
+    let hour = 3_600_000;
+    for (token, for_ms, reason, status, code) in [
+        (&unit, 25 * hour, "等配件", StatusCode::UNPROCESSABLE_ENTITY, "out_of_range"),
+        (&unit, 0, "等配件", StatusCode::UNPROCESSABLE_ENTITY, "out_of_range"),
+        (&unit, hour, "  ", StatusCode::UNPROCESSABLE_ENTITY, "reason_required"),
+        (&rig.user("carrier", "collector").await, hour, "x", StatusCode::FORBIDDEN, "forbidden"),
+    ] {
+        let answer = ask(token.clone(), for_ms, reason).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code));
+    }
+    assert_eq!(ask(unit.clone(), 8 * hour, "等配件").await.status, StatusCode::CREATED);
+    assert_eq!(ask(unit.clone(), hour, "再问").await.code(), "asked_already");
+    assert!(ordered(&rig, &gateway).await.is_empty(), "asking orders nothing");
+    let answer = |token: &str, grant: bool, words: &str| {
+        let (router, token) = (rig.router.clone(), token.to_owned());
+        let body = json!({ "grant": grant, "answer": words });
+        async move { send(&router, post("/api/v1/requests/1/answer", Some(&token), &body)).await }
+    };
+    assert_eq!(answer(&unit, true, "").await.status, StatusCode::FORBIDDEN, "never by itself");
+    assert_eq!(answer(&duty, false, "").await.code(), "reason_required");
+    assert_eq!(
+        answer(&duty, true, &"好".repeat(301)).await.code(),
+        "too_long",
+        "a consent is no longer than a refusal"
+    );
+    assert_eq!(answer(&duty, true, &"好".repeat(300)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(answer(&duty, false, "迟了").await.code(), "answered_already");
+    let orders = ordered(&rig, &gateway).await;
+    let [
+        Order {
+            body: gateway_model::CommandBody::Pause { alert, event, for_ms, once, reason }, author, ..
+        },
+    ] = orders.as_slice()
+    else {
+        panic!("other orders: {orders:?}")
+    };
+    assert_eq!((alert.n, *event, *for_ms, *once, reason.as_str()), (1, 1, 8 * hour, true, "等配件"));
+    let list = rig.get("/api/v1/requests").await;
+    let request = &list["requests"][0];
+    assert_eq!((request["state"].as_str(), request["reason"].as_str()), (Some("granted"), Some("等配件")));
+    assert_eq!(request["answered_by"].as_str(), Some(author.as_str()), "who granted it is who ordered it");
+    // The center's people need not ask; and nobody else's alert exists for another unit.
+    assert_eq!(ask(duty.clone(), hour, "检修").await.status, StatusCode::CREATED);
+    assert_eq!(ordered(&rig, &gateway).await.len(), 2);
+    let other = "913300000000000002";
+    rig.institution(other).await;
+    let stranger = rig.user_of("stranger", "institution", Some(other)).await;
+    assert_eq!(ask(stranger.clone(), hour, "x").await.status, StatusCode::NOT_FOUND);
+    let seen = send(&rig.router, get("/api/v1/requests", Some(&stranger))).await.json();
+    assert_eq!(seen["requests"], json!([]));
+    assert_eq!(rig.app.store.audit_broken_at().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_unit_declares_a_closure_of_its_own_and_the_gateway_hears_of_it() {
+    let rig = Rig::new().await;
+    let (gateway, now) = pausable(&rig).await;
+    let unit = rig.user("housekeeping", "institution").await;
+    let day = 86_400_000;
+    let declare = |token: &str, from: i64, to: i64| {
+        let (router, token) = (rig.router.clone(), token.to_owned());
+        let body = json!({ "from": from, "to": to, "reason": "春节停业" });
+        async move { send(&router, post("/api/v1/closures", Some(&token), &body)).await }
+    };
+    for (from, to, code) in [
+        (now + day, now + day, "out_of_range"),
+        (now - 3 * day, now - 2 * day, "out_of_range"),
+        (now - 2 * day, now + day, "out_of_range"),
+        (now, now + 93 * day, "too_long"),
+    ] {
+        assert_eq!(declare(&unit, from, to).await.code(), code);
+    }
+    assert_eq!(
+        declare(&rig.token, now, now + day).await.status,
+        StatusCode::FORBIDDEN,
+        "not the center's to declare"
+    );
+    assert_eq!(declare(&unit, now + day, now + 4 * day).await.status, StatusCode::CREATED);
+    let orders = ordered(&rig, &gateway).await;
+    let [Order { body: gateway_model::CommandBody::DeclareClosure { from, to, reason }, .. }] =
+        orders.as_slice()
+    else {
+        panic!("other orders: {orders:?}")
+    };
+    assert_eq!((from.0, to.0, reason.as_str()), (now + day, now + 4 * day, "春节停业"));
+    let list = rig.get("/api/v1/requests").await;
+    assert_eq!(list["requests"][0]["state"], "declared");
 }

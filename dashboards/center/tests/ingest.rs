@@ -9,7 +9,7 @@ use gateway_model::{CalendarPlan, Change, CivilTime, ClearCause, Epoch, Gap, Gap
 use gateway_wire::{
     Body, Fingerprint, Order, Receipt, SigningKey, Survey, SurveyRequest, Token, hash, pack, unpack_orders,
 };
-use rig::{Gateway, Rig, send};
+use rig::{Gateway, INSTITUTION, Rig, send};
 use serde_json::json;
 
 fn codes(receipt: &gateway_wire::Receipt) -> Vec<&str> {
@@ -547,6 +547,48 @@ async fn many_that_fall_silent_together_are_one_alert() {
     }
     center::watch::turn(&rig.app, rig.app.clock.real()).await.unwrap();
     assert_eq!(rules().await, [], "all are back");
+}
+
+#[tokio::test]
+async fn a_third_of_a_township_is_one_happening_too() {
+    let rig = Rig::new().await;
+    let mut gateways = Vec::new();
+    for secret in 1..=3 {
+        let gateway = rig.gateway(secret).await;
+        rig.orders(&gateway, "wait=0").await;
+        gateways.push(gateway);
+    }
+    let institution = |township: serde_json::Value| {
+        let mut body = json!({ "id": INSTITUTION, "name_zh": "西湖宾馆", "name_en": "West Lake Hotel", "kind": "hotel" });
+        if !township.is_null() {
+            body["township"] = township;
+        }
+        rig.post("/api/v1/institutions", body)
+    };
+    let heard = rig.app.clock.real();
+    let alerts = async || rig.get("/api/v1/alerts").await["alerts"].as_array().unwrap().clone();
+    let long = institution("镇".repeat(67).into()).await;
+    assert_eq!(long.code(), "township");
+    assert_eq!(institution("三墩镇".into()).await.json()["township"], "三墩镇");
+    // Named again without it: it stays.
+    institution(serde_json::Value::Null).await;
+    assert_eq!(rig.get("/api/v1/institutions").await["institutions"][0]["township"], "三墩镇");
+    center::watch::turn(&rig.app, heard + 305_000).await.unwrap();
+    let told = alerts().await;
+    assert_eq!((told.len(), told[0]["rule"].as_str()), (1, Some("center/many-silent")), "{told:?}");
+    assert!(told[0]["sentence"]["zh"].as_str().unwrap().contains("三墩镇 3/3"), "{told:?}");
+    for gateway in &gateways {
+        rig.orders(gateway, "wait=0").await;
+    }
+    center::watch::turn(&rig.app, rig.app.clock.real()).await.unwrap();
+    assert_eq!(alerts().await.len(), 0);
+    // Nobody knows where they are: three are no happening, and each is told.
+    institution("".into()).await;
+    assert!(rig.get("/api/v1/institutions").await["institutions"][0]["township"].is_null());
+    center::watch::turn(&rig.app, rig.app.clock.real() + 305_000).await.unwrap();
+    let told = alerts().await;
+    assert_eq!(told.len(), 3);
+    assert!(told.iter().all(|alert| alert["rule"] == "center/gateway-silent"), "{told:?}");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ mod rig;
 
 use axum::body::Body as HttpBody;
 use axum::http::{Request, StatusCode, header};
+use center::store::leads::{self, Found};
+use center::store::{LeadRow, Words};
 use center::verifier;
 use gateway_model::Change;
 use rig::{Answer, Gateway, INSTITUTION, PASSWORD, Rig, send};
@@ -192,7 +194,7 @@ async fn from_alert_to_closed_by_forms_alone() {
     let answer = center.act("/cases/1", "/cases/1/review", &[("decision", "approve"), ("reason", "")]).await;
     assert_eq!(location(&answer), "/cases/1");
     assert!(center.page("/cases/1").await.contains("data-state=\"closed\""));
-    assert!(unit.page("/unit/cases/1").await.contains("已办结,谢谢"));
+    assert!(unit.page("/unit/cases/1").await.contains("已办结，谢谢"));
 }
 
 fn hidden_after(html: &str, before: &str) -> String {
@@ -238,9 +240,17 @@ async fn the_language_is_kept_and_every_page_exists_in_both() {
         [("en", "<html lang=\"en\">", "My tasks"), ("zh", "<html lang=\"zh-CN\">", "我的待办")]
     {
         assert!(browser.page(&format!("/?lang={lang}")).await.contains(words));
-        for path in
-            ["/", "/alerts", "/alerts?state=all", "/gateways", "/gateways/join", "/cases/1", "/?step=open"]
-        {
+        for path in [
+            "/",
+            "/alerts",
+            "/alerts?state=all",
+            "/gateways",
+            "/gateways/join",
+            "/cases/1",
+            "/?step=open",
+            "/leads",
+            "/leads?week=0",
+        ] {
             let html = browser.page(path).await;
             assert!(html.contains(tag) && html.contains(words), "{path} in {lang}");
         }
@@ -293,4 +303,64 @@ async fn codes_are_made_by_administrators_with_their_own_form_only() {
     let form = [("csrf", csrf.as_str()), ("institution", "nobody"), ("site", "s")];
     let refused = browser.form("/gateways/join", &form).await;
     assert!(!refused.status.is_success() && text(&refused).contains("没有该单位"), "{}", text(&refused));
+}
+
+#[tokio::test]
+async fn a_lead_is_dismissed_on_its_page_and_a_township_is_entered_with_the_unit() {
+    let rig = Rig::new().await;
+    let gateway = rig.gateway(1).await;
+    let week = center::leads::listed_week(rig.app.clock.civil());
+    let lead = LeadRow {
+        id: 0,
+        week,
+        institution: INSTITUTION.to_owned(),
+        institution_name: Words::default(),
+        gateway: gateway.id(),
+        rule: "dental-clinic/handpieces-too-few".to_owned(),
+        device: "feed-1".to_owned(),
+        alert: Some(1),
+        feed: Some(990),
+        state: "listed".to_owned(),
+        found: Found::default(),
+        answered_by: None,
+        answered_at: None,
+        reason: None,
+        case: None,
+    };
+    let mut tx = rig.app.store.write().await.unwrap();
+    leads::keep(&mut tx, 7, &lead).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut browser = Browser::new(&rig);
+    browser.log_in("admin").await;
+    let page = browser.page("/leads").await;
+    assert!(page.contains("data-lead-id=\"7\"") && page.contains("99 %"));
+    let csrf = hidden(&page, "csrf");
+    let forged = browser.form("/leads/7/dismiss", &[("reason", "x")]).await;
+    assert_eq!(forged.status, StatusCode::FORBIDDEN, "no token of this session");
+    let empty = browser.form("/leads/7/dismiss", &[("csrf", &csrf), ("reason", " ")]).await;
+    assert!(!empty.status.is_success() && text(&empty).contains("请填写原因"), "{}", text(&empty));
+    let done = browser.form("/leads/7/dismiss", &[("csrf", &csrf), ("reason", "多为复诊")]).await;
+    assert_eq!(location(&done), "/leads");
+    let page = browser.page("/leads").await;
+    assert!(page.contains("已排除：多为复诊") && page.contains("这一周没有线索"), "{page}");
+
+    let csrf = hidden(&browser.page("/gateways/join").await, "csrf");
+    let unit = [
+        ("csrf", csrf.as_str()),
+        ("id", "913301000000000017"),
+        ("name_zh", "三墩口腔"),
+        ("name_en", "Sandun Dental"),
+        ("kind", "clinic"),
+        ("township", " 三墩镇 "),
+    ];
+    assert_eq!(location(&browser.form("/gateways/join/institution", &unit).await), "/gateways/join");
+    assert!(
+        browser.page("/gateways/join").await.contains("<option value=\"三墩镇\">"),
+        "offered for the next one"
+    );
+
+    rig.user("housekeeping", "institution").await;
+    let mut unit = Browser::new(&rig);
+    unit.log_in("housekeeping").await;
+    assert_eq!(location(&unit.get("/leads").await), "/unit", "leads are the center's");
 }

@@ -5,8 +5,8 @@ pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod watch;
 
+use std::fmt::Display;
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
@@ -55,7 +55,7 @@ pub(crate) fn port_of(name: &str, named: &[String]) -> anyhow::Result<u16> {
 }
 
 /// Says where everything listens: a line of JSON, or one line each.
-pub(crate) fn print_up(json: bool, up: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
+pub(crate) fn print_up(json: bool, up: &[(&str, impl Display)]) -> anyhow::Result<()> {
     if json {
         let map: serde_json::Map<String, serde_json::Value> =
             up.iter().map(|(name, address)| ((*name).to_owned(), address.to_string().into())).collect();

@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use firmware_sim::civil::Civil;
 use firmware_sim::clock::{Clock, SPEED_MAX};
+use firmware_sim::face::frame::Transport;
+use firmware_sim::line::{self, Parity};
 use firmware_sim::mqtt;
 use firmware_sim::replay::serve::{Desk, publish};
 use firmware_sim::replay::{AtEnd, Matching, Options, Player, Stranger, Tape};
@@ -71,6 +73,10 @@ pub(crate) struct Replay {
     /// Port of a bus, e.g. --port steam=5020; may be repeated.
     #[arg(long, value_name = "NAME=PORT")]
     port: Vec<String>,
+    /// A bus that is replayed on a serial line (a new pty, 8N1) instead of a port, e.g. --pty meters or --pty meters=19200; 9600
+    /// bit/s where none are said. May be repeated.
+    #[arg(long, value_name = "NAME[=BAUD]")]
+    pty: Vec<String>,
     /// Print where it listens as JSON.
     #[arg(long)]
     json: bool,
@@ -119,25 +125,24 @@ pub(crate) fn replay(args: &Replay) -> anyhow::Result<()> {
 }
 
 async fn serve(args: &Replay, player: &Arc<Player>, broker: Option<(String, u16)>) -> anyhow::Result<()> {
-    let mut listeners = Vec::new();
-    for bus in player.tape().buses() {
+    let lines = lines(player, &args.pty)?;
+    let clock = Clock::starting(args.at.map_or(player.tape().from(), Civil), args.speed);
+    let (mut up, mut tasks) = (Vec::new(), tokio::task::JoinSet::new());
+    for (ix, (bus, settings)) in player.tape().buses().iter().zip(lines).enumerate() {
+        let desk = Desk::new(Arc::clone(player), ix, clock.clone());
+        if let Some(settings) = settings {
+            let (line, path) =
+                line::pty(settings).with_context(|| format!("bus `{}` gets no pty", bus.name))?;
+            up.push((bus.name.as_str(), path));
+            tasks.spawn(desk.line(line, settings));
+            continue;
+        }
         let wanted = SocketAddr::new(args.listen, port_of(&bus.name, &args.port)?);
         let listener = TcpListener::bind(wanted)
             .await
             .with_context(|| format!("bus `{}` cannot listen on {wanted}", bus.name))?;
-        listeners.push((bus.name.as_str(), listener));
-    }
-    let up = listeners
-        .iter()
-        .map(|(name, listener)| Ok((*name, listener.local_addr()?)))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    let clock = Clock::starting(args.at.map_or(player.tape().from(), Civil), args.speed);
-    let mut tasks = tokio::task::JoinSet::new();
-    for (bus, (_, listener)) in listeners.into_iter().enumerate() {
-        let desk = Desk::new(Arc::clone(player), bus, clock.clone());
-        tasks.spawn(async move {
-            desk.listen(listener).await;
-        });
+        up.push((bus.name.as_str(), listener.local_addr()?.to_string()));
+        tasks.spawn(desk.listen(listener));
     }
     let published = broker.map(|(host, port)| {
         let (sender, receiver) = mpsc::channel(mqtt::QUEUE_MAX);
@@ -161,4 +166,22 @@ async fn serve(args: &Replay, player: &Arc<Player>, broker: Option<(String, u16)
         () = stopped() => Ok(()),
         over = over => over,
     }
+}
+
+/// How the line of each bus is set, in the order of the recording; `None` where it listens on a port.
+fn lines(player: &Player, named: &[String]) -> anyhow::Result<Vec<Option<line::Settings>>> {
+    let buses = player.tape().buses();
+    let mut lines = vec![None; buses.len()];
+    for text in named {
+        let (name, baud) = text.split_once('=').unwrap_or((text, "9600"));
+        let ix = buses.iter().position(|bus| bus.name == name);
+        let ix = ix.with_context(|| format!("--pty: no bus of the recording is called `{name}`"))?;
+        let rtu = matches!(buses[ix].transport, Transport::Rtu | Transport::RtuOverTcp);
+        anyhow::ensure!(rtu, "--pty: bus `{name}` has no RTU frames, which is what a serial line carries");
+        let baud = baud.parse().ok().filter(|baud| (300..=4_000_000).contains(baud));
+        let baud =
+            baud.with_context(|| format!("--pty is NAME or NAME=BAUD, 300 to 4000000, not `{text}`"))?;
+        lines[ix] = Some(line::Settings { baud, parity: Parity::None, stop: 1 });
+    }
+    Ok(lines)
 }

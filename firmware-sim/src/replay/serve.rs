@@ -11,7 +11,8 @@ use super::Player;
 use crate::civil::Civil;
 use crate::clock::Clock;
 use crate::face::answer::Act;
-use crate::face::frame::Request;
+use crate::face::frame::{Request, Transport};
+use crate::line::{Line, Settings};
 use crate::mqtt::Publication;
 use crate::talk::{Answers, talk};
 
@@ -68,6 +69,33 @@ impl Desk {
                     });
                 }
             }
+        }
+    }
+}
+
+impl Desk {
+    /// Serves a serial line for ever. There is no connection on it: where none was accepted, nobody answers.
+    pub async fn line(self, mut line: Line, settings: Settings) {
+        let there = There(self);
+        loop {
+            // It ends when nothing was said for long, or when the line fails.
+            if let Err(error) = talk(&mut line, Transport::Rtu, Some(settings), &there).await {
+                tracing::warn!(%error, "the line failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whoever answers on a line, while somebody is there.
+struct There(Desk);
+
+impl Answers for There {
+    async fn answer(&self, request: Request) -> Vec<Act> {
+        if self.0.player.accepts(self.0.bus, self.0.clock.now()) {
+            self.0.answer(request).await
+        } else {
+            Vec::new()
         }
     }
 }

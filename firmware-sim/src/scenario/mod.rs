@@ -171,7 +171,7 @@ embedded! {
     "good-hotel" "good-clinic" "good-hospital"
     "cabinet-too-cool" "cabinet-overheats" "door-under-pressure" "load-used-anyway" "load-repeated" "one-load-twenty-visits" "lamp-worn-out"
     "waste-50-hours" "collector-absent" "weight-lost" "label-twice" "fridge-door" "bus-cut" "power-cut" "breaker-nightly" "district-offline" "heat-gun" "probe-replaced" "holiday-declared"
-    "holiday-undeclared" "used-while-closed"
+    "holiday-undeclared" "used-while-closed" "fridge-frozen"
 }
 
 /// Why there is no scenario.

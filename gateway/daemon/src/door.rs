@@ -1,15 +1,19 @@
 //! The running gateway's own door: a Unix socket in its data directory, which only its owner can open. `gateway device …`
-//! says there what happened to an instrument, `gateway reload` that the site file is to be read anew.
+//! says there what happened to an instrument, `gateway maintenance` that one is out of service, `gateway reload` that the site
+//! file is to be read anew.
 //!
-//! One request, one answer, both a line of JSON. Promises: the answer "taken" comes when the fact is sealed and on disk.
+//! One request, one answer, both a line of JSON. Promises: the answer "taken" comes when what was said is sealed and on disk.
 //! Limits: lines of [`LINE_MAX`] bytes, [`CALLERS_MAX`] callers at a time (more wait), [`PATIENCE`] for each.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use gateway_model::{CivilTime, Counters, DeviceFact, DeviceIx, Fact, FactBody, Plan, PointIx, Raw};
+use gateway_engine::OUT_OF_SERVICE_MAX_MS;
+use gateway_model::CommandBody;
+use gateway_rules::Millis;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,8 +21,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{self, Given};
-use crate::clock::Clock;
-use crate::recorder::{Doors, Event};
+use crate::clock;
+use crate::install::access::SPAN_MAX;
+use crate::recorder::Event;
+use crate::told::{Entries, NO_ROOM, STOPPING, device_of, text};
+pub use crate::told::{Told, What};
 
 /// Bytes of a request or an answer.
 const LINE_MAX: u64 = 64 * 1024;
@@ -26,52 +33,30 @@ const LINE_MAX: u64 = 64 * 1024;
 const CALLERS_MAX: usize = 4;
 /// A caller who takes longer is shown out; real time.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Texts of a fact, bytes each.
-const TEXT_MAX: usize = 200;
 
-/// Something that happened to an instrument, as a person says it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub struct Told {
+/// A device goes out of service for a time under a permit, or comes back (T18): its rules are judged and recorded all the same,
+/// nobody is reminded of their alerts, and the center sees both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
     /// Device id of the site file.
     pub device: String,
-    /// What.
-    pub what: What,
+    /// Who asks: an id of the site's, not a name.
+    pub by: String,
+    /// `None` = it is back.
+    pub out: Option<Out>,
 }
 
-/// See [`DeviceFact`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is the one of `DeviceFact`")]
-pub enum What {
-    Placed {
-        serial: String,
-        place: String,
-        by: String,
-        review: Option<String>,
-    },
-    Replaced {
-        serial: String,
-        successor: String,
-        by: String,
-        reset: bool,
-    },
-    Calibrated {
-        serial: String,
-        certificate: String,
-        laboratory: String,
-        done: i64,
-        valid_until: i64,
-        /// Point, number as written.
-        uncertainty: Vec<(String, String)>,
-        k: Option<String>,
-        corrections: Vec<(String, String)>,
-    },
-    Removed {
-        serial: String,
-        why: String,
-        by: String,
-    },
+/// Out of service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Out {
+    /// For so long at most, ms; then it is back by itself.
+    pub for_ms: i64,
+    /// Number of the permit or work order: who granted it is found by it.
+    pub permit: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// The site file is to be read anew.
@@ -82,10 +67,22 @@ pub struct Reload {
     pub dry_run: bool,
 }
 
+/// Somebody is to work on the installation page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Installer {
+    /// Who installs: an id of the site's, not a name.
+    pub by: String,
+    /// For so long, ms.
+    pub for_ms: i64,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
     Reload(Reload),
+    Installer(Installer),
+    Maintenance(Maintenance),
     #[serde(untagged)]
     Told(Told),
 }
@@ -96,6 +93,11 @@ enum Answer {
     Taken,
     /// What is different.
     Changed(String),
+    /// The code to enter, and where.
+    Opened {
+        code: String,
+        page: SocketAddr,
+    },
     Refused(String),
 }
 
@@ -112,8 +114,9 @@ pub struct Door {
 
 #[derive(Clone)]
 struct Inner {
-    doors: Doors,
-    clock: Clock,
+    entries: Entries,
+    /// Where the page listens.
+    page: Option<SocketAddr>,
     changes: mpsc::Sender<change::Request>,
 }
 
@@ -121,8 +124,8 @@ impl Door {
     /// Opens it; what an earlier process left in its place is removed (the data directory is locked).
     pub fn open(
         data: &Path,
-        doors: Doors,
-        clock: Clock,
+        entries: Entries,
+        page: Option<SocketAddr>,
         changes: mpsc::Sender<change::Request>,
     ) -> anyhow::Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
@@ -135,7 +138,7 @@ impl Door {
         }
         let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, inner: Inner { doors, clock, changes } })
+        Ok(Self { listener, inner: Inner { entries, page, changes } })
     }
 
     /// Answers until stopped.
@@ -174,112 +177,77 @@ impl Inner {
 
     async fn answer(&self, line: &str) -> anyhow::Result<Answer> {
         match serde_json::from_str(line).context("the request")? {
-            Request::Told(told) => self.take(&told).await.map(|()| Answer::Taken),
+            Request::Told(told) => self.entries.take(&told).await.map(|()| Answer::Taken),
+            Request::Installer(asked) => self.open_page(&asked),
+            Request::Maintenance(asked) => self.maintain(asked).await.map(|()| Answer::Taken),
             Request::Reload(Reload { dry_run }) => {
                 match change::ask(&self.changes, Given::SiteFile, dry_run).await {
                     Some(change::Answer::Taken(said)) => Ok(Answer::Changed(said)),
                     Some(change::Answer::Refused(why)) => Ok(Answer::Refused(why)),
-                    None => anyhow::bail!("the gateway is stopping"),
+                    None => anyhow::bail!(STOPPING),
                 }
             }
         }
     }
 
-    async fn take(&self, told: &Told) -> anyhow::Result<()> {
-        const STOPPING: &str = "the gateway is stopping";
-        // Slots of the plan in force, and whose slots they are: another may come into force before this is eaten.
-        let now = self.doors.asks.snapshot().await.ok().context(STOPPING)?;
-        let (device, body) = fact(told, &now.plan)?;
-        let (taken, on_disk) = oneshot::channel();
-        let fact = Fact { device, at: self.clock.now(), body: FactBody::Device(body) };
-        let inputs = self.doors.inputs.of(now.generation);
-        inputs.send(Event::Entry { fact, taken }).await.ok().context(STOPPING)?;
-        on_disk.await.context("the gateway has no room for entries: its journal is full")
-    }
-}
-
-/// The fact, with ids found in the plan and numbers as they were written.
-fn fact(told: &Told, plan: &Plan) -> anyhow::Result<(DeviceIx, DeviceFact)> {
-    let ids = || plan.devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>().join(", ");
-    let slot = plan.devices.iter().position(|device| device.id == told.device);
-    let slot =
-        slot.with_context(|| format!("there is no device {:?} here; there are {}", told.device, ids()))?;
-    let device = DeviceIx::of(slot);
-    let text = |what: &str, text: &str| -> anyhow::Result<String> {
-        ensure!(
-            !text.trim().is_empty() && text.len() <= TEXT_MAX,
-            "{what}: 1 to {TEXT_MAX} bytes belong there"
-        );
-        Ok(text.to_owned())
-    };
-    let per_point = |list: &[(String, String)]| -> anyhow::Result<Vec<(PointIx, Raw)>> {
-        list.iter().map(|(point, number)| Ok((point_of(plan, device, point)?, decimal(number)?))).collect()
-    };
-    let body = match &told.what {
-        What::Placed { serial, place, by, review } => DeviceFact::Placed {
-            serial: text("serial", serial)?,
-            place: text("place", place)?,
-            by: text("by", by)?,
-            review: review.as_deref().map(|review| text("review", review)).transpose()?,
-        },
-        What::Replaced { serial, successor, by, reset } => DeviceFact::Replaced {
-            serial: text("serial", serial)?,
-            successor: text("successor", successor)?,
-            by: text("by", by)?,
-            counters: Some(if *reset { Counters::Reset } else { Counters::Kept }),
-        },
-        What::Calibrated {
-            serial,
-            certificate,
-            laboratory,
-            done,
-            valid_until,
-            uncertainty,
-            k,
-            corrections,
-        } => {
-            ensure!(done < valid_until, "the calibration is over before it was done");
-            DeviceFact::Calibrated {
-                serial: text("serial", serial)?,
-                certificate: text("certificate", certificate)?,
-                laboratory: text("laboratory", laboratory)?,
-                done: CivilTime(*done),
-                valid_until: CivilTime(*valid_until),
-                uncertainty: per_point(uncertainty)?,
-                coverage_factor: k.as_deref().map(decimal).transpose()?,
-                corrections: Some(per_point(corrections)?).filter(|list| !list.is_empty()),
+    async fn maintain(&self, asked: Maintenance) -> anyhow::Result<()> {
+        let now = self.entries.snapshot().await?;
+        device_of(&now.plan, &asked.device)?;
+        let Maintenance { device, by, out } = asked;
+        let author = text("by", &by)?;
+        let (body, otherwise) = match out {
+            None => {
+                (CommandBody::PutBack { device: device.clone() }, format!("{device:?} is not out of service"))
             }
-        }
-        What::Removed { serial, why, by } => DeviceFact::Removed {
-            serial: text("serial", serial)?,
-            why: text("why", why)?,
-            by: text("by", by)?,
-        },
-    };
-    Ok((device, body))
-}
+            Some(Out { for_ms, permit, reason }) => {
+                ensure!(
+                    (1..=OUT_OF_SERVICE_MAX_MS).contains(&for_ms),
+                    "a device is out of service for at most {}",
+                    Millis(OUT_OF_SERVICE_MAX_MS)
+                );
+                let body = CommandBody::TakeOut {
+                    device: device.clone(),
+                    for_ms,
+                    permit: text("permit", &permit)?,
+                    reason: text("reason", &reason)?,
+                };
+                (body, format!("no rule watches {device:?}: there is nothing to take out of service"))
+            }
+        };
+        let (taken, on_disk) = oneshot::channel();
+        let inputs = self.entries.doors.inputs.of(now.generation);
+        inputs.send(Event::Asked { author, body, taken }).await.ok().context(STOPPING)?;
+        let changed = on_disk.await.context(NO_ROOM)?;
+        ensure!(changed, "{otherwise}");
+        Ok(())
+    }
 
-/// A point of the device, by its whole id or what stands behind the slash.
-fn point_of(plan: &Plan, device: DeviceIx, name: &str) -> anyhow::Result<PointIx> {
-    let own = plan.points.iter().enumerate().filter(|(_, point)| point.device == device);
-    let mut found = own.filter(|(_, point)| point.id == name || point.id.rsplit('/').next() == Some(name));
-    let (slot, _) = found.next().with_context(|| format!("the device has no point {name:?}"))?;
-    Ok(PointIx::of(slot))
-}
-
-/// As many digits as were written: `0.30` says more than `0.3`.
-fn decimal(text: &str) -> anyhow::Result<Raw> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = format!("{whole}{fraction}");
-    let mantissa = digits.parse().ok().filter(|_| fraction.bytes().all(|byte| byte.is_ascii_digit()));
-    let mantissa: i64 = mantissa.with_context(|| format!("{text:?} is no number, such as 0.30"))?;
-    Ok(Raw::Dec { mantissa, exponent: -i8::try_from(fraction.len())? })
+    fn open_page(&self, asked: &Installer) -> anyhow::Result<Answer> {
+        let page = self.page.context("this gateway has no page: [page] listen in its site file")?;
+        let span = Duration::from_millis(u64::try_from(asked.for_ms).unwrap_or_default());
+        ensure!(
+            !span.is_zero() && span <= SPAN_MAX,
+            "the page is open for installing for at most {}",
+            Millis(SPAN_MAX.as_millis() as i64)
+        );
+        let by = text("by", &asked.by)?;
+        let code = self.entries.installation.access.open(by, span, clock::instant())?;
+        Ok(Answer::Opened { code, page })
+    }
 }
 
 /// Says it to the gateway of this data directory, which has to be running.
 pub async fn say(data: &Path, told: &Told) -> anyhow::Result<()> {
     match call(data, &Request::Told(told.clone())).await? {
-        Answer::Taken | Answer::Changed(_) => Ok(()),
+        Answer::Taken | Answer::Changed(_) | Answer::Opened { .. } => Ok(()),
+        Answer::Refused(why) => anyhow::bail!("{why}"),
+    }
+}
+
+/// Asks it of the gateway of this data directory, which has to be running.
+pub async fn maintain(data: &Path, asked: Maintenance) -> anyhow::Result<()> {
+    match call(data, &Request::Maintenance(asked)).await? {
+        Answer::Taken | Answer::Changed(_) | Answer::Opened { .. } => Ok(()),
         Answer::Refused(why) => anyhow::bail!("{why}"),
     }
 }
@@ -287,9 +255,18 @@ pub async fn say(data: &Path, told: &Told) -> anyhow::Result<()> {
 /// Has the gateway of this data directory read its site file anew: what is different, or why it stays as it is.
 pub async fn reload(data: &Path, asked: Reload) -> anyhow::Result<Result<String, String>> {
     match call(data, &Request::Reload(asked)).await? {
-        Answer::Taken => Ok(Ok(String::new())),
+        Answer::Taken | Answer::Opened { .. } => Ok(Ok(String::new())),
         Answer::Changed(said) => Ok(Ok(said)),
         Answer::Refused(why) => Ok(Err(why)),
+    }
+}
+
+/// Opens the installation page of the gateway of this data directory: the code, and where the page is.
+pub async fn installer(data: &Path, asked: Installer) -> anyhow::Result<(String, SocketAddr)> {
+    match call(data, &Request::Installer(asked)).await? {
+        Answer::Opened { code, page } => Ok((code, page)),
+        Answer::Refused(why) => anyhow::bail!("{why}"),
+        Answer::Taken | Answer::Changed(_) => anyhow::bail!("the gateway does not know of installers"),
     }
 }
 
@@ -305,19 +282,4 @@ async fn call(data: &Path, request: &Request) -> anyhow::Result<Answer> {
         .await
         .context("the gateway does not answer")??;
     serde_json::from_str(&line).context("the gateway's answer")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_keeps_its_digits() {
-        assert_eq!(decimal("0.30").unwrap(), Raw::Dec { mantissa: 30, exponent: -2 });
-        assert_eq!(decimal("-1.5").unwrap(), Raw::Dec { mantissa: -15, exponent: -1 });
-        assert_eq!(decimal("2").unwrap(), Raw::Dec { mantissa: 2, exponent: 0 });
-        for wrong in ["", "0,3", "1.-5", "1e3", "0.3 °C"] {
-            assert!(decimal(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod door;
 pub mod field;
 pub mod history;
+pub mod install;
 pub mod metrics;
 pub mod mqtt;
 pub mod packtest;
@@ -25,6 +26,7 @@ pub mod senses;
 pub mod sinks;
 pub mod sources;
 pub mod state;
+pub mod told;
 pub mod uplink;
 
 /// An error and its causes in one line, for a log.

@@ -11,8 +11,8 @@ use gateway_model::{
     Reading, RuleKind, RulePlan, StartCause, StartInput, Text, UncertainCause, Unit, VerifyPlan,
 };
 use gateway_rules::{
-    At, Expectation, ExpectedState, File, Millis, Neighbour, Neighbours, Pack, PackTest, Placed, Sample,
-    Setting, Settings, Source, Subject, bind, bind_unevaluable,
+    At, Expectation, ExpectedState, File, Millis, Neighbour, Neighbours, Pack, PackRule, PackTest, Placed,
+    Sample, Setting, Settings, Source, Subject, Watch, Windows, bind, bind_unevaluable,
 };
 
 /// A series of this name is the clock: a number = civil time is known, `bad` = it is not.
@@ -116,6 +116,72 @@ pub fn untested(pack: &Pack) -> Vec<(&str, usize)> {
     counts.filter(|(_, tests)| *tests < TESTS_MIN).collect()
 }
 
+/// From when on data are missing in a test that a rule rests on: a sample that did not come, or came without a number, a series that is
+/// not there at all, a clock that is not known, or no entry where nothing else is read.
+fn missing_from(pack: &Pack, rule: &PackRule, test: &PackTest) -> Option<Millis> {
+    let broken = |samples: &[Sample]| {
+        let first = samples.iter().position(|sample| !matches!(sample, Sample::Value(_)));
+        first.map(|place| Millis(place as i64 * test.every.0))
+    };
+    let series = |name: &str| test.points.iter().find(|(point, _)| point == name);
+    let clock =
+        || series(CLOCK).map_or_else(|| test.start.is_none().then_some(Millis(0)), |(_, of)| broken(of));
+    let points = pack.rests_on(rule);
+    let whole = match rule.watch {
+        Watch::DeviceUnevaluable { .. } | Watch::BusUnevaluable { .. } => {
+            return test.points.iter().filter_map(|(_, samples)| broken(samples)).min();
+        }
+        Watch::ClockUnevaluable { .. } => return clock(),
+        Watch::Condition { .. } | Watch::Absence { .. } | Watch::CycleFailed { .. } | Watch::Event { .. } => {
+            points.is_empty() && test.facts.is_empty()
+        }
+    };
+    let read = points.iter().filter(|point| !test.lacks.iter().any(|lacks| lacks == *point));
+    let read = read.filter_map(|point| series(point).map_or(Some(Millis(0)), |(_, samples)| broken(samples)));
+    let time = pack.asks_time(rule).then(clock).flatten();
+    read.chain(time).chain(whole.then_some(Millis(0))).min()
+}
+
+/// What no test of a rule shows, though each could be there four times over: that it is raised, that it stays quiet, that it
+/// ends once it was raised, and what becomes of it when its data are missing.
+pub fn unshown(pack: &Pack) -> Vec<(&str, &'static str)> {
+    let mut lacking = Vec::new();
+    for rule in &pack.rules {
+        let about = || pack.tests.iter().filter(|test| test.is_about(&rule.name));
+        let states = |test: &PackTest| {
+            let mut states: Vec<(Millis, bool)> = test
+                .expect
+                .iter()
+                .filter(|expected| expected.rule == rule.name)
+                .map(|expected| (expected.at, expected.state == ExpectedState::Raised))
+                .collect();
+            states.extend(test.exactly.iter().map(|(at, raised)| (*at, raised.contains(&rule.name))));
+            states.sort_by_key(|(at, _)| *at);
+            states
+        };
+        let raised = |test: &PackTest| states(test).iter().any(|(_, raised)| *raised);
+        let ends = |test: &PackTest| {
+            let mut after = states(test).into_iter().skip_while(|(_, raised)| !raised);
+            after.any(|(_, raised)| !raised)
+        };
+        let missing = |test: &PackTest| {
+            let from = missing_from(pack, rule, test);
+            from.is_some_and(|from| states(test).iter().any(|(at, _)| *at > from))
+        };
+        for (shown, what) in [
+            (about().any(raised), "that it is raised"),
+            (about().any(|test| !raised(test)), "that it stays quiet"),
+            (about().any(ends), "that it ends"),
+            (about().any(missing), "what becomes of it without data"),
+        ] {
+            if !shown {
+                lacking.push((rule.name.as_str(), what));
+            }
+        }
+    }
+    lacking
+}
+
 /// What is looked at, at one moment of a test.
 enum Look<'t> {
     State(&'t Expectation),
@@ -186,7 +252,8 @@ fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
     let own: Vec<Points> = kinds
         .iter()
         .map(|kind| {
-            let own = pack.points.iter().filter(|(_, point)| point.is_of(kind));
+            let lacks = |name: &String| test.lacks.contains(name);
+            let own = pack.points.iter().filter(|(name, point)| point.is_of(kind) && !lacks(name));
             device(&mut plan, kind, "", own.map(|(name, point)| (name, point.unit)), every)
         })
         .collect();
@@ -202,6 +269,7 @@ fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
         );
         neighbours.insert(name.clone(), Neighbour { device: standing.0, points: standing.1 });
     }
+    let mut windows = Windows::of(&plan);
     for (kind, (device, points)) in kinds.iter().zip(&own) {
         let subject = Subject {
             device: *device,
@@ -215,7 +283,7 @@ fn plan(pack: &Pack, test: &PackTest) -> Result<Plan, String> {
             neighbours: &neighbours,
             hours: test.hours.is_some(),
         };
-        bind(pack, 0, &subject, ModuleIx::of(plan.modules.len())).add_to(&mut plan);
+        bind(pack, 0, &subject, ModuleIx::of(plan.modules.len())).add_to(&mut plan, &mut windows);
     }
     if pack.subject.everything {
         everything(pack, test, &file, &settings, &mut plan);
@@ -271,7 +339,7 @@ fn everything(pack: &Pack, test: &PackTest, file: &File<'_>, settings: &Settings
             self_fix_ms: None,
             latching: false,
             text: gateway_model::RuleText::default(),
-            verify: VerifyPlan { window_ms: 0, coverage_permille: 0 },
+            verify: VerifyPlan { window_ms: 0, coverage_permille: 0, during: None, criterion: None },
             handling: Some(Handling { sleeps: true, ..Handling::default() }),
         });
         watched.push((ix, 0));
@@ -296,6 +364,7 @@ fn point_plan(name: &str, device: DeviceIx, unit: Unit, every_ms: i64) -> PointP
         sentinels: Vec::new(),
         truth: unit == Unit::Truth,
         calibration: None,
+        stuck: None,
     }
 }
 
@@ -332,7 +401,46 @@ mod tests {
         for source in embedded_packs() {
             let pack = parse_pack(&source).unwrap();
             assert_eq!(untested(&pack), [], "{}", pack.name);
+            assert_eq!(unshown(&pack), [], "{}", pack.name);
         }
+    }
+
+    /// The test above would fail: a rule that loses its tests is noticed, and so is one whose tests show half of it.
+    #[test]
+    fn three_tests_are_too_few_and_four_that_show_nothing_too() {
+        let source = embedded_packs().into_iter().find(|source| source.name.contains("uv-lamp")).unwrap();
+        let whole = parse_pack(&source).unwrap();
+        let about = |test: &PackTest| test.is_about("worn-out-counted");
+        let mut pack = whole.clone();
+        while pack.tests.iter().filter(|test| about(test)).count() >= TESTS_MIN {
+            assert_eq!(untested(&pack), []);
+            let last = pack.tests.iter().rposition(about).unwrap();
+            pack.tests.remove(last);
+        }
+        assert_eq!(untested(&pack), [("worn-out-counted", TESTS_MIN - 1)]);
+
+        let mut pack = whole.clone();
+        for test in pack.tests.iter_mut().filter(|test| test.is_about("person-exposed")) {
+            test.expect.retain(|expected| expected.state != ExpectedState::Raised);
+        }
+        assert_eq!(
+            unshown(&pack),
+            [("person-exposed", "that it is raised"), ("person-exposed", "that it ends")]
+        );
+        let mut pack = whole.clone();
+        pack.tests.retain(|test| {
+            !test.is_about("weak") || test.expect.iter().any(|one| one.state == ExpectedState::Raised)
+        });
+        let shown = unshown(&pack);
+        assert!(shown.contains(&("weak", "that it stays quiet")), "{shown:?}");
+
+        let mut pack = whole.clone();
+        for test in pack.tests.iter_mut().filter(|test| test.is_about("worn-out")) {
+            for (_, samples) in &mut test.points {
+                samples.retain(|sample| matches!(sample, Sample::Value(_)));
+            }
+        }
+        assert_eq!(unshown(&pack), [("worn-out", "what becomes of it without data")]);
     }
 
     /// A pack of one heated chamber whose program asks for `criterion`, and the text of one test of it.

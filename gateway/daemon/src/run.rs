@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,6 +25,7 @@ use crate::change::{Changer, Given, Origin, REQUESTS_MAX, Request};
 use crate::clock::{Clock, Wall};
 use crate::config::{Broker as BrokerPlan, Site};
 use crate::door::Door;
+use crate::install::Installation;
 use crate::metrics::Metrics;
 use crate::page::{Facts, Page};
 use crate::pause::Backoff;
@@ -33,6 +35,7 @@ use crate::recorder::{self, Civil, URGENT_MAX, Urgent};
 use crate::recording::Taping;
 use crate::sources::{Ground, Sources};
 use crate::state::{DataDir, Enrolled, keys_at};
+use crate::told::Entries;
 use crate::{change, history, mqtt, uplink};
 
 /// How long parts may take to end after they were told to.
@@ -249,21 +252,29 @@ async fn life(
             "not enrolled at a center: records stay here. Run `gateway enrol URL CODE --site SITE`"
         );
     }
-    let door = Door::open(data.root(), doors.clone(), clock.clone(), asked.clone())?;
+    let (show_site, shown_site) = watch::channel(site.clone());
+    let installation = Arc::new(Installation::open(data.root())?);
+    let entries = Entries::new(doors.clone(), clock.clone(), shown_site, installation);
+    let listener = match &site.page {
+        None => None,
+        Some(plan) => {
+            Some(TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?)
+        }
+    };
+    let listens = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let door = Door::open(data.root(), entries.clone(), listens, asked.clone())?;
     parts.spawn("the gateway's door", door.run(parts.stop.clone()));
     if origin.is_some() {
         parts.spawn("whoever waits for SIGHUP", reread_at_signal(asked, parts.stop.clone()));
     }
     let (show_sinks, shown_sinks) = watch::channel(sources.sinks());
-    if let Some(plan) = &site.page {
-        let listener =
-            TcpListener::bind(plan.listen).await.with_context(|| format!("listen on {}", plan.listen))?;
+    if let Some(listener) = listener {
         this.page = Some(format!("http://{}", listener.local_addr()?));
         let facts = Facts {
             name: site.name.clone(),
             gateway: key.gateway_id(),
             simulated: wall.simulated(),
-            doors: doors.clone(),
+            entries,
             uplink: status,
             sinks: shown_sinks,
             configuration: changer.shown(),
@@ -304,6 +315,7 @@ async fn life(
             () = changer.due() => changer.look(&mut sources, &mut parts).await,
         }
         show_sinks.send_replace(sources.sinks());
+        show_site.send_replace(changer.site().clone());
     };
     // Also where it leaves its epoch: that says nothing of its configuration.
     if first.as_ref().err().is_none_or(anyhow::Error::is::<uplink::Risen>) {
@@ -509,7 +521,7 @@ fn setup(
             segment_bytes: site.journal.segment_bytes,
         },
         key: data.key()?,
-        plan: site.plan.clone(),
+        plan: Arc::clone(&site.plan),
         epoch_floor: floor,
         heritage: Heritage {
             ring: keys_at(data.root())?.map(|(ring, _)| ring),

@@ -155,7 +155,12 @@ map = { visits = "visits" }
         rules.collect()
     }
 
-    fn senses(data: &Path, wall: Wall, civil: Civil, connected: Option<Connected>) -> (Plan, Senses) {
+    fn senses(
+        data: &Path,
+        wall: Wall,
+        civil: Civil,
+        connected: Option<Connected>,
+    ) -> (std::sync::Arc<Plan>, Senses) {
         let site = load_str("site.toml", SITE).unwrap_or_else(|problems| panic!("{problems:?}"));
         let (doors, _rooms) = recorder::doors(civil.clone());
         let senses = Senses {

@@ -90,7 +90,7 @@ impl Sources {
     pub fn start(ground: Ground, site: &Site, broker: Option<Address>, parts: &mut Parts) -> Self {
         let mut sources = Self { ground, lines: Vec::new(), ear: None, own: None, sinks: Vec::new() };
         let inputs = sources.ground.doors.inputs.clone();
-        let plan = Arc::new(site.plan.clone());
+        let plan = Arc::clone(&site.plan);
         if let Some(address) = broker.filter(|_| !site.mqtt.is_empty()) {
             let ground = &sources.ground;
             let (changes, changed) = mpsc::channel(1);
@@ -135,7 +135,7 @@ impl Sources {
 
     /// From one site to another: what is the same in both goes on without noticing. `inputs` are those of the new plan.
     pub async fn turn(&mut self, site: &Site, difference: &Difference, inputs: &Inputs, parts: &mut Parts) {
-        let plan = Arc::new(site.plan.clone());
+        let plan = Arc::clone(&site.plan);
         // All lines that end do so before one is opened: an endpoint may have moved from one bus to another.
         for (name, act) in &difference.buses {
             if let (Act::Removed | Act::Restarted, Some(place)) =

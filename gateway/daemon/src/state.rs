@@ -6,6 +6,8 @@
 //! DIR/keys           the gateway's first key and how others followed it, where there are others
 //! DIR/predecessor    records of the box that this one replaces, until its own journal begins
 //! DIR/attachments/   what records name by its hash, until the center has it
+//! DIR/installation.json  how far the installation has come
+//! DIR/photos/         photos of it, by their hash
 //! DIR/door           socket of the running gateway, for its owner
 //! DIR/enrolment      the center's signed statement, as received
 //! DIR/center         the center's address and public key

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::handling::Asked;
 
 /// A permit to be out of service is at most this long: 30 days, ms.
-const OUT_OF_SERVICE_MAX_MS: i64 = 30 * 86_400_000;
+pub const OUT_OF_SERVICE_MAX_MS: i64 = 30 * 86_400_000;
 
 /// Where an alert is found in the life of its rule.
 #[derive(Debug, Clone, Copy)]

@@ -9,9 +9,9 @@
 use alloc::vec::Vec;
 
 use gateway_model::{
-    AckRegion, AlertChange, AlertDetail, AlertId, AlertState, Change, ClearCause, ClockState, Conclusion,
-    ConclusionBody, EngineTime, Epoch, EventState, Handling, HandlingState, LatchRegion, OccurrenceState,
-    ProcessRegion, QualityRegion, Regions, RuleIx,
+    About, AckRegion, AlertChange, AlertDetail, AlertId, AlertState, Change, ClearCause, ClockState,
+    Conclusion, ConclusionBody, EngineTime, Epoch, EventState, Handling, HandlingState, LatchRegion,
+    OccurrenceState, ProcessRegion, QualityRegion, Regions, RuleIx,
 };
 
 use crate::handling::Insight;
@@ -111,6 +111,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) epoch: Epoch,
     pub(crate) next_alert: &'a mut u32,
     pub(crate) out: &'a mut Vec<Conclusion>,
+    /// What the next change is about.
+    pub(crate) about: Option<About>,
 }
 
 impl Desk<'_> {
@@ -134,6 +136,7 @@ impl Desk<'_> {
         since: Option<EngineTime>,
     ) {
         occurrence.event = occurrence.event.saturating_add(1);
+        let about = self.about.take();
         self.conclude(ConclusionBody::Alert(AlertChange {
             alert: occurrence.alert,
             event: occurrence.event,
@@ -144,6 +147,7 @@ impl Desk<'_> {
             limit: face.limit,
             since: since.or(Some(occurrence.since)),
             detail: face.handling.map(|_| detail),
+            about,
         }));
     }
 }

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use gateway_model::{
-    AggravatedBy, Conclusion, ConclusionBody, Counted, Counters, CycleOutcome, CycleVerdict, DeviceFact,
-    EngineTime, Fact, FactBody, HeatCyclePlan, ModuleEvent, ModuleIx, ModulePlan, PointIx, RuleKind,
+    About, AggravatedBy, Conclusion, ConclusionBody, Counted, Counters, CycleOutcome, CycleVerdict,
+    DeviceFact, EngineTime, Fact, FactBody, HeatCyclePlan, ModuleEvent, ModuleIx, ModulePlan, PointIx,
+    RuleKind,
 };
 
 use crate::engine::Engine;
@@ -13,6 +14,7 @@ use crate::lethality::saturation_c;
 use crate::module::{Heat, Module};
 use crate::points::{Class, Points};
 use crate::timers::Timer;
+use crate::waste::Noticed;
 use crate::wiring::listed;
 
 /// Conditions look again at an output that grows with time alone at most this often, ms.
@@ -28,6 +30,12 @@ pub(crate) fn door(plan: &HeatCyclePlan, points: &Points) -> Door {
             Some(_) => Door::Open,
         },
     }
+}
+
+/// Whether the heater's power is on; `None` = there is none to ask, or it cannot be believed.
+fn heating(plan: &HeatCyclePlan, points: &Points) -> Option<bool> {
+    let stop = plan.stop?;
+    points.believed(stop.power?).map(|power| power >= stop.heating)
 }
 
 /// A believed temperature with all that is measured beside it.
@@ -54,6 +62,7 @@ pub(crate) fn sample(
         door: door(plan, points),
         spread_k: any.then_some(high - low),
         saturation_k: pressure.and_then(saturation_c).map(|steam| libm::fabs(steam - celsius)),
+        heating: heating(plan, points) == Some(true),
     }
 }
 
@@ -79,7 +88,10 @@ impl Engine {
         match (working, plan) {
             (Module::Heat(Heat { chamber, cycle }), ModulePlan::HeatCycle(plan)) => {
                 if plan.door == Some(point) {
-                    cycle.door(chamber, door(plan, &self.points));
+                    cycle.door(chamber, self.now, door(plan, &self.points));
+                }
+                if plan.stop.is_some_and(|stop| stop.power == Some(point)) {
+                    cycle.power(self.now, heating(plan, &self.points));
                 }
                 if let (true, Some(at), Some(celsius)) =
                     (plan.temperature == point, at, self.points.believed(point))
@@ -179,7 +191,11 @@ impl Engine {
             ) => self.raise_events(module, started, (peak, limit), out),
             CycleOutcome::NotMeasured => {
                 let shown = (Some(peak), Some(limit));
-                self.raise_module_event(module, ModuleEvent::CycleUnmeasured, shown, out);
+                self.raise_module_event(module, ModuleEvent::CycleUnmeasured, shown, None, out);
+            }
+            CycleOutcome::Aborted => {
+                let shown = (Some(peak), Some(limit));
+                self.raise_module_event(module, ModuleEvent::CycleAborted, shown, None, out);
             }
             CycleOutcome::Drying => (),
         }
@@ -197,6 +213,15 @@ impl Engine {
             }
             FactBody::HandpiecesPacked { count } => {
                 self.tally(Counted::HandpiecesPacked, f64::from(*count));
+            }
+            // Another probe: how long the old one stood still is not its own, whatever becomes of the counters.
+            FactBody::Device(DeviceFact::Replaced { .. }) => {
+                let plans = self.points.0.iter_mut().zip(&self.plan.points);
+                for (point, _) in plans.filter(|(_, plan)| plan.device == fact.device) {
+                    if let Some(watch) = &mut point.watch {
+                        watch.forget();
+                    }
+                }
             }
             FactBody::BagLabelled { grams, .. } => self.tally(Counted::WasteGrams, *grams as f64),
             FactBody::Weighing { .. }
@@ -225,8 +250,8 @@ impl Engine {
             (Module::Duty(duty), ModulePlan::Duty(plan), FactBody::DutyDone { duty: name, passed })
                 if plan.device == fact.device && plan.duty == *name =>
             {
-                duty.done = Some((now, *passed));
-                (!passed).then_some((ModuleEvent::DutyFailed, None, None)).into_iter().collect()
+                duty.enter(now, *passed);
+                (!passed).then_some(Noticed::of(ModuleEvent::DutyFailed)).into_iter().collect()
             }
             // A new lamp, a new pump: what the old one ran is not its own. Ids that count (cycles) go on, and so do ratios
             // and duties, which are the place's.
@@ -240,8 +265,8 @@ impl Engine {
             }
             _ => return,
         };
-        for (event, value, limit) in noticed {
-            self.raise_module_event(module, event, (value, limit), out);
+        for Noticed { event, value, limit, about } in noticed {
+            self.raise_module_event(module, event, (value, limit), about.as_ref(), out);
         }
         self.arm_module(module);
         self.outputs_changed(module, out);
@@ -289,13 +314,14 @@ impl Engine {
         module: usize,
         event: ModuleEvent,
         shown: (Option<f64>, Option<f64>),
+        about: Option<&About>,
         out: &mut Vec<Conclusion>,
     ) {
         for slot in listed(&self.wiring.events, module).to_vec() {
             let Some(RuleKind::Event { event: wanted, lapses_ms, .. }) = self.kind(slot) else { continue };
             if *wanted == event {
                 let lapses = self.now.plus((*lapses_ms).max(0));
-                self.raise_event(slot, self.now, lapses, shown, out);
+                self.raise_event(slot, (self.now, lapses), shown, about.cloned(), out);
             }
         }
     }

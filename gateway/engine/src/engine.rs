@@ -1,5 +1,6 @@
 //! One input in, conclusions out; and what the engine does by itself when its time has come.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -27,7 +28,8 @@ use crate::wiring::{Wiring, listed};
 /// Feed it [`Input::Start`] first: delays and absences begin to run there.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    pub(crate) plan: Plan,
+    /// Shared with whoever else works by it: a plan with its texts is most of what a gateway holds in memory.
+    pub(crate) plan: Arc<Plan>,
     pub(crate) wiring: Wiring,
     watch: Watch,
     pub(crate) now: EngineTime,
@@ -74,7 +76,8 @@ pub struct OpenAlert {
 
 impl Engine {
     /// An engine that has seen nothing yet.
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(plan: impl Into<Arc<Plan>>) -> Self {
+        let plan = plan.into();
         let wiring = Wiring::new(&plan);
         let modules = plan.modules.iter().map(|module| Module::new(&plan, module)).collect();
         let windows: Vec<Window> = windows(&plan).iter().map(Window::new).collect();
@@ -126,6 +129,11 @@ impl Engine {
     /// The plan it works by.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The same, to be kept.
+    pub fn shared_plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan)
     }
 
     /// Engine time: the latest of all stamps eaten.
@@ -333,6 +341,10 @@ impl Engine {
             Some(life),
         ) = (self.kind(slot), self.lives.get(slot))
         else {
+            // What is no condition of its own may still be suppressed by one.
+            if self.plan.rules.get(slot).is_some_and(is_suppressible) {
+                self.with_life(slot, out, |_, _, _| ());
+            }
             return;
         };
         let process = life.state.regions.process;
@@ -365,7 +377,8 @@ impl Engine {
         };
         let trial = self.plan.judging.as_ref().is_some_and(|judging| judging.trial);
         let mut face = face(slot, rule, &view, trial);
-        let mut desk = Desk { now: self.now, epoch: self.epoch, next_alert: &mut self.next_alert, out };
+        let mut desk =
+            Desk { now: self.now, epoch: self.epoch, next_alert: &mut self.next_alert, out, about: None };
         act(life, &mut face, &mut desk);
         if let Some(handling) = &rule.handling {
             life.attend(&face, &mut desk);
@@ -424,6 +437,11 @@ pub(crate) fn hours<'a>(
     clock: ClockState,
 ) -> Hours<'a> {
     Hours { plan: plan.judging.as_ref().and_then(|judging| judging.calendar.as_ref()), declared, clock }
+}
+
+/// T17: a condition says when it is not reminded of.
+fn is_suppressible(rule: &RulePlan) -> bool {
+    rule.handling.as_ref().is_some_and(|handling| handling.suppressed.is_some() && !handling.disabled)
 }
 
 /// T24.

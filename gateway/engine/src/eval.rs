@@ -13,6 +13,10 @@ pub(crate) trait Senses {
     fn point(&self, point: PointIx) -> Option<f64>;
     /// What a window says.
     fn window(&self, window: u32, function: WindowFunction) -> Option<f64>;
+    /// Numbers that the window's mean, median and extremes are not beyond, if that is known at no cost.
+    fn bounds(&self, _: u32) -> Option<(f64, f64)> {
+        None
+    }
     /// What the institution's calendar says.
     fn hours(&self, question: HoursQuestion) -> Option<bool>;
     /// An output of a module.
@@ -41,7 +45,7 @@ impl<F: Fn(PointIx) -> Option<f64>> Senses for PointsOnly<F> {
 }
 
 /// Deepest stack a program may need. gateway-rules refuses nesting long before; a deeper one is unknown.
-const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 /// Programs of so few steps cannot need a deeper stack, and most have no more.
 const SHORT: usize = 8;
 

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{ClearCause, Conclusion, EngineTime, RuleKind};
+use gateway_model::{About, ClearCause, Conclusion, EngineTime, RuleKind};
 
 use crate::engine::Engine;
 use crate::timers::Timer;
@@ -24,16 +24,16 @@ impl Engine {
         for slot in listed(&self.wiring.events, module).to_vec() {
             let Some(RuleKind::CycleFailed { settle_within_ms, .. }) = self.kind(slot) else { continue };
             let lapses = self.now.plus((*settle_within_ms).max(0));
-            self.raise_event(slot, started, lapses, (Some(shown.0), Some(shown.1)), out);
+            self.raise_event(slot, (started, lapses), (Some(shown.0), Some(shown.1)), None, out);
         }
     }
 
     pub(crate) fn raise_event(
         &mut self,
         slot: usize,
-        since: EngineTime,
-        lapses: EngineTime,
+        (since, lapses): (EngineTime, EngineTime),
         shown: (Option<f64>, Option<f64>),
+        about: Option<About>,
         out: &mut Vec<Conclusion>,
     ) {
         self.with_life(slot, out, |life, face, desk| {
@@ -41,6 +41,7 @@ impl Engine {
                 life.clear_event(ClearCause::Lapsed, face, desk);
             }
             (face.value, face.limit) = shown;
+            desk.about = about;
             life.raise_event(since, lapses, face, desk);
         });
         self.arm_lapse(slot);

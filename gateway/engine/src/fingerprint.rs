@@ -1,6 +1,8 @@
 //! What a rule says, as one number: so that a change of it is noticed (T23).
 
-use gateway_model::{Handling, HeatProgram, ModuleIx, ModulePlan, Op, Plan, Program, RuleKind, RulePlan};
+use gateway_model::{
+    Handling, HeatProgram, ModuleIx, ModulePlan, Op, Plan, Program, RuleKind, RulePlan, WindowEnd,
+};
 
 use crate::engine::windows;
 use crate::module::counted;
@@ -155,6 +157,10 @@ impl Fnv {
                         self.text(point_id(plan, *point));
                     }
                 }
+                if let Some(stop) = module.stop {
+                    self.text(stop.power.map_or("", |point| point_id(plan, point)));
+                    self.float(stop.heating);
+                }
             }
             ModulePlan::Dose(module) => {
                 self.text(point_id(plan, module.irradiance));
@@ -181,6 +187,9 @@ impl Fnv {
                 self.number(u64::from(waste.tolerance_permille));
                 self.number(u64::from(waste.other_permille.unwrap_or_default()));
                 self.signed(waste.great_g.unwrap_or(-1));
+                if let Some(division_g) = waste.division_g {
+                    self.signed(division_g);
+                }
             }
         }
     }
@@ -208,6 +217,11 @@ impl Fnv {
             let (n, period_ms) = escalate.repeated.unwrap_or_default();
             self.number(u64::from(n));
             self.signed(period_ms);
+            match escalate.ends {
+                None => (),
+                Some(WindowEnd::Day) => self.number(0),
+                Some(WindowEnd::WorkingDays(days)) => self.number(u64::from(days).saturating_add(1)),
+            }
         }
         if let Some(chatter) = handling.chatter {
             self.number(u64::from(chatter.activations));
@@ -232,6 +246,9 @@ impl Fnv {
             for limit in [criteria.f0_min, criteria.a0_s, criteria.spread_k, criteria.saturation_k] {
                 self.optional(limit);
             }
+        }
+        if let Some(dry_ms) = program.dry_ms {
+            self.signed(dry_ms);
         }
     }
 }

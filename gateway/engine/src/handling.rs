@@ -211,7 +211,8 @@ impl Life {
     /// When something here is next due.
     pub(crate) fn handling_due(&self) -> Option<EngineTime> {
         let handling = &self.handling;
-        let windows = handling.windows.iter().map(|(.., due)| *due);
+        // Nobody's turn ends while nobody is reminded.
+        let windows = handling.windows.iter().map(|(.., due)| *due).filter(|_| !self.is_suppressed());
         let paused = handling.paused.map(|(until, _)| until);
         let rising = handling.rising.map(|(_, due)| due);
         let one = [paused, handling.out_of_service, rising, handling.re_alarm];
@@ -233,7 +234,17 @@ impl Life {
         if self.handling.re_alarm.is_some_and(|due| due <= now) {
             self.re_alarm_due(face, desk);
         }
-        while let Some(position) = self.handling.windows.iter().position(|(.., due)| *due <= now) {
+        self.end_windows(face, desk);
+    }
+
+    /// Whose time to put it right is over. While it is suppressed that waits: what is paused, asleep or out of service by a
+    /// decision does not come back through another door.
+    fn end_windows(&mut self, face: &Face<'_>, desk: &mut Desk<'_>) {
+        let over = |life: &Self, now| {
+            let suppressed = life.is_suppressed();
+            life.handling.windows.iter().position(|(.., due)| *due <= now).filter(|_| !suppressed)
+        };
+        while let Some(position) = over(self, desk.now) {
             let (alert, ..) = self.handling.windows.remove(position);
             self.escalate(alert, EscalationCause::Unsolved, face, desk);
         }
@@ -388,6 +399,9 @@ impl Life {
             }
             self.say_event(event, told, face, desk);
         }
+        if again {
+            self.end_windows(face, desk);
+        }
     }
 
     /// The rule falls asleep or wakes. While nobody can say, it is not suppressed, and silence is not counted.
@@ -413,7 +427,8 @@ impl Life {
     /// Civil time is another than was thought: windows end when they now end.
     pub(crate) fn redate(&mut self, face: &Face<'_>) {
         let Some(escalate) = face.handling.and_then(|handling| handling.escalate) else { return };
-        if let (true, Some(after_ms)) = (escalate.open_time, escalate.after_ms) {
+        let on_calendar = escalate.open_time || escalate.ends.is_some();
+        if let (true, Some(after_ms)) = (on_calendar, escalate.after_ms) {
             for (_, from, due) in &mut self.handling.windows {
                 *due = self_fix_ends(face, *from, after_ms);
             }
@@ -423,8 +438,13 @@ impl Life {
 
 /// When the window of whoever is first ends.
 fn self_fix_ends(face: &Face<'_>, from: EngineTime, after_ms: i64) -> EngineTime {
-    let open_time = face.handling.and_then(|handling| handling.escalate).is_some_and(|plan| plan.open_time);
-    if open_time { face.hours.after_open(from, after_ms) } else { from.plus(after_ms.max(0)) }
+    let plan = face.handling.and_then(|handling| handling.escalate).unwrap_or_default();
+    let day_ends = plan.ends.and_then(|ends| face.hours.window_ends(from, ends));
+    match day_ends {
+        Some(day_ends) => day_ends,
+        None if plan.open_time => face.hours.after_open(from, after_ms),
+        None => from.plus(after_ms.max(0)),
+    }
 }
 
 fn step_hold_ms(handling: &Handling, step: u8) -> i64 {

@@ -25,8 +25,9 @@
 //! **Losing sight.** If the temperature cannot be believed for `unseen_ms + end_ms`, the cycle is over:
 //! what was seen passes, or it was not measured. Losing sight after it had come below `end_c` ends it as usual.
 //!
-//! **Verdict**, at the end of the cycle: the peak below `set_c` is too cool (below `dry_c`: only drying, not
-//! judged); then the hold too short, said as "door opened" where opening it ended the hold; then too hot.
+//! **Verdict**, at the end of the cycle: the peak below `set_c` is too cool (below `dry_c`, or over within `dry_ms`: only
+//! drying, not judged; stopped while it was still heating, where the plan tells that apart ([`crate::abort`]): aborted, not
+//! judged and no pass); then the hold too short, said as "door opened" where opening it ended the hold; then too hot.
 //!
 //! **What else a program may ask for** (criteria): F0 and A0 of the whole cycle, each stretch between two
 //! readings counted at the cooler of them, so that they are never too large, and unseen stretches not at all;
@@ -34,10 +35,11 @@
 //! measure that is asked for and was never taken in that hold makes the cycle "not measured".
 
 use gateway_model::{
-    Cycle, CycleMeasured, CycleOutcome, CycleState, CycleVerdict, EngineTime, HeatCriteria, HeatMeasures,
-    HeatProgram, ModuleIx, Phase, PointPlan,
+    Cycle, CycleMeasured, CycleOutcome, CycleState, CycleVerdict, EngineTime, HeatCriteria, HeatCyclePlan,
+    HeatMeasures, HeatProgram, ModuleIx, Phase, PointPlan,
 };
 
+use crate::abort;
 use crate::lethality::{a0_rate, f0_rate};
 
 /// Two believed readings further apart than so many usual distances leave time unseen.
@@ -66,6 +68,8 @@ pub(crate) struct Sample {
     pub(crate) spread_k: Option<f64>,
     /// Difference from saturated steam at the measured pressure, K, where that can be believed.
     pub(crate) saturation_k: Option<f64>,
+    /// The heater's power is believed to be on.
+    pub(crate) heating: bool,
 }
 
 /// What a module is made from.
@@ -74,15 +78,24 @@ pub(crate) struct Chamber {
     pub(crate) program: HeatProgram,
     /// Longest time between two readings that counts as measured, ms.
     pub(crate) gap_ms: i64,
+    /// Stopped cycles are told apart: there is a door contact, or the heater's power.
+    stops: bool,
+    /// There is a door contact.
+    contact: bool,
 }
 
 impl Chamber {
-    pub(crate) fn new(program: &HeatProgram, temperature: Option<&PointPlan>) -> Self {
+    pub(crate) fn new(plan: &HeatCyclePlan, temperature: Option<&PointPlan>) -> Self {
         let usual = temperature.map_or(0, |point| {
             let kept = if point.deadband > 0.0 || point.every_ms <= 0 { point.heartbeat_ms } else { 0 };
             point.every_ms.max(kept).max(0)
         });
-        Self { program: program.clone(), gap_ms: usual.saturating_mul(GAP_IN_READINGS) }
+        Self {
+            program: plan.program.clone(),
+            gap_ms: usual.saturating_mul(GAP_IN_READINGS),
+            stops: plan.stop.is_some(),
+            contact: plan.door.is_some(),
+        }
     }
 }
 
@@ -130,12 +143,12 @@ impl HeatCycle {
 
     /// A believed temperature.
     pub(crate) fn temperature(&mut self, chamber: &Chamber, sample: &Sample) {
-        let Sample { at, celsius, previous, door, .. } = *sample;
+        let Sample { at, celsius, door, .. } = *sample;
         let program = &chamber.program;
         let cycle = match &mut self.running {
             Some(cycle) => cycle,
             None if celsius > program.start_c && celsius >= program.end_c => {
-                self.running.insert(begun(chamber, at, celsius, previous))
+                self.running.insert(begun(chamber, sample))
             }
             None => return,
         };
@@ -161,6 +174,9 @@ impl HeatCycle {
                 measures.saturation_k = larger(measures.saturation_k, sample.saturation_k);
             }
         }
+        if let Some(start) = &mut cycle.start {
+            abort::temperature(start, at, celsius);
+        }
         if celsius < program.end_c {
             cycle.below_since.get_or_insert(at);
         } else {
@@ -169,9 +185,22 @@ impl HeatCycle {
     }
 
     /// The door contact says something.
-    pub(crate) fn door(&mut self, chamber: &Chamber, door: Door) {
-        if let (Some(cycle), Door::Open) = (&mut self.running, door) {
-            end_hold(cycle, &chamber.program, true);
+    pub(crate) fn door(&mut self, chamber: &Chamber, now: EngineTime, door: Door) {
+        let Some(cycle) = &mut self.running else { return };
+        match door {
+            Door::Open => {
+                abort::door(cycle, now, true);
+                end_hold(cycle, &chamber.program, true);
+            }
+            Door::Shut => abort::door(cycle, now, false),
+            Door::Unknown => (),
+        }
+    }
+
+    /// The heater's power is on or off; `None` = it cannot be believed.
+    pub(crate) fn power(&mut self, now: EngineTime, on: Option<bool>) {
+        if let Some(cycle) = &mut self.running {
+            abort::power(cycle, now, on);
         }
     }
 
@@ -227,8 +256,15 @@ fn outcome(cycle: &CycleState, best: Option<Hold>, program: &HeatProgram) -> Cyc
     if cycle.unseen_ms > program.unseen_ms {
         return CycleOutcome::NotMeasured;
     }
-    if cycle.peak_c < program.dry_c {
+    let short = cycle
+        .below_since
+        .zip(program.dry_ms)
+        .is_some_and(|(over, dry_ms)| over.since(cycle.started) < dry_ms);
+    if cycle.peak_c < program.dry_c || short {
         return CycleOutcome::Drying;
+    }
+    if abort::stopped(cycle) {
+        return CycleOutcome::Aborted;
     }
     CycleOutcome::Judged(match best {
         None if cycle.peak_c < program.set_c => CycleVerdict::TooCool,
@@ -278,7 +314,9 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 }
 
 /// A cycle that comes into sight.
-fn begun(chamber: &Chamber, at: EngineTime, celsius: f64, previous: Option<EngineTime>) -> CycleState {
+fn begun(chamber: &Chamber, sample: &Sample) -> CycleState {
+    let Sample { at, celsius, previous, .. } = *sample;
+    let shut = chamber.contact && sample.door == Door::Shut;
     let unseen_ms = match previous {
         None => chamber.program.unseen_ms.saturating_add(1),
         Some(previous) => Some(at.since(previous)).filter(|&gap| gap > chamber.gap_ms).unwrap_or(0),
@@ -297,6 +335,7 @@ fn begun(chamber: &Chamber, at: EngineTime, celsius: f64, previous: Option<Engin
         unseen_ms,
         dip: None,
         measures: None,
+        start: chamber.stops.then(|| abort::begun(at, celsius, shut, sample.heating)),
     }
 }
 

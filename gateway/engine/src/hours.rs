@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use gateway_model::{CalendarPlan, CivilTime, ClockState, EngineTime, HoursQuestion};
+use gateway_model::{CalendarPlan, CivilTime, ClockState, EngineTime, HoursQuestion, WindowEnd};
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
@@ -14,6 +14,8 @@ const DAY_MIN: u16 = 1440;
 const AHEAD_DAYS: i64 = 800;
 /// 2200-01-01: a clock that says so is wrong, and no calendar is worked through up to there.
 const CIVIL_END_MS: i64 = 7_258_118_400_000;
+/// A day that closes sooner than this is over for whoever still has to do something in it: a run takes half an hour.
+const DAY_LEFT_MS: i64 = 3_600_000;
 /// Closures an institution can have declared at a time; past ones are kept while there is room.
 pub(crate) const CLOSURES_MAX: usize = 64;
 
@@ -122,15 +124,33 @@ impl<'a> Hours<'a> {
         from.plus(ms)
     }
 
+    /// When a window that ends with a day of the institution ends; `None` = nobody can say.
+    pub(crate) fn window_ends(&self, from: EngineTime, ends: WindowEnd) -> Option<EngineTime> {
+        let (plan, civil) = self.known(from)?;
+        let today = local(plan, civil).day;
+        let days = (0..AHEAD_DAYS).map(|ahead| today.saturating_add(ahead));
+        let mut closings = days.filter_map(|day| Some((day, self.closing(plan, day)?)));
+        let end = match ends {
+            WindowEnd::Day => closings.find(|(_, closing)| closing.0.saturating_sub(civil.0) >= DAY_LEFT_MS),
+            WindowEnd::WorkingDays(n) => {
+                closings.filter(|(day, _)| *day > today).nth(usize::from(n).saturating_sub(1))
+            }
+        };
+        end.map(|(_, closing)| self.engine(closing))
+    }
+
+    /// When the institution closes for the day; `None` = it does not open at all.
+    fn closing(&self, plan: &CalendarPlan, day: i64) -> Option<CivilTime> {
+        let spans = plan.spans(day, Spans::Open);
+        let open = spans
+            .flat_map(|(from, to)| self.outside_closures(plan, utc(plan, day, from), utc(plan, day, to)));
+        open.map(|(_, close)| close).max()
+    }
+
     /// On how many of these local days (from `first` to before `end`) the institution was open at all.
     pub(crate) fn open_days(&self, at: EngineTime, first: i64, end: i64) -> f64 {
         let Some((plan, _)) = self.known(at) else { return 0.0 };
-        let open = |day: &i64| {
-            plan.spans(*day, Spans::Open).any(|(open, close)| {
-                !self.outside_closures(plan, utc(plan, *day, open), utc(plan, *day, close)).is_empty()
-            })
-        };
-        (first..end).filter(open).count() as f64
+        (first..end).filter(|day| self.closing(plan, *day).is_some()).count() as f64
     }
 
     fn known(&self, at: EngineTime) -> Option<(&'a CalendarPlan, CivilTime)> {
@@ -368,6 +388,46 @@ mod tests {
         plan.known_until = Some(CivilTime(at(1, 0, 0).0));
         assert_eq!(hours(&plan).now(at(1, 10, 0)).open, None);
         assert_eq!(hours(&plan).next_change(at(0, 20, 0)), Some(at(1, 0, 0)));
+    }
+
+    /// Monday to Friday until 18:00; Monday 2026-11-30 is a holiday, Saturday 2026-12-05 is worked like a Monday.
+    #[test]
+    fn a_window_ends_with_a_day_of_the_institution() {
+        let mut plan = plan();
+        plan.days = vec![
+            SpecialDays { first: 20_787, last: 20_787, like: None },
+            SpecialDays { first: 20_792, last: 20_792, like: Some(0) },
+        ];
+        // A declared closure: Thursday 2026-12-03 from 12:00 on, and all of Friday.
+        let declared = [(CivilTime(at(10, 12, 0).0), CivilTime(at(11, 23, 0).0))];
+        let clock = ClockState { offset_ms: 0, error_ms: Some(1), source: None };
+        let hours = Hours { plan: Some(&plan), declared: &declared, clock };
+        let days = WindowEnd::WorkingDays;
+        let day = WindowEnd::Day;
+        for (from, ends, end, why) in [
+            (at(0, 9, 0), day, at(0, 18, 0), "the same day"),
+            (at(0, 12, 30), day, at(0, 18, 0), "in the lunch break"),
+            (at(0, 7, 0), day, at(0, 18, 0), "before opening"),
+            (at(0, 17, 0), day, at(0, 18, 0), "an hour is enough"),
+            (at(0, 17, 1), day, at(1, 18, 0), "less is not"),
+            (at(0, 19, 0), day, at(1, 18, 0), "after closing"),
+            (at(4, 18, 0), day, at(8, 18, 0), "over a weekend and a holiday"),
+            (at(10, 11, 30), day, at(12, 18, 0), "closed from noon, and the day after"),
+            (at(10, 10, 0), day, at(10, 12, 0), "a day that a closure cuts short"),
+            (at(0, 9, 0), days(1), at(1, 18, 0), "the day itself does not count"),
+            (at(0, 23, 0), days(1), at(1, 18, 0), "nor does it late in the evening"),
+            (at(0, 9, 0), days(5), at(8, 18, 0), "five over a weekend and a holiday"),
+            (at(5, 9, 0), days(1), at(8, 18, 0), "from a Saturday"),
+            (at(9, 9, 0), days(2), at(12, 18, 0), "to the noon of a closure, and the make-up day"),
+            (at(9, 9, 0), days(1), at(10, 12, 0), "half a day is one"),
+        ] {
+            assert_eq!(hours.window_ends(from, ends), Some(end), "{why}");
+        }
+        let unknown = Hours { clock: ClockState::default(), ..hours };
+        assert_eq!(unknown.window_ends(at(0, 9, 0), day), None);
+        assert_eq!(Hours { plan: None, ..hours }.window_ends(at(0, 9, 0), day), None);
+        let never = CalendarPlan { open: Vec::new(), ..plan.clone() };
+        assert_eq!(Hours { plan: Some(&never), ..hours }.window_ends(at(0, 9, 0), days(1)), None);
     }
 
     #[test]

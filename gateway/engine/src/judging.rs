@@ -37,7 +37,7 @@ impl Engine {
 
     pub(crate) fn window_due(&mut self, slot: usize, out: &mut Vec<Conclusion>) {
         if let Some(window) = self.windows.get_mut(slot) {
-            window.add_up(self.now);
+            window.tidy(self.now);
         }
         for place in 0..listed(&self.wiring.window_rules, slot).len() {
             self.judge(self.wiring.window_rules[slot][place], out);

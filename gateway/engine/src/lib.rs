@@ -18,6 +18,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod abort;
 mod absence;
 mod acknowledge;
 mod alert;
@@ -39,6 +40,7 @@ mod quality;
 mod restore;
 mod senses;
 mod start;
+mod still;
 mod tally;
 mod thinning;
 mod timers;
@@ -48,8 +50,10 @@ mod watch;
 mod window;
 mod wiring;
 
+pub use acknowledge::OUT_OF_SERVICE_MAX_MS;
 pub use engine::{Engine, OpenAlert};
 pub use eval::evaluate;
 pub use fingerprint::fingerprint;
 pub use hours::contact_due_ms;
 pub use restore::RestoreError;
+pub use still::Restuck;

@@ -36,10 +36,7 @@ impl Module {
         match module {
             ModulePlan::HeatCycle(heat) => {
                 let temperature = plan.points.get(heat.temperature.slot());
-                Self::Heat(Heat {
-                    chamber: Chamber::new(&heat.program, temperature),
-                    cycle: HeatCycle::new(),
-                })
+                Self::Heat(Heat { chamber: Chamber::new(heat, temperature), cycle: HeatCycle::new() })
             }
             ModulePlan::Dose(dose) => Self::Lamp(Meter::of_lamp(dose)),
             ModulePlan::Run(run) => Self::Machine(Meter::of_machine(run)),
@@ -75,9 +72,13 @@ impl Module {
             (Self::Ratio(ratio), _) => {
                 ModuleState::Ratio { device, what: counted(module), days: ratio.counts.clone() }
             }
-            (Self::Duty(duty), ModulePlan::Duty(plan)) => {
-                ModuleState::Duty { device, duty: plan.duty.clone(), done: duty.done, since: duty.since }
-            }
+            (Self::Duty(duty), ModulePlan::Duty(plan)) => ModuleState::Duty {
+                device,
+                duty: plan.duty.clone(),
+                done: duty.done,
+                since: duty.since,
+                good_since_bad: duty.good_since_bad,
+            },
             (Self::Waste(waste), _) => ModuleState::Waste { device, waste: waste.state.clone() },
             (Self::Lamp(meter) | Self::Machine(meter), _) => {
                 ModuleState::Meter { device, meter: meter.state }
@@ -117,10 +118,11 @@ impl Module {
             (
                 Self::Duty(duty),
                 ModulePlan::Duty(plan),
-                ModuleState::Duty { device, duty: name, done, since },
+                ModuleState::Duty { device, duty: name, done, since, good_since_bad },
             ) if device == own && *name == plan.duty => {
                 duty.done = *done;
                 duty.since = *since;
+                duty.good_since_bad = *good_since_bad;
                 true
             }
             (Self::Waste(waste), _, ModuleState::Waste { device, waste: state }) if device == own => {

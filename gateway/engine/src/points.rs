@@ -6,14 +6,18 @@
 //!   the first held one.
 //! - Anything older than the maximum age is stale, whether or not intake says so (a stale mark is a courtesy
 //!   to readers of records). A maximum age of 0 or less means that the value never gets too old.
+//! - Bad of cause *stuck* (it answers but does not move, `still.rs`) is bad like any other: no rule believes it.
 //! - A stale mark changes a value's quality but not its stamp: a genuine answer stamped before the mark is
 //!   not late.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use gateway_model::{
     EngineTime, Plan, PointIx, PointPlan, PointState, Quality, Raw, Reading, UncertainCause,
 };
+
+use crate::still::StillWatch;
 
 /// What a value is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(crate) struct Point {
     class: Class,
     /// The last number in the point's unit, believed or not.
     number: Option<f64>,
+    /// How long it has stood still, where its plan watches for that.
+    pub(crate) watch: Option<Box<StillWatch>>,
 }
 
 impl Point {
@@ -62,12 +68,16 @@ impl Point {
             since: None,
             class: Class::Bad,
             number: None,
+            watch: StillWatch::new(plan),
         }
     }
 
     pub(crate) fn restored(plan: &PointPlan, state: &PointState, now: EngineTime) -> Self {
         let mut point =
             Self { last: state.last, good_at: state.good_at, since: state.since, ..Self::new(plan) };
+        if let Some(watch) = &mut point.watch {
+            watch.still = state.still;
+        }
         point.number = point.scaled();
         point.class = point.classify(now);
         point
@@ -106,6 +116,9 @@ impl Point {
             Quality::Bad(_) => (),
         }
         self.last = Some((stamp, reading.value));
+        if let Some(watch) = &mut self.watch {
+            watch.eat(reading.at, reading.value);
+        }
         let number = self.scaled();
         let moved = number != self.number;
         self.number = number;
@@ -131,7 +144,8 @@ impl Point {
     }
 
     pub(crate) fn state(&self, id: &str) -> PointState {
-        PointState { id: id.into(), last: self.last, good_at: self.good_at, since: self.since }
+        let still = self.watch.as_ref().and_then(|watch| watch.still);
+        PointState { id: id.into(), last: self.last, good_at: self.good_at, since: self.since, still }
     }
 
     fn scaled(&self) -> Option<f64> {

@@ -8,6 +8,7 @@
 //! Order at a start of the process: restore first, then step the `Start` input.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -43,7 +44,10 @@ impl core::error::Error for RestoreError {}
 
 impl Engine {
     /// Takes over what another engine saved. The conclusions are alerts superseded by a change of rules.
-    pub fn restore(plan: Plan, state: State) -> Result<(Self, Vec<Conclusion>), RestoreError> {
+    pub fn restore(
+        plan: impl Into<Arc<Plan>>,
+        state: State,
+    ) -> Result<(Self, Vec<Conclusion>), RestoreError> {
         if state.semantics != SEMANTICS {
             return Err(RestoreError::UnknownSemantics(state.semantics));
         }
@@ -160,7 +164,8 @@ impl Engine {
             let key = (rule.id.as_str(), subject(&self.plan, rule));
             slots.entry(key).or_insert((slot, fingerprint(&self.plan, rule)));
         }
-        let mut desk = Desk { now: self.now, epoch: self.epoch, next_alert: &mut self.next_alert, out };
+        let mut desk =
+            Desk { now: self.now, epoch: self.epoch, next_alert: &mut self.next_alert, out, about: None };
         for state in states {
             let mut life = Life {
                 state: state.alert,

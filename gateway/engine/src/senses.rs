@@ -47,6 +47,10 @@ impl Senses for View<'_> {
         }
     }
 
+    fn bounds(&self, window: u32) -> Option<(f64, f64)> {
+        self.windows.get(window as usize)?.bounds(self.now)
+    }
+
     fn hours(&self, question: HoursQuestion) -> Option<bool> {
         self.hours_now.ask(question)
     }

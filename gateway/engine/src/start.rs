@@ -43,6 +43,12 @@ impl Engine {
             self.rearm_blind(slot, gap);
             self.listen_anew(slot, DOWNTIME_TOLERANCE_MS);
         }
+        // Nobody listened; whether for too long is seen at the next answer. A change of plan interrupts nothing.
+        if start.downtime_ms != Some(0) {
+            for watch in self.points.0.iter_mut().filter_map(|point| point.watch.as_mut()) {
+                watch.silent(before);
+            }
+        }
         let aged: Vec<usize> = (0..self.points.0.len()).filter(|&point| self.refresh(point)).collect();
         for &point in &aged {
             self.count_blind(point);

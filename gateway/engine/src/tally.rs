@@ -72,11 +72,26 @@ pub(crate) struct Duty {
     open_time: bool,
     pub(crate) done: Option<(EngineTime, bool)>,
     pub(crate) since: Option<EngineTime>,
+    /// Good results since the last bad one; `None` = no bad one is known.
+    pub(crate) good_since_bad: Option<u16>,
 }
 
 impl Duty {
     pub(crate) fn new(plan: &DutyPlan) -> Self {
-        Self { every_ms: plan.every_ms, open_time: plan.open_time, done: None, since: None }
+        Self {
+            every_ms: plan.every_ms,
+            open_time: plan.open_time,
+            done: None,
+            since: None,
+            good_since_bad: None,
+        }
+    }
+
+    /// A result is entered.
+    pub(crate) fn enter(&mut self, now: EngineTime, passed: bool) {
+        self.done = Some((now, passed));
+        self.good_since_bad =
+            if passed { self.good_since_bad.map(|good| good.saturating_add(1)) } else { Some(0) };
     }
 
     /// When it is, or was, due.

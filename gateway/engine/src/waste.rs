@@ -12,7 +12,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use gateway_model::{BagState, EngineTime, FactBody, ModuleEvent, WastePlan, WasteState};
+use gateway_model::{About, BagState, EngineTime, FactBody, ModuleEvent, WastePlan, WasteState};
 
 /// Bags remembered at most: five years of a clinic, some days of a hospital. At the limit those that have left go
 /// first, then the oldest.
@@ -23,6 +23,8 @@ const GONE_MS: i64 = 7 * 86_400_000;
 const ON_THE_ROAD_MS: i64 = 62 * 86_400_000;
 /// What lay on the scale this long before a label was given is what the label is about.
 const WEIGHED_MS: i64 = 10 * 60_000;
+/// Weights that differ by no more divisions of a scale than this agree.
+const DIVISIONS: i64 = 3;
 /// National Hazardous Waste List 2025, HW01: infectious, sharps, pathological (V), chemical, pharmaceutical (K).
 const CATEGORIES: [&str; 5] = ["841-001-01", "841-002-01", "841-003-01", "841-004-01", "841-005-01"];
 
@@ -33,8 +35,29 @@ pub(crate) struct Waste {
     pub(crate) state: WasteState,
 }
 
-/// Something the ledger noticed: with the value and the limit to be shown, kg (bags, of those that vanished).
-pub(crate) type Noticed = (ModuleEvent, Option<f64>, Option<f64>);
+/// Something that was noticed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Noticed {
+    /// What.
+    pub(crate) event: ModuleEvent,
+    /// The value to be shown, kg (bags, of those that vanished).
+    pub(crate) value: Option<f64>,
+    /// The limit to be shown, kg.
+    pub(crate) limit: Option<f64>,
+    /// Which bags.
+    pub(crate) about: Option<About>,
+}
+
+impl Noticed {
+    /// With nothing else to say.
+    pub(crate) fn of(event: ModuleEvent) -> Self {
+        Self { event, value: None, limit: None, about: None }
+    }
+
+    fn about<'l>(self, labels: impl IntoIterator<Item = &'l str>) -> Self {
+        Self { about: About::labels(labels), ..self }
+    }
+}
 
 /// A bag that is still here.
 fn is_here(bag: &BagState) -> bool {
@@ -88,16 +111,17 @@ impl Waste {
             if known.gone.is_none() {
                 known.again_g = known.again_g.saturating_add(bag.grams);
             }
-            return Vec::from([(ModuleEvent::DuplicateLabel, None, None)]);
+            return Vec::from([Noticed::of(ModuleEvent::DuplicateLabel).about([bag.label.as_str()])]);
         }
         let mut noticed = Vec::new();
         if !CATEGORIES.contains(&bag.category.as_str()) {
-            noticed.push((ModuleEvent::UnknownCategory, None, None));
+            noticed.push(Noticed::of(ModuleEvent::UnknownCategory).about([bag.label.as_str()]));
         }
         let weighing = self.state.weighing.take().filter(|(at, _)| now.since(*at) <= WEIGHED_MS);
         if let Some((_, grams)) = weighing {
             bag.weighed_g = Some(grams);
-            noticed.extend(self.balance(bag.grams, grams, self.plan.tolerance_permille));
+            let label = [bag.label.as_str()];
+            noticed.extend(self.balance(bag.grams, grams, self.plan.tolerance_permille, label));
         }
         if self.state.bags.len() >= BAGS_MAX {
             let gone = self.state.bags.iter().position(|bag| bag.gone.is_some());
@@ -125,16 +149,19 @@ impl Waste {
             |bag| bag.gone.is_none(),
             |bag| bag.gone = Some(now),
         );
-        let mut vanished = 0_u32;
+        let mut vanished = Vec::new();
         for bag in self.state.bags.iter_mut().filter(|bag| bag.gone.is_none()) {
             // One hand-over may leave a bag behind; a second one passes over what is no longer there.
             if before.is_some_and(|before| bag.at <= before) {
                 bag.passed_over = bag.passed_over.saturating_add(1);
-                vanished += u32::from(bag.passed_over == 1);
+                if bag.passed_over == 1 {
+                    vanished.push(bag.label.as_str());
+                }
             }
         }
-        if vanished > 0 {
-            noticed.push((ModuleEvent::Vanished, Some(f64::from(vanished)), None));
+        if !vanished.is_empty() {
+            let value = Some(vanished.len() as f64);
+            noticed.push(Noticed { value, ..Noticed::of(ModuleEvent::Vanished).about(vanished) });
         }
         noticed
     }
@@ -155,7 +182,7 @@ impl Waste {
         pending: impl Fn(&BagState) -> bool,
         mut pass: impl FnMut(&mut BagState),
     ) -> Vec<Noticed> {
-        let (mut sum, mut again, mut unknown) = (0_i64, 0_i64, false);
+        let (mut sum, mut again, mut unknown) = (0_i64, 0_i64, Vec::new());
         for (n, label) in labels.iter().enumerate() {
             // A label that was given twice is named twice: that was said when it was given.
             if labels[..n].contains(label) {
@@ -167,12 +194,12 @@ impl Waste {
                     sum = sum.saturating_add(bag.weighed_g.unwrap_or(bag.grams));
                     again = again.saturating_add(bag.again_g);
                 }
-                None => unknown = true,
+                None => unknown.push(label.as_str()),
             }
         }
-        if unknown {
+        if !unknown.is_empty() {
             // Their weight is not known, so nothing can be compared with the sum.
-            return Vec::from([(ModuleEvent::UnknownLabel, None, None)]);
+            return Vec::from([Noticed::of(ModuleEvent::UnknownLabel).about(unknown)]);
         }
         if labels.is_empty() {
             return Vec::new();
@@ -181,18 +208,28 @@ impl Waste {
         let twice = sum.saturating_add(again);
         let off = |sum: i64| grams.saturating_sub(sum).saturating_abs();
         let expected = if off(twice) < off(sum) { twice } else { sum };
-        self.balance(expected, grams, permille).into_iter().collect()
+        self.balance(expected, grams, permille, labels.iter().map(String::as_str)).into_iter().collect()
     }
 
     /// Two links that say different weights of the same bags.
-    fn balance(&self, expected: i64, grams: i64, permille: u16) -> Option<Noticed> {
+    fn balance<'l>(
+        &self,
+        expected: i64,
+        grams: i64,
+        permille: u16,
+        labels: impl IntoIterator<Item = &'l str>,
+    ) -> Option<Noticed> {
         let relative = expected.saturating_mul(i64::from(permille)) / 1000;
-        let tolerance = self.plan.tolerance_g.max(relative);
+        let rounding = self.plan.division_g.map_or(0, |division| division.saturating_mul(DIVISIONS));
+        let tolerance = self.plan.tolerance_g.max(relative).max(rounding);
         let difference = grams.saturating_sub(expected).saturating_abs();
         let great = self.plan.great_g.is_some_and(|great| difference > great);
         let event = if great { ModuleEvent::WeightLost } else { ModuleEvent::WeightDiffers };
         let kg = |grams: i64| Some(grams as f64 / 1000.0);
-        (difference > tolerance).then(|| (event, kg(difference), kg(tolerance)))
+        (difference > tolerance).then(|| {
+            let (value, limit) = (kg(difference), kg(tolerance));
+            Noticed { value, limit, ..Noticed::of(event).about(labels) }
+        })
     }
 
     /// When the oldest bag that is here was labelled.
@@ -304,16 +341,28 @@ mod tests {
     }
 
     #[test]
+    fn three_divisions_of_a_coarse_scale_are_its_rounding() {
+        for (division_g, agrees) in [(None, false), (Some(100), false), (Some(200), true), (Some(500), true)]
+        {
+            let mut waste = ledger();
+            waste.plan.division_g = division_g;
+            waste.fact(EngineTime(0), &bag("a", 10_000));
+            let noticed = waste.fact(EngineTime(H), &hand_over(&["a"], 9_400));
+            assert_eq!(noticed.is_empty(), agrees, "{division_g:?}: {noticed:?}");
+        }
+    }
+
+    #[test]
     fn a_label_given_twice_and_one_that_nobody_gave_are_noticed() {
         let mut waste = ledger();
         waste.fact(EngineTime(0), &bag("a", 1000));
-        let twice = [(ModuleEvent::DuplicateLabel, None, None)];
+        let twice = [Noticed::of(ModuleEvent::DuplicateLabel).about(["a"])];
         assert_eq!(waste.fact(EngineTime(H), &bag("a", 1000)), twice);
         waste.fact(EngineTime(2 * H), &hand_over(&["a"], 1000));
         assert_eq!(waste.fact(EngineTime(3 * H), &bag("a", 1000)), twice, "within a week");
         assert_eq!(waste.fact(EngineTime(200 * H), &bag("a", 1000)), [], "after it");
         let unknown = waste.fact(EngineTime(201 * H), &hand_over(&["x"], 1000));
-        assert_eq!(unknown, [(ModuleEvent::UnknownLabel, None, None)]);
+        assert_eq!(unknown, [Noticed::of(ModuleEvent::UnknownLabel).about(["x"])]);
         assert_eq!(waste.output(EngineTime(201 * H), WastePlan::BAGS), Some(1.0));
     }
 
@@ -322,16 +371,19 @@ mod tests {
         let mut waste = ledger();
         let labels = |labels: &[&str]| labels.iter().map(ToString::to_string).collect::<Vec<_>>();
         waste.weighed(EngineTime(0), 4_000);
-        let differs = |kg, of| [(ModuleEvent::WeightDiffers, Some(kg), Some(of))];
+        let off = |event, kg, of, labels: &[&'static str]| {
+            let about = Noticed::of(event).about(labels.iter().copied());
+            [Noticed { value: Some(kg), limit: Some(of), ..about }]
+        };
         assert_eq!(
             waste.fact(EngineTime(60_000), &bag("a", 3_000)),
-            differs(1.0, 0.5),
+            off(ModuleEvent::WeightDiffers, 1.0, 0.5, &["a"]),
             "the label against the scale"
         );
         assert_eq!(waste.fact(EngineTime(H), &bag("b", 20_000)), [], "one weighing is of one bag");
         let stored = |grams| FactBody::BagsStored { labels: labels(&["a", "b"]), grams, place: "s".into() };
         assert_eq!(waste.fact(EngineTime(2 * H), &stored(23_281)), [], "3 % of what the scale said");
-        let lost = [(ModuleEvent::WeightLost, Some(2.5), Some(0.72))];
+        let lost = off(ModuleEvent::WeightLost, 2.5, 0.72, &["a", "b"]);
         assert_eq!(waste.fact(EngineTime(3 * H), &hand_over(&["a", "b"], 21_500)), lost);
         let received = |grams| FactBody::WasteReceived { labels: labels(&["a", "b"]), grams, by: "d".into() };
         assert_eq!(
@@ -341,7 +393,7 @@ mod tests {
         );
         assert_eq!(
             waste.fact(EngineTime(5 * H), &received(22_800)),
-            [(ModuleEvent::UnknownLabel, None, None)]
+            [Noticed::of(ModuleEvent::UnknownLabel).about(["a", "b"])]
         );
     }
 
@@ -375,7 +427,7 @@ mod tests {
             waste.fact(EngineTime(0), &bag("a", 2_000));
             assert_eq!(
                 waste.fact(EngineTime(H), &bag("a", 3_000)),
-                [(ModuleEvent::DuplicateLabel, None, None)]
+                [Noticed::of(ModuleEvent::DuplicateLabel).about(["a"])]
             );
             assert_eq!(
                 waste.fact(EngineTime(2 * H), &hand_over(&["a", "a"], grams)).is_empty(),
@@ -393,7 +445,7 @@ mod tests {
         }
         assert_eq!(waste.fact(EngineTime(3 * H), &hand_over(&["b"], 1_000)), [], "left behind once");
         waste.fact(EngineTime(4 * H), &bag("d", 1_000));
-        let vanished = [(ModuleEvent::Vanished, Some(1.0), None)];
+        let vanished = [Noticed { value: Some(1.0), ..Noticed::of(ModuleEvent::Vanished).about(["a"]) }];
         assert_eq!(waste.fact(EngineTime(24 * H), &hand_over(&["c"], 1_000)), vanished, "d is younger");
         assert_eq!(waste.fact(EngineTime(48 * H), &hand_over(&["d"], 1_000)), [], "said once");
         let odd = FactBody::BagLabelled {
@@ -402,7 +454,8 @@ mod tests {
             department: "d".into(),
             grams: 1,
         };
-        assert_eq!(waste.fact(EngineTime(49 * H), &odd), [(ModuleEvent::UnknownCategory, None, None)]);
+        let unknown = [Noticed::of(ModuleEvent::UnknownCategory).about(["x"])];
+        assert_eq!(waste.fact(EngineTime(49 * H), &odd), unknown);
     }
 
     #[test]

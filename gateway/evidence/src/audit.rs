@@ -3,7 +3,8 @@
 //!
 //! Counted is what the inputs records of the span say; not asked is what gap records say, point by point as the plan calls
 //! for it. `planned` is what plan and time alone call for: what differs from `due` nobody has told. A record counts in the
-//! span in which it ends; a gap is cut at the ends of the span. Of a source that sends when it likes nothing is planned.
+//! span in which it ends, with all the time that it tells of (so a day has its minutes give or take what the records at its
+//! ends cover); a gap is cut at the ends of the span. Of a source that sends when it likes nothing is planned.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +105,9 @@ impl Account {
     }
 }
 
+const EVER: (EngineTime, EngineTime) = (EngineTime(i64::MIN), EngineTime(i64::MAX));
+const NEVER: (EngineTime, EngineTime) = (EngineTime(0), EngineTime(0));
+
 /// Adds up records of one gateway, in their order.
 #[derive(Debug, Default)]
 pub struct Audit {
@@ -151,19 +155,24 @@ impl Audit {
             }
             Body::Config(config) => {
                 // The time until now was due by the plan before; a restart's is told by its gap record and due by it too.
-                self.plan_until(header.t1);
+                self.plan_until(header.t1, self.span);
                 self.plan = Some(config.plan.clone());
                 self.since.get_or_insert(header.t1);
             }
-            Body::Inputs(inputs) if self.holds(header.t1) => self.inputs(inputs),
-            Body::Gap(gap) => self.gap(gap),
-            Body::Inputs(_)
-            | Body::Conclusions(_)
-            | Body::Checkpoint(_)
-            | Body::Parted(_)
-            | Body::Part(_) => {}
+            Body::Inputs(inputs) => {
+                let counted = self.holds(header.t1);
+                if counted {
+                    self.inputs(inputs);
+                }
+                self.plan_until(header.t1, if counted { EVER } else { NEVER });
+            }
+            Body::Gap(gap) => {
+                self.gap(gap);
+                self.plan_until(header.t1, self.span);
+            }
+            // What was read until one of these is sealed may be told by inputs that are sealed after it.
+            Body::Conclusions(_) | Body::Checkpoint(_) | Body::Parted(_) | Body::Part(_) => {}
         }
-        self.plan_until(header.t1);
         self.last = self.last.max(Some(header.t1));
     }
 
@@ -181,16 +190,17 @@ impl Audit {
         to.min(self.span.1).since(from.max(self.span.0)).max(0)
     }
 
-    /// What the plan calls for from where it was added up last to `to`.
-    fn plan_until(&mut self, to: EngineTime) {
-        let (Some(plan), Some(from)) = (&self.plan, self.since) else { return };
-        // Whole seconds at a time would round away what is due more often; whole periods are counted at the ends instead.
+    /// What the plan calls for from where it was added up last to `to`, as far as that lies in `within`.
+    fn plan_until(&mut self, to: EngineTime, within: (EngineTime, EngineTime)) {
+        let (Some(plan), Some(since)) = (&self.plan, self.since) else { return };
+        self.since = Some(to.max(since));
+        let (from, to) = (since.max(within.0), to.min(within.1));
+        // Whole periods are counted at the ends: record by record would round away what is due less often than it is sealed.
         for point in plan.points.iter().filter(|point| point.every_ms > 0) {
-            let until = |at: EngineTime| self.clipped(self.span.0, at) / point.every_ms;
-            let due = until(to) - until(from);
-            self.points.entry(point.id.clone()).or_default().planned += due.max(0) as u64;
+            let until = |at: EngineTime| at.since(self.span.0).div_euclid(point.every_ms);
+            let due = if from < to { until(to) - until(from) } else { 0 };
+            self.points.entry(point.id.clone()).or_default().planned += due as u64;
         }
-        self.since = Some(to.max(from));
     }
 
     fn account(&mut self, slot: usize) -> &mut Account {

@@ -8,14 +8,17 @@
 //! between two moments. Where inputs are missing nobody watched: the engine is told so, as at a start after a break.
 //!
 //! Leaves out: acknowledgements, resets and pauses, because they name alerts that may not exist under other rules; and
-//! signatures and hashes, which [`crate::verify()`] checks.
+//! signatures and hashes, which [`crate::verify()`] checks. Where the plan says otherwise for how long a point may stand still,
+//! readings are looked at again ([`Restuck`]); an answer that was recorded as stuck has no number in the record and stays so, which is
+//! counted.
 
 use std::collections::BTreeMap;
 
-use gateway_engine::Engine;
+use gateway_engine::{Engine, Restuck};
 use gateway_model::{
-    AlertId, Change, Command, CommandBody, Conclusion, ConclusionBody, Cursor, DeviceIx, EngineTime, Epoch,
-    Fact, GapCause, Input, Plan, PointIx, Quality, Raw, Reading, StartCause, StartInput, Text, Unit,
+    AlertId, BadCause, Change, Command, CommandBody, Conclusion, ConclusionBody, Cursor, DeviceFact,
+    DeviceIx, EngineTime, Epoch, Fact, FactBody, GapCause, Input, Plan, PointIx, Quality, Raw, Reading,
+    StartCause, StartInput, Text, Unit,
 };
 use gateway_rules::convert;
 use gateway_wire::{Body, Record};
@@ -81,6 +84,10 @@ pub struct Backtested {
     pub holes: u64,
     /// Readings within it of points that the first plan does not have, or has in a unit of another kind.
     pub unknown: u64,
+    /// Readings within it that were good when they were taken, and stood still for too long under a plan asked about.
+    pub restuck: u64,
+    /// Readings within it that were recorded as stuck, without a number, and would not have been under a plan asked about.
+    pub numberless: u64,
     /// What was said of civil time.
     pub dates: Dates,
 }
@@ -167,6 +174,7 @@ impl Backtest {
             self.found.holes += 1;
         }
         self.watched = false;
+        self.judges.iter_mut().flat_map(|judge| &mut judge.restuck).flatten().for_each(Restuck::forget);
     }
 
     /// The start of an epoch, once its config is known.
@@ -206,9 +214,28 @@ impl Backtest {
             let known = self.judges.first().is_none_or(|judge| judge.knows(reading.point));
             self.found.unknown += u64::from(!known);
         }
-        self.judges.iter_mut().for_each(|judge| judge.eat(input));
+        let looked = self.judges.iter_mut().map(|judge| judge.eat(input));
+        // Each is counted once, however many plans see it so.
+        let (restuck, numberless) = looked.fold((false, false), |(restuck, numberless), looked| {
+            (restuck || looked == Looked::Restuck, numberless || looked == Looked::Numberless)
+        });
+        self.found.restuck += u64::from(restuck && counts);
+        self.found.numberless += u64::from(numberless && counts);
     }
 }
+
+/// What became of a reading whose point may stand still for another time than it might then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// Nothing.
+    Same,
+    /// It was good.
+    Restuck,
+    /// It was stuck and is not; nobody knows which number it was.
+    Numberless,
+}
+
+const STUCK: Quality<Raw> = Quality::Bad(BadCause::Stuck);
 
 /// How a recorded point is found again.
 #[derive(Debug, Clone, Copy)]
@@ -218,6 +245,8 @@ struct Found {
     offset: f64,
     from: Unit,
     to: Unit,
+    /// Another word on how long it may stand still.
+    other_stuck: bool,
 }
 
 /// One set of rules at work.
@@ -228,6 +257,8 @@ struct Judge {
     engine: Option<Engine>,
     points: Vec<Option<Found>>,
     devices: Vec<Option<DeviceIx>>,
+    /// How long each point of the plan has stood still.
+    restuck: Vec<Option<Restuck>>,
     open: BTreeMap<AlertId, (Key, Occurrence, u32)>,
     judged: Judged,
 }
@@ -248,7 +279,9 @@ impl Judge {
                 Said { title: rule.text.title.clone(), device: device.name.clone(), ..Said::default() };
             judged.insert((rule.id.clone(), device.id.clone()), said);
         }
-        Self { plan, units, engine: None, points: vec![], devices: vec![], open: BTreeMap::new(), judged }
+        let restuck = plan.points.iter().map(Restuck::new).collect();
+        let (engine, points, devices, open) = (None, vec![], vec![], BTreeMap::new());
+        Self { plan, units, engine, points, devices, restuck, open, judged }
     }
 
     /// From here on inputs name points and devices by the slots of this plan.
@@ -262,7 +295,9 @@ impl Judge {
                 let slot = *points.get(point.id.as_str())?;
                 let (from, to) = (point.unit, *self.units.get(slot)?);
                 convert(0.0, from, to)?;
-                Some(Found { point: PointIx::of(slot), gain: point.gain, offset: point.offset, from, to })
+                let other_stuck = self.plan.points.get(slot)?.stuck != point.stuck;
+                let (gain, offset) = (point.gain, point.offset);
+                Some(Found { point: PointIx::of(slot), gain, offset, from, to, other_stuck })
             })
             .collect();
         let own = |id: &str| self.plan.devices.iter().position(|device| device.id == id);
@@ -291,14 +326,52 @@ impl Judge {
         self.note(&out);
     }
 
-    fn eat(&mut self, input: &Input) {
-        let (Some(input), Some(engine)) = (translated(input, &self.points, &self.devices), &mut self.engine)
-        else {
-            return;
+    fn eat(&mut self, input: &Input) -> Looked {
+        let Some(mut translated) = translated(input, &self.points, &self.devices) else {
+            return Looked::Same;
         };
+        let looked = self.look(input, &mut translated);
+        let Some(engine) = &mut self.engine else { return looked };
         let mut out = Vec::new();
-        engine.step(&input, &mut out);
+        engine.step(&translated, &mut out);
         self.note(&out);
+        looked
+    }
+
+    /// Has it stood still for too long, by this plan's word?
+    fn look(&mut self, recorded: &Input, translated: &mut Input) -> Looked {
+        if let Input::Fact(Fact { device, body: FactBody::Device(DeviceFact::Replaced { .. }), .. }) =
+            translated
+        {
+            let watches = self.restuck.iter_mut().zip(&self.plan.points);
+            let of_device = watches.filter(|(_, point)| point.device == *device);
+            of_device.filter_map(|(watch, _)| watch.as_mut()).for_each(Restuck::forget);
+        }
+        let (Input::Reading(recorded), Input::Reading(reading)) = (recorded, translated) else {
+            return Looked::Same;
+        };
+        let other = self.points.get(recorded.point.slot()).copied().flatten();
+        let other = other.is_some_and(|found| found.other_stuck);
+        let watch = self.restuck.get_mut(reading.point.slot()).and_then(Option::as_mut);
+        // Also where the word is the same: a later plan of the record may have had another.
+        let judged = match watch {
+            None => reading.value,
+            Some(watch) => {
+                let judged = watch.judge(reading.at, reading.value);
+                if reading.value == STUCK && watch.is_stuck(reading.at) {
+                    return Looked::Same;
+                }
+                judged
+            }
+        };
+        match (other, reading.value == STUCK, judged == STUCK) {
+            (false, ..) | (true, false, false) => Looked::Same,
+            (true, true, _) => Looked::Numberless,
+            (true, false, true) => {
+                reading.value = judged;
+                Looked::Restuck
+            }
+        }
     }
 
     fn note(&mut self, concluded: &[Conclusion]) {

@@ -36,7 +36,7 @@ pub(crate) fn text(story: &Story, contents: &Contents<'_>, lang: Lang) -> String
     }
     if story.simulated {
         line(pick(
-            "注意:本记录在演示时钟下产生,不得作为证据。",
+            "注意：本记录在演示时钟下产生，不得作为证据。",
             "Note: made under the demo clock. This is no evidence.",
         ));
     }
@@ -62,7 +62,7 @@ pub(crate) fn text(story: &Story, contents: &Contents<'_>, lang: Lang) -> String
          docs/records.md describes the format, so that anybody can write another verifier. Any browser opens report.html.",
     ));
     line(String::new());
-    line(pick("证明什么,不证明什么", "What it proves and what it does not"));
+    line(pick("证明什么，不证明什么", "What it proves and what it does not"));
     line(pick(
         "  能证明:记录由所示网关签名,先后次序未变,没有缺失,各项结论可由原始数据重新算出。\n  \
          不能证明:传感器未被人为旁路,也不能证明所示地点就是实际测量地点。",
@@ -129,7 +129,7 @@ pub(crate) fn html(story: &Story, contents: &Contents<'_>) -> String {
     );
     if story.simulated {
         out.push_str(
-            "<p class=\"note\">演示时钟下产生,不得作为证据 · Made under the demo clock: no evidence</p>",
+            "<p class=\"note\">演示时钟下产生，不得作为证据 · Made under the demo clock: no evidence</p>",
         );
     }
     out.push_str("<table>");
@@ -156,7 +156,7 @@ pub(crate) fn html(story: &Story, contents: &Contents<'_>) -> String {
     }
     if story.uncharted > 0 {
         let n = story.uncharted;
-        let zh = format!("另有{n}个测点未绘曲线,其读数在记录中。");
+        let zh = format!("另有{n}个测点未绘曲线，其读数在记录中。");
         let en = format!("{n} more points have no curve here; their readings are in the records.");
         writeln!(out, "<p>{zh}<br><small>{en}</small></p>").unwrap_or_default();
     }

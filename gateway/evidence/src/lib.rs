@@ -27,6 +27,7 @@ mod policy;
 mod recompute;
 mod report;
 mod story;
+mod sweep;
 mod verify;
 
 pub use audit::{Account, Audit, Audited};
@@ -40,6 +41,7 @@ pub use plot::Plot;
 pub use policy::{GatewayTrust, PolicyError, TEMPLATE as POLICY_TEMPLATE, TrustPolicy};
 pub use recompute::{Difference, Incomplete, Recomputed, Verdict, What, recompute};
 pub use report::{Finding, Line, Outcome, Report, Status};
+pub use sweep::Sweep;
 pub use verify::case::{CaseFile, CaseStep, ErasedAttachment};
 pub use verify::context::check_devices;
 pub use verify::instruments::tells_of_instruments;

@@ -167,23 +167,23 @@ impl Story {
             Body::Gap(gap) if header.t1 >= self.window.0 => {
                 let (zh, en) = match gap.cause {
                     GapCause::Crash => {
-                        ("网关未运行,期间无记录", "the gateway was not running: nothing recorded")
+                        ("网关未运行，期间无记录", "the gateway was not running: nothing recorded")
                     }
                     GapCause::Evicted => {
-                        ("存储已满,较早的读数已让出", "storage full: older readings were given up")
+                        ("存储已满，较早的读数已让出", "storage full: older readings were given up")
                     }
                     GapCause::Corrupt => {
-                        ("存储损坏,部分记录缺失", "damaged storage: some records are missing")
+                        ("存储损坏，部分记录缺失", "damaged storage: some records are missing")
                     }
                     GapCause::Overrun => {
-                        ("来不及记录,部分读数缺失", "too much at once: some readings are missing")
+                        ("来不及记录，部分读数缺失", "too much at once: some readings are missing")
                     }
                     GapCause::Full => (
-                        "存储已满,期间照常判断但未保存读数",
+                        "存储已满，期间照常判断但未保存读数",
                         "storage full: judged as before, but readings were not kept",
                     ),
                     GapCause::Stopped => (
-                        "网关按指令停机,期间无记录",
+                        "网关按指令停机，期间无记录",
                         "the gateway had been stopped on purpose: nothing recorded",
                     ),
                     GapCause::TailLost => (
@@ -254,7 +254,7 @@ impl Story {
                     Change::ReAlarmed => ("再次提醒", "reminded again"),
                     Change::Suppression => ("提醒状态变化", "reminders on or off"),
                     Change::Reset => ("复位", "reset"),
-                    Change::Chattering => ("反复出现,合并提醒", "comes and goes: told as one"),
+                    Change::Chattering => ("反复出现，合并提醒", "comes and goes: told as one"),
                     Change::Provable => ("超限可证明", "beyond the limit by more than the uncertainty"),
                     Change::Aggravated => ("情况加重", "got worse"),
                     Change::Escalated(_) => ("转为监督事项", "a supervisor's item now"),
@@ -276,6 +276,7 @@ impl Story {
                         | CycleVerdict::NotSaturated,
                     ) => ("周期不合格", "cycle failed"),
                     CycleOutcome::Drying => ("烘干", "drying"),
+                    CycleOutcome::Aborted => ("周期中止", "cycle stopped before its hold"),
                     CycleOutcome::NotMeasured => ("周期数据不足", "cycle not measured"),
                 };
                 let title = text(&format!("第{}次", cycle.n), &format!("cycle {}", cycle.n));
@@ -285,9 +286,9 @@ impl Story {
                 let (zh, en) = match storage.state {
                     StorageState::Enough => ("存储恢复正常", "there is room again"),
                     StorageState::Thinning => {
-                        ("存储将满,读数记录变疏", "little room: readings are kept more sparsely")
+                        ("存储将满，读数记录变疏", "little room: readings are kept more sparsely")
                     }
-                    StorageState::Full => ("存储已满,只保存预警", "no room: only alerts are kept"),
+                    StorageState::Full => ("存储已满，只保存预警", "no room: only alerts are kept"),
                 };
                 self.tell(at, text(zh, en), text("网关存储", "The gateway's storage"), None, None);
             }

@@ -3,6 +3,9 @@
 //! After OPC UA Part 9 and ISA-18.2 / IEC 62682 (where they say *alarm* we say *alert*); transitions T1–T26
 //! are tabled in ARCHITECTURE.md.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use minicbor::{Decode, Encode};
 
 use crate::{AlertDetail, AlertId, EngineTime, EscalationCause, RuleIx};
@@ -183,6 +186,38 @@ pub struct AlertChange {
     /// What else is said of it, where its rule has a [`crate::Handling`].
     #[n(8)]
     pub detail: Option<AlertDetail>,
+    /// Told when it is raised, where the rule is about things that have names.
+    #[n(9)]
+    pub about: Option<About>,
+}
+
+/// What an alert is about, by the names that people see on the things: the labels of waste bags.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct About {
+    /// The first of them, at most [`Self::LABELS_MAX`], in the order in which they were registered or named.
+    #[n(0)]
+    pub labels: Vec<String>,
+    /// How many more there are.
+    #[n(1)]
+    pub more: u32,
+}
+
+impl About {
+    /// So many are told by name: enough to go and look for them, and little in a record.
+    pub const LABELS_MAX: usize = 8;
+
+    /// `None` of nothing.
+    pub fn labels<'l>(labels: impl IntoIterator<Item = &'l str>) -> Option<Self> {
+        let mut about = Self { labels: Vec::new(), more: 0 };
+        for label in labels {
+            if about.labels.len() < Self::LABELS_MAX {
+                about.labels.push(label.into());
+            } else {
+                about.more = about.more.saturating_add(1);
+            }
+        }
+        (!about.labels.is_empty()).then_some(about)
+    }
 }
 
 /// What changed.

@@ -153,6 +153,9 @@ pub enum CycleOutcome {
     /// Too much of it was not measured to say.
     #[n(2)]
     NotMeasured,
+    /// Stopped before the hold, while it was still heating: logged, not judged, and no pass.
+    #[n(3)]
+    Aborted,
 }
 
 /// Passed, or the first thing that failed.

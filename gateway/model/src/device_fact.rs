@@ -19,6 +19,42 @@ pub enum Counters {
     Reset,
 }
 
+/// One quantity of an instrument beside a reference instrument, in the point's unit.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Compared {
+    /// Which.
+    #[n(0)]
+    pub point: PointIx,
+    /// What the instrument showed.
+    #[n(1)]
+    pub shown: Raw,
+    /// What the reference showed at that moment, as it was written.
+    #[n(2)]
+    pub reference: Raw,
+    /// How far they may differ, as the configuration stated it then; `None` = it stated nothing.
+    #[n(3)]
+    pub accuracy: Option<Raw>,
+}
+
+/// A photo, by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Photo {
+    /// SHA-256 of the file's bytes.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub sha256: [u8; 32],
+}
+
+/// What was seen when an instrument was accepted at its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Acceptance {
+    /// Its values beside those of a reference.
+    #[n(0)]
+    pub compared: Vec<Compared>,
+    /// Photos of it, its sign and its place.
+    #[n(1)]
+    pub photos: Vec<Photo>,
+}
+
 /// One event in an instrument's life. Serial numbers and certificates are given as printed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum DeviceFact {
@@ -37,6 +73,9 @@ pub enum DeviceFact {
         /// Number of the technical review that accepted the place, where there is one.
         #[n(3)]
         review: Option<String>,
+        /// What was seen at that moment, where somebody looked.
+        #[n(4)]
+        accepted: Option<Acceptance>,
     },
     /// Another one measures at the same place from now on.
     #[n(1)]

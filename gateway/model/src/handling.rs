@@ -117,6 +117,23 @@ pub struct EscalatePlan {
     /// On the nth occurrence within so many ms.
     #[n(2)]
     pub repeated: Option<(u32, i64)>,
+    /// The window ends with a day of the institution's calendar; `after_ms` counts where nobody can say what day it is.
+    #[n(3)]
+    pub ends: Option<WindowEnd>,
+}
+
+/// A window that ends when the institution closes.
+///
+/// A *working day* is a local day on which it opens at all: by its opening hours, holidays and make-up days, declared closures
+/// taken out. A day ends at its last closing; that of an institution which is open over midnight at midnight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum WindowEnd {
+    /// The day in which it was raised; where it was closed for the day by then, or closes within the hour, the next working day.
+    #[n(0)]
+    Day,
+    /// The nth working day after the day in which it was raised, which does not count.
+    #[n(1)]
+    WorkingDays(#[n(0)] u16),
 }
 
 /// What is too often.

@@ -30,17 +30,18 @@ mod time;
 mod unit;
 
 pub use alert::{
-    AckRegion, AlertChange, Change, ClearCause, LatchRegion, ProcessRegion, QualityRegion, Regions, Shown,
-    Suppression,
+    About, AckRegion, AlertChange, Change, ClearCause, LatchRegion, ProcessRegion, QualityRegion, Regions,
+    Shown, Suppression,
 };
 pub use conclusion::{
     Conclusion, ConclusionBody, Cycle, CycleMeasured, CycleOutcome, CycleVerdict, Gap, GapCause, OrderOutcome,
 };
 pub use configuration::{ConfigChange, ConfigStep};
-pub use device_fact::{Counters, DeviceFact};
+pub use device_fact::{Acceptance, Compared, Counters, DeviceFact, Photo};
 pub use handling::{
     AggravatePlan, AggravatedBy, AlertDetail, ChatterPlan, EscalatePlan, EscalationCause, Handling,
     HandlingState, PatiencePlan, ProvablePlan, ShownPlan, StepPlan, SuppressionChange, SuppressionEvent,
+    WindowEnd,
 };
 pub use id::{
     AlertId, Cursor, DeviceIx, Epoch, GatewayId, InstitutionId, ModuleIx, PointIx, RuleIx, Seq, SiteId,
@@ -58,15 +59,15 @@ pub use module::{
     WasteState,
 };
 pub use plan::{
-    DevicePlan, First, HeatCriteria, HeatCyclePlan, HeatProbes, HeatProgram, ModulePlan, PackRef, Plan,
-    PointPlan, Priority, RuleKind, RulePlan, RuleText, VerifyPlan,
+    Criterion, DevicePlan, First, HeatCriteria, HeatCyclePlan, HeatProbes, HeatProgram, HeatStopPlan,
+    ModulePlan, PackRef, Plan, PointPlan, Priority, RuleKind, RulePlan, RuleText, Stuck, VerifyPlan,
 };
 pub use program::{Op, Program};
 pub use quality::{BadCause, Quality, UncertainCause};
 pub use raw::Raw;
 pub use state::{
-    AlertState, ClockState, CycleState, EventState, HeatMeasures, ModuleState, OccurrenceState, Phase,
-    PointState, RuleState, State,
+    AlertState, ClockState, CycleState, EventState, HeatMeasures, HeatStart, HeatStop, ModuleState,
+    OccurrenceState, Phase, PointState, RuleState, State, Still,
 };
 pub use storage::{Folded, Storage, StorageState};
 pub use text::Text;

@@ -174,6 +174,9 @@ pub struct WastePlan {
     /// It has come to rest.
     #[n(7)]
     pub stable: Option<PointIx>,
+    /// A division of the scales, g: what differs by less than three of them is their rounding.
+    #[n(8)]
+    pub division_g: Option<i64>,
 }
 
 impl WastePlan {
@@ -219,6 +222,9 @@ pub enum ModuleEvent {
     /// As [`Self::WeightDiffers`], by more than [`WastePlan::great_g`].
     #[n(6)]
     WeightLost,
+    /// A cycle was stopped before its hold: what is in it is as it was.
+    #[n(8)]
+    CycleAborted,
 }
 
 /// A counter of time that is on or off.

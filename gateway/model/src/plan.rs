@@ -111,6 +111,23 @@ pub struct PointPlan {
     /// Its calibration; without one nothing about it is provable.
     #[n(14)]
     pub calibration: Option<Calibration>,
+    /// When a value that does not move is no longer believed; `None` = it may stand still for ever.
+    #[n(15)]
+    pub stuck: Option<Stuck>,
+}
+
+/// A value that answers but stands still for longer than the quantity can is a frozen probe, and no measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+pub struct Stuck {
+    /// Not believed once it has not moved for so long, ms.
+    #[n(0)]
+    pub after_ms: i64,
+    /// Movement up to this is noise and proves nothing, in the point's unit.
+    #[n(1)]
+    pub noise: f64,
+    /// At or below this it may stand still for ever (a lamp that is off), in the point's unit; `None` = nowhere.
+    #[n(2)]
+    pub above: Option<f64>,
 }
 
 /// A pack that took part, by content.
@@ -218,19 +235,25 @@ impl RulePlan {
     /// The unit of the value and the limit that are shown with its alerts: a computed value's own, else the point's, of a heat
     /// cycle its temperature's. `plan` is the rule's own.
     pub fn shown_unit(&self, plan: &Plan) -> Option<Unit> {
+        if let RuleKind::Event { event: ModuleEvent::WeightDiffers | ModuleEvent::WeightLost, .. } = self.kind
+        {
+            return Some(Unit::Kilogram);
+        }
         let computed = self.handling.as_ref().and_then(|handling| handling.shown.as_ref());
         let point = self.shown_point().or_else(|| match &self.kind {
             RuleKind::CycleFailed { module, .. }
-            | RuleKind::Event { module, event: ModuleEvent::CycleUnmeasured, .. } => {
-                match plan.modules.get(module.slot())? {
-                    ModulePlan::HeatCycle(heat) => Some(heat.temperature),
-                    ModulePlan::Dose(_)
-                    | ModulePlan::Run(_)
-                    | ModulePlan::Ratio(_)
-                    | ModulePlan::Duty(_)
-                    | ModulePlan::Waste(_) => None,
-                }
-            }
+            | RuleKind::Event {
+                module,
+                event: ModuleEvent::CycleUnmeasured | ModuleEvent::CycleAborted,
+                ..
+            } => match plan.modules.get(module.slot())? {
+                ModulePlan::HeatCycle(heat) => Some(heat.temperature),
+                ModulePlan::Dose(_)
+                | ModulePlan::Run(_)
+                | ModulePlan::Ratio(_)
+                | ModulePlan::Duty(_)
+                | ModulePlan::Waste(_) => None,
+            },
             RuleKind::Condition { .. }
             | RuleKind::Absence { .. }
             | RuleKind::DeviceUnevaluable { .. }
@@ -350,7 +373,7 @@ pub struct RuleText {
 }
 
 /// "Condition false and good for the whole window, with enough coverage."
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct VerifyPlan {
     /// Length of the window, ms.
     #[n(0)]
@@ -358,6 +381,24 @@ pub struct VerifyPlan {
     /// Good answers ÷ due, at least, ‰.
     #[n(1)]
     pub coverage_permille: u16,
+    /// Of a condition: only the time counts in which this is true, and there must be as much of it as the rule's own on-delay.
+    /// `None` = all time counts.
+    #[n(2)]
+    pub during: Option<Program>,
+    /// What makes a pass, where it is not what the kind of rule asks for by itself.
+    #[n(3)]
+    pub criterion: Option<Criterion>,
+}
+
+/// What makes a pass of some rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Criterion {
+    /// Of a condition that holds for a while in ordinary use: only what lasts for the rule's own on-delay is a violation.
+    #[n(0)]
+    Lasting,
+    /// Of a duty with a bad result: so many good ones since the last bad one.
+    #[n(1)]
+    GoodResults(#[n(0)] u16),
 }
 
 /// A pure module that computes points and cycles from points.
@@ -402,7 +443,9 @@ impl ModulePlan {
             Self::HeatCycle(plan) => {
                 let probes = plan.probes.iter().flat_map(|probes| probes.others.iter().copied());
                 let pressure = plan.probes.as_ref().and_then(|probes| probes.pressure);
-                core::iter::once(plan.temperature).chain(plan.door).chain(probes).chain(pressure).collect()
+                let power = plan.stop.and_then(|stop| stop.power);
+                let own = core::iter::once(plan.temperature).chain(plan.door).chain(probes);
+                own.chain(pressure).chain(power).collect()
             }
             Self::Dose(plan) => Vec::from([plan.irradiance]),
             Self::Run(plan) => Vec::from([plan.power]),
@@ -435,6 +478,21 @@ pub struct HeatCyclePlan {
     /// What else is measured in the chamber.
     #[n(4)]
     pub probes: Option<HeatProbes>,
+    /// A cycle that was stopped before its hold is told from one whose heater did not make it; `None` = it is not: both were too
+    /// cool.
+    #[n(5)]
+    pub stop: Option<HeatStopPlan>,
+}
+
+/// By what a stopped cycle is told, besides the door.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Encode, Decode)]
+pub struct HeatStopPlan {
+    /// The heater's power.
+    #[n(0)]
+    pub power: Option<PointIx>,
+    /// It heats from this power on, in the point's unit.
+    #[n(1)]
+    pub heating: f64,
 }
 
 /// What else is measured in a chamber.
@@ -484,6 +542,9 @@ pub struct HeatProgram {
     /// What else a cycle must show; `None` = nothing else is computed.
     #[n(10)]
     pub criteria: Option<HeatCriteria>,
+    /// A cycle that was over sooner than this was only drying, whatever its peak, ms.
+    #[n(11)]
+    pub dry_ms: Option<i64>,
 }
 
 /// What a cycle must show besides temperature and time.

@@ -78,11 +78,14 @@ pub enum BadCause {
     /// No reading has been seen since the point exists.
     #[n(7)]
     NeverSeen,
+    /// It answers, but has not moved for longer than it can stand still (a frozen probe): [`crate::Stuck`].
+    #[n(8)]
+    Stuck,
 }
 
 impl BadCause {
     /// All causes, in the order of their codes: counts per cause are kept in this order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoCommunication,
         Self::DeviceRefused,
         Self::Malformed,
@@ -91,6 +94,7 @@ impl BadCause {
         Self::SourceOffline,
         Self::GatewayDown,
         Self::NeverSeen,
+        Self::Stuck,
     ];
 
     /// The code under which records and counts keep it.

@@ -73,6 +73,23 @@ pub struct PointState {
     /// Since when its quality has been of its present kind (good, stale, bad).
     #[n(3)]
     pub since: Option<EngineTime>,
+    /// How long it has stood still, where its plan watches for that.
+    #[n(4)]
+    pub still: Option<Still>,
+}
+
+/// A stretch in which a point has not moved by more than its noise.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+pub struct Still {
+    /// Where it stands: the first value of the stretch.
+    #[n(0)]
+    pub value: Raw,
+    /// Since when.
+    #[n(1)]
+    pub since: EngineTime,
+    /// Since when nothing has been heard of it, if it is silent now.
+    #[n(2)]
+    pub silent: Option<EngineTime>,
 }
 
 /// One rule on one subject.
@@ -210,6 +227,9 @@ pub enum ModuleState {
         /// It counts from here as long as it was never done.
         #[n(3)]
         since: Option<EngineTime>,
+        /// Good results since the last bad one; `None` = no bad one is known.
+        #[n(4)]
+        good_since_bad: Option<u16>,
     },
     /// Of the ledger.
     #[n(4)]
@@ -283,6 +303,49 @@ pub struct CycleState {
     /// What else is measured, where the program asks for it.
     #[n(12)]
     pub measures: Option<HeatMeasures>,
+    /// How it heats, where stopped cycles are told apart.
+    #[n(13)]
+    pub start: Option<HeatStart>,
+}
+
+/// How a cycle heats up to its hold.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+pub struct HeatStart {
+    /// It began then, at so many °C.
+    #[n(0)]
+    pub first: (EngineTime, f64),
+    /// The last step upwards: when, and to what, °C.
+    #[n(1)]
+    pub step: (EngineTime, f64),
+    /// How fast that step was, K per ms; `None` = there was none.
+    #[n(2)]
+    pub rate: Option<f64>,
+    /// Last believed temperature: when, and °C.
+    #[n(3)]
+    pub last: (EngineTime, f64),
+    /// The door contact said last that it is shut.
+    #[n(4)]
+    pub shut: bool,
+    /// The heater's power was on last.
+    #[n(5)]
+    pub heating: bool,
+    /// It was stopped.
+    #[n(6)]
+    pub stop: Option<HeatStop>,
+}
+
+/// What stopped a cycle before its hold.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+pub struct HeatStop {
+    /// When.
+    #[n(0)]
+    pub at: EngineTime,
+    /// At what temperature, °C.
+    #[n(1)]
+    pub celsius: f64,
+    /// The heater went off; false = the door was opened.
+    #[n(2)]
+    pub power: bool,
 }
 
 /// What is measured of a cycle besides temperature and time.

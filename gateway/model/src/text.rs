@@ -5,7 +5,7 @@ use alloc::string::String;
 use minicbor::{Decode, Encode};
 
 /// The same words in Chinese and English. Rule texts may hold `{value}`, `{limit}`, `{unit}`, `{device}`,
-/// `{point}`, `{peak}`, `{hold}` and `{duration}`, filled in where they are shown.
+/// `{point}`, `{peak}`, `{hold}`, `{duration}` and `{labels}`, filled in where they are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Encode, Decode)]
 pub struct Text {
     /// Chinese, the first language.

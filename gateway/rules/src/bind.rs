@@ -1,23 +1,25 @@
 //! A pack applied to a device of a site: names become slots, defaults give way to the site's settings.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::Range;
 
 use gateway_model::{
-    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, ModuleIx, ModulePlan, PatiencePlan, Plan,
-    PointIx, Program, RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
+    Calibration, DeviceIx, Handling, HeatCyclePlan, HeatProbes, HeatStopPlan, ModuleIx, ModulePlan,
+    PatiencePlan, Plan, PointIx, Program, RuleKind, RulePlan, Unit, VerifyPlan, WindowPlan,
 };
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::document::{At, File, FromToml};
 use crate::expression::{Compiled, Expression, Function, Scope, Symbol, compile};
-use crate::handling::{adopt, calibrations};
+use crate::handling::{calibrations, compiled};
 use crate::module::{Binding, CYCLE, PackNamed};
-use crate::pack::{Pack, PackRule, Watch, is_truth};
-use crate::quantity::{Millis, Quantity, convert};
-use crate::read::say;
+use crate::pack::{Pack, PackPoint, PackRule, Watch, is_truth};
+use crate::quantity::{Millis, Quantity, SelfFix, convert};
+use crate::rule::say;
 use crate::suggest::did_you_mean;
+use crate::windows::{Windows, adopt};
 
 /// Settings of a site file by name, `pack/rule.parameter`.
 pub type Settings = BTreeMap<String, Placed>;
@@ -113,16 +115,21 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Becomes a part of the plan: rules and module at the end, windows merged with those that are there.
-    pub fn add_to(self, plan: &mut Plan) {
+    /// Becomes a part of the plan: rules and module at the end, windows merged with those that are there, which `windows` knows.
+    pub fn add_to(self, plan: &mut Plan, windows: &mut Windows) {
         let mut rules = self.rules;
         if !self.windows.is_empty() {
             let judging = plan.judging.get_or_insert_default();
-            adopt(&mut judging.windows, &self.windows, rules.iter_mut().flat_map(programs));
+            windows.adopt(&mut judging.windows, &self.windows, rules.iter_mut().flat_map(programs));
         }
         plan.rules.extend(rules);
         plan.modules.extend(self.modules);
     }
+}
+
+/// The device has the point without which something is for others.
+fn told_better(without: Option<&String>, subject: &Subject<'_>) -> bool {
+    without.is_some_and(|point| subject.points.contains_key(point))
 }
 
 /// Every program of a rule.
@@ -139,6 +146,7 @@ fn programs(rule: &mut RulePlan) -> Vec<&mut Program> {
         programs.extend(handling.shown.as_mut().map(|shown| &mut shown.value));
         programs.extend(handling.patience.as_mut().map(|patience| &mut patience.when));
     }
+    programs.extend(&mut rule.verify.during);
     programs
 }
 
@@ -160,7 +168,9 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
     for rule in &pack.rules {
         let id = format!("{}/{}", pack.name, rule.name);
         let names = rule.watch.names(pack, rule);
-        if names.iter().any(|name| !pack.is_of(name, subject.kind)) {
+        if told_better(rule.without.as_ref(), subject)
+            || names.iter().any(|name| !pack.is_of(name, subject.kind))
+        {
             continue;
         }
         let asks = |expression: &Expression| expression.functions().any(Function::asks_hours);
@@ -174,14 +184,14 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
             let days = pack.module_of(name).is_some_and(|module| module.what.counts_days());
             if days && !subject.hours {
                 bound.left_out.push((id, HOURS.to_owned()));
-            } else if pack.points.get(name).is_none_or(|point| point.optional) {
+            } else if pack.points.get(name).is_none_or(|point| point.may_lack(subject)) {
                 bound.left_out.push((id, name.to_owned()));
             }
             continue;
         }
-        let mut compiled = None;
-        if let Some(kind) = rule_kind(pack, rule, subject, &made, &mut compiled) {
-            let (kind, main) = (kind, compiled.as_ref());
+        let mut condition = None;
+        if let Some(kind) = rule_kind(pack, rule, subject, &made, &mut condition) {
+            let (kind, main) = (kind, condition.as_ref());
             let mut plan = plan(id.clone(), pack_slot, subject, rule, kind);
             let used = main.map_or_else(Vec::new, |(compiled, _): &(Compiled, _)| compiled.when.points());
             let (_, until) = calibrations(subject.calibrations, &used);
@@ -194,12 +204,17 @@ pub fn bind(pack: &Pack, pack_slot: u16, subject: &Subject<'_>, module: ModuleIx
                 compiled
             });
             let own = main.as_ref().map(|compiled| (compiled, until));
-            let handling = rule.handling.bind(&scope, plan.self_fix_ms, own, &mut bound.windows);
+            let handling = rule.handling.bind(&scope, self_fix(&id, rule, subject), own, &mut bound.windows);
             let joins = rule.handling.joins.as_ref().map(|joins| format!("{}/{}", pack.name, joins.value));
             let patience = handling.patience.map(|patience| PatiencePlan {
                 on_delay_ms: duration(&id, "patience", Millis(patience.on_delay_ms), subject).0,
                 ..patience
             });
+            plan.verify.during = rule
+                .during
+                .as_ref()
+                .and_then(|during| compiled(during, &scope, &mut bound.windows))
+                .map(|during| during.when);
             let disabled = is_off(&id, rule.opt_in, subject);
             plan.handling = Some(Handling { disabled, joins, patience, ..handling });
             if let (RuleKind::Condition { when, returned, .. }, Some(main)) = (&mut plan.kind, &main) {
@@ -232,7 +247,11 @@ impl<'p> Made<'p> {
             let own = module.device.as_deref().is_none_or(|own| own == subject.kind);
             let there = |point: &&str| subject.point(point).is_some();
             let days = module.what.counts_days() && !subject.hours;
-            if !own || days || !module.what.points().iter().all(there) {
+            if !own
+                || days
+                || told_better(module.without.as_ref(), subject)
+                || !module.what.points().iter().all(there)
+            {
                 continue;
             }
             let id = format!("{}/{}", pack.name, module.name);
@@ -338,7 +357,8 @@ pub fn bind_unevaluable(
 
 /// A rule without points of its own: its handling has no conditions.
 fn handled(mut plan: RulePlan, rule: &PackRule, subject: &Subject<'_>) -> RulePlan {
-    let mut handling = rule.handling.bind(&Scope::new(), plan.self_fix_ms, None, &mut Vec::new());
+    let mut handling =
+        rule.handling.bind(&Scope::new(), self_fix(&plan.id, rule, subject), None, &mut Vec::new());
     handling.disabled = is_off(&plan.id, rule.opt_in, subject);
     plan.handling = Some(handling);
     plan
@@ -379,7 +399,7 @@ pub fn known_settings(packs: &[&Pack]) -> Vec<String> {
 fn check_points(pack: &Pack, subject: &Subject<'_>) {
     for (name, wanted) in pack.points.iter().filter(|(_, point)| point.is_of(subject.kind)) {
         match subject.points.get(name) {
-            None if wanted.optional => (),
+            None if wanted.may_lack(subject) => (),
             None => {
                 let message =
                     format!("a {} needs the point `{name}` in {}", subject.kind, wanted.unit.symbol());
@@ -403,8 +423,25 @@ fn check_points(pack: &Pack, subject: &Subject<'_>) {
     }
 }
 
+impl PackPoint {
+    /// The device can do without it.
+    fn may_lack(&self, subject: &Subject<'_>) -> bool {
+        let there = |other: &String| subject.points.contains_key(other);
+        let other_way = self.instead.as_ref().is_some_and(there);
+        self.optional || other_way || self.beside.as_ref().is_some_and(|other| !there(other))
+    }
+}
+
 fn heat_cycle(pack: &Pack, subject: &Subject<'_>) -> Option<HeatCyclePlan> {
     let cycle = pack.cycle.as_ref()?;
+    let temperature = subject.points.get(&cycle.temperature).map(|(point, _)| *point);
+    if temperature.is_none() && pack.points.get(&cycle.temperature).is_some_and(|it| it.may_lack(subject)) {
+        if let Some(chosen) = subject.program {
+            let message = format!("without `{}` no program is judged", cycle.temperature);
+            subject.file.warn(chosen.span.clone(), message, None);
+        }
+        return None;
+    }
     let known = || cycle.programs.iter().map(|program| program.program.id.as_str());
     let list = || format!("programs: {}", known().collect::<Vec<_>>().join(", "));
     let Some(chosen) = subject.program else {
@@ -425,14 +462,22 @@ fn heat_cycle(pack: &Pack, subject: &Subject<'_>) -> Option<HeatCyclePlan> {
     let point = |name: &String| subject.points.get(name).map(|(point, _)| *point);
     let others: Vec<PointIx> = cycle.probes.iter().filter_map(point).collect();
     let pressure = cycle.pressure.as_ref().and_then(point);
+    let stop = cycle.stop.as_ref().map(|stop| {
+        let power = stop.power.as_ref().and_then(|(name, from)| subject.points.get(name).zip(Some(from)));
+        power.map_or_else(HeatStopPlan::default, |((point, unit), from)| HeatStopPlan {
+            power: Some(*point),
+            heating: convert(from.value, from.unit, *unit).unwrap_or(from.value),
+        })
+    });
     // Measured only where the program asks for it.
     let asked = program.program.criteria.is_some() && !(others.is_empty() && pressure.is_none());
     Some(HeatCyclePlan {
         device: subject.device,
-        temperature: point(&cycle.temperature)?,
+        temperature: temperature?,
         door: cycle.door.as_ref().and_then(point),
         program: program.program.clone(),
         probes: asked.then_some(HeatProbes { others, pressure }),
+        stop,
     })
 }
 
@@ -569,9 +614,25 @@ fn number(file: &File<'_>, key: &str, setting: &At<Setting>, default: Quantity) 
 }
 
 fn duration(id: &str, name: &str, default: Millis, subject: &Subject<'_>) -> Millis {
+    written(id, name, default, subject, Millis::parse)
+}
+
+/// The pack's time to put it right, or the site's.
+fn self_fix(id: &str, rule: &PackRule, subject: &Subject<'_>) -> Option<SelfFix> {
+    rule.self_fix.map(|default| written(id, "self_fix", default, subject, SelfFix::parse))
+}
+
+/// What the site wrote for a setting, as `parse` reads it.
+fn written<T: Display>(
+    id: &str,
+    name: &str,
+    default: T,
+    subject: &Subject<'_>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> T {
     let Some((key, setting)) = setting(id, name, subject) else { return default };
     let parsed = match &setting.value {
-        Setting::Text(text) => Millis::parse(text),
+        Setting::Text(text) => parse(text),
         Setting::Number(_) => Err(format!("`{key}` needs a unit")),
     };
     parsed.unwrap_or_else(|message| {
@@ -581,7 +642,7 @@ fn duration(id: &str, name: &str, default: Millis, subject: &Subject<'_>) -> Mil
 }
 
 fn plan(id: String, pack: u16, subject: &Subject<'_>, rule: &PackRule, kind: RuleKind) -> RulePlan {
-    let self_fix = rule.self_fix.map(|window| duration(&id, "self_fix", window, subject).0);
+    let self_fix = self_fix(&id, rule, subject).map(|self_fix| self_fix.without_calendar().0);
     let verify_window = duration(&id, "verify_window", Millis(rule.verify.window_ms), subject);
     RulePlan {
         id,
@@ -593,7 +654,7 @@ fn plan(id: String, pack: u16, subject: &Subject<'_>, rule: &PackRule, kind: Rul
         self_fix_ms: self_fix,
         latching: rule.latching,
         text: rule.text.clone(),
-        verify: VerifyPlan { window_ms: verify_window.0, ..rule.verify },
+        verify: VerifyPlan { window_ms: verify_window.0, ..rule.verify.clone() },
         handling: None,
     }
 }

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Problem, Severity, Source};
-use crate::quantity::{Millis, Quantity, parse_unit, unit_symbols};
+use crate::quantity::{Millis, Quantity, SelfFix, parse_unit, unit_symbols};
 use crate::suggest::did_you_mean;
 
 /// A value and its place in the file.
@@ -251,6 +251,15 @@ impl<'f> FromToml<'f> for Millis {
         let text = String::from_toml(file, value)?;
         let hint =
             || Some("a duration is written as \"500ms\", \"10s\", \"30 min\", \"2h\" or \"5 d\"".to_owned());
+        Self::parse(&text).map_err(|message| file.error(span, message, hint())).ok()
+    }
+}
+
+impl<'f> FromToml<'f> for SelfFix {
+    fn from_toml(file: &'f File<'f>, value: Spanned<DeValue<'f>>) -> Option<Self> {
+        let span = value.span();
+        let text = String::from_toml(file, value)?;
+        let hint = || Some("written as \"2h\", \"5 d\", \"5 working days\" or \"end of day\"".to_owned());
         Self::parse(&text).map_err(|message| file.error(span, message, hint())).ok()
     }
 }

@@ -1,9 +1,10 @@
 //! Facts, opening hours and the day of a pack's test: `facts = [{ at = "2 h", bag = "L1", kg = 3.2 }]`, `start = "2026-11-23 08:00"`.
 //!
 //! A fact is one of `visits = 3`, `handpieces = 3`, `bag = "L1"` (`kg`, `category`), `stored = ["L1"]` (`kg`), `handover = ["L1"]`
-//! (`kg`), `received = ["L1"]` (`kg`), `duty = "bowie-dick"` (`passed`). It is told by the device of the last of the pack's kinds.
+//! (`kg`), `received = ["L1"]` (`kg`), `duty = "bowie-dick"` (`passed`), `replaced = "L-2"` (another instrument or lamp, whose hours
+//! begin at nothing). It is told by the device of the last of the pack's kinds.
 
-use gateway_model::{CivilTime, FactBody};
+use gateway_model::{CivilTime, Counters, DeviceFact, FactBody};
 
 use crate::document::{At, Table};
 use crate::hours::{day, minute};
@@ -21,7 +22,7 @@ pub(crate) fn read(table: &Table<'_>) -> Vec<(Millis, FactBody)> {
 
 fn fact(table: Table<'_>) -> Option<(Millis, FactBody)> {
     let at = table.need::<Millis>("at");
-    let kinds = ["visits", "handpieces", "bag", "stored", "handover", "received", "duty"];
+    let kinds = ["visits", "handpieces", "bag", "stored", "handover", "received", "duty", "replaced"];
     let kind = kinds.into_iter().find(|kind| table.has(kind));
     let body = match kind {
         Some("visits") => count(&table, "visits").map(|count| FactBody::Visits { count }),
@@ -51,6 +52,14 @@ fn fact(table: Table<'_>) -> Option<(Millis, FactBody)> {
             labels,
             grams,
             by: "test".into(),
+        }),
+        Some("replaced") => table.need::<String>("replaced").map(|successor| {
+            FactBody::Device(DeviceFact::Replaced {
+                serial: "test".into(),
+                successor: successor.value,
+                by: "test".into(),
+                counters: Some(Counters::Reset),
+            })
         }),
         Some(_) => {
             let duty = table.need::<String>("duty");

@@ -12,8 +12,9 @@ use gateway_model::{
 
 use crate::document::{At, File, Table};
 use crate::expression::{Compiled, Expression, SPAN_MAX_MS, SPAN_MIN_MS, Scope, Symbol, compile, parse};
-use crate::quantity::Millis;
-use crate::read::{one_of, say};
+use crate::quantity::{Millis, SelfFix};
+use crate::rule::{one_of, say};
+use crate::windows::adopt;
 
 /// Three activations in a minute are chatter (T26).
 const CHATTER: ChatterPlan = ChatterPlan { activations: 3, within_ms: 60_000 };
@@ -21,6 +22,9 @@ const CHATTER: ChatterPlan = ChatterPlan { activations: 3, within_ms: 60_000 };
 const PAUSE_MAX: Millis = Millis(86_400_000);
 /// Steps above a rule's own priority: there are four priorities.
 const STEPS_MAX: usize = 3;
+
+/// A condition beside the rule's own: as written, and as read.
+pub(crate) type Condition = (At<String>, Expression);
 
 /// What a rule asks for besides being raised and cleared.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,13 +136,21 @@ fn patience(table: Table<'_>) -> Option<PackPatience> {
     Some(PackPatience { after: after?.value, within: within?.value, during, hold: hold?.value })
 }
 
-fn condition(file: &File<'_>, text: At<String>) -> Option<(At<String>, Expression)> {
+/// Reads a condition beside the rule's own.
+pub(crate) fn condition(file: &File<'_>, text: At<String>) -> Option<Condition> {
     match parse(&text.value) {
         Ok(expression) => Some((text, expression)),
         Err(trouble) => {
             say(file, &text, vec![trouble]);
             None
         }
+    }
+}
+
+/// A condition beside the rule's own must compile with the rule's own names.
+pub(crate) fn check(file: &File<'_>, (text, expression): (&At<String>, &Expression), scope: &Scope) {
+    if let Err(troubles) = compile(expression, scope, None, &BTreeMap::new()) {
+        say(file, text, troubles);
     }
 }
 
@@ -173,16 +185,14 @@ fn aggravated(table: Table<'_>) -> Option<AggravatePlan> {
 
 impl PackHandling {
     /// Its conditions, for whoever looks for names.
-    pub(crate) fn conditions(&self) -> impl Iterator<Item = &(At<String>, Expression)> {
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.steps.iter().map(|step| &step.when).chain(&self.suppress)
     }
 
     /// Every condition must compile with the rule's own names.
     pub(crate) fn check(&self, file: &File<'_>, scope: &Scope) {
         for (text, expression) in self.conditions() {
-            if let Err(troubles) = compile(expression, scope, None, &BTreeMap::new()) {
-                say(file, text, troubles);
-            }
+            check(file, (text, expression), scope);
         }
         for name in self.patience.iter().flat_map(|patience| patience.after.iter().chain(&patience.during)) {
             if truth_point(scope, &name.value).is_none() {
@@ -201,16 +211,11 @@ impl PackHandling {
     pub(crate) fn bind(
         &self,
         scope: &Scope,
-        self_fix_ms: Option<i64>,
+        self_fix: Option<SelfFix>,
         main: Option<(&Compiled, Option<CivilTime>)>,
         windows: &mut Vec<WindowPlan>,
     ) -> Handling {
-        let mut compiled = |(_, expression): &(At<String>, Expression)| {
-            // The pack was checked with its own units; a point in the wrong unit was said.
-            let mut compiled = compile(expression, scope, None, &BTreeMap::new()).ok()?;
-            adopt(windows, &compiled.windows, [&mut compiled.when]);
-            Some(compiled)
-        };
+        let mut compiled = |condition: &Condition| compiled(condition, scope, windows);
         let steps = self.steps.iter().filter_map(|step| {
             let compiled = compiled(&step.when)?;
             Some(StepPlan {
@@ -230,10 +235,11 @@ impl PackHandling {
             suppressed,
             sleeps: self.sleeps,
             re_alarm_ms: self.re_alarm.map(|every| every.0),
-            escalate: (self_fix_ms.is_some() || self.repeated.is_some()).then(|| EscalatePlan {
-                after_ms: self_fix_ms,
+            escalate: (self_fix.is_some() || self.repeated.is_some()).then(|| EscalatePlan {
+                after_ms: self_fix.map(|self_fix| self_fix.without_calendar().0),
                 open_time: self.open_time,
                 repeated: self.repeated.map(|(n, within)| (n, within.0)),
+                ends: self_fix.and_then(SelfFix::ends),
             }),
             chatter: Some(CHATTER),
             pause_max_ms: self.pause_max.0,
@@ -244,6 +250,18 @@ impl PackHandling {
             shown: shown.map(|(value, unit)| ShownPlan { value, unit }),
         }
     }
+}
+
+/// A condition beside the rule's own, its windows among those that are there. The pack was checked with its own units; a point
+/// in the wrong unit was said.
+pub(crate) fn compiled(
+    (_, expression): &Condition,
+    scope: &Scope,
+    windows: &mut Vec<WindowPlan>,
+) -> Option<Compiled> {
+    let mut compiled = compile(expression, scope, None, &BTreeMap::new()).ok()?;
+    adopt(windows, &compiled.windows, [&mut compiled.when]);
+    Some(compiled)
 }
 
 impl PackPatience {
@@ -276,27 +294,6 @@ fn truth_point(scope: &Scope, name: &str) -> Option<PointIx> {
     match scope.get(name) {
         Some(Symbol::Point { point, unit: Unit::Truth }) => Some(*point),
         Some(Symbol::Point { .. } | Symbol::Constant(_) | Symbol::Output { .. }) | None => None,
-    }
-}
-
-/// Gives the windows of freshly compiled programs their slots in `into`, each window once.
-pub(crate) fn adopt<'p>(
-    into: &mut Vec<WindowPlan>,
-    own: &[WindowPlan],
-    programs: impl IntoIterator<Item = &'p mut Program>,
-) {
-    let slots: Vec<u32> = own
-        .iter()
-        .map(|window| {
-            let known = into.iter().position(|known| known == window);
-            known.unwrap_or_else(|| {
-                into.push(*window);
-                into.len() - 1
-            }) as u32
-        })
-        .collect();
-    for program in programs {
-        program.move_windows(&slots);
     }
 }
 

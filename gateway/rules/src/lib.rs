@@ -10,6 +10,7 @@
 
 mod bind;
 mod document;
+mod example;
 mod expression;
 mod facts;
 mod handling;
@@ -21,8 +22,10 @@ mod problem;
 mod quantity;
 mod read;
 mod reference;
+mod rule;
 mod series;
 mod suggest;
+mod windows;
 
 pub use bind::{
     Bound, Neighbour, Neighbours, Placed, Setting, Settings, Subject, bind, bind_unevaluable, known_settings,
@@ -36,12 +39,14 @@ pub use handling::{PackHandling, PackStep};
 pub use hours::{day, read_hours};
 pub use module::{PackComputes, PackCounts, PackNamed};
 pub use pack::{
-    Pack, PackModule, PackNeighbour, PackParameter, PackPoint, PackProgram, PackRule, PackSubject, Watch,
+    Pack, PackModule, PackNeighbour, PackParameter, PackPoint, PackProgram, PackRule, PackStop, PackStuck,
+    PackSubject, Watch,
 };
 pub use packs::embedded_packs;
 pub use problem::{Problem, Severity, Source, render};
-pub use quantity::{Millis, Quantity, convert};
+pub use quantity::{Millis, Quantity, SelfFix, convert};
 pub use read::parse_pack;
 pub use reference::{Language, REFERENCE, reference};
 pub use series::{Expectation, ExpectedState, PackTest, Sample};
 pub use suggest::did_you_mean;
+pub use windows::Windows;

@@ -7,7 +7,7 @@
 //! | `run` | `power`, `running`, `gap` | `hours`, `starts`, `running` | |
 //! | `ratio` | `of`, `to`, `days`, `at_least` | `ratio`, `of`, `to` | |
 //! | `duty` | `duty`, `every`, `open_time` | `overdue`, `passed` | `failed` |
-//! | `waste` | `tolerance`, `share`, `other_share`, `great`, `net`, `stable` | `oldest`, `bags`, `weight`, `at_source`, `on_the_road`, `unremoved` | `duplicate-label`, `unknown-label`, `weight-differs`, `weight-lost`, `vanished`, `unknown-category` |
+//! | `waste` | `tolerance`, `share`, `other_share`, `great`, `division`, `net`, `stable` | `oldest`, `bags`, `weight`, `at_source`, `on_the_road`, `unremoved` | `duplicate-label`, `unknown-label`, `weight-differs`, `weight-lost`, `vanished`, `unknown-category` |
 //!
 //! A ratio counts `visits`, `handpieces`, `cycles` (passed ones of the pack's own heat cycle), `waste` (g), `open-days`, `NAME.minutes`
 //! (on-time of a `dose` or `run` module above it), or the readings of a point.
@@ -24,7 +24,7 @@ use crate::bind::{Subject, module_duration, module_number};
 use crate::document::{At, File, Table};
 use crate::pack::PackPoint;
 use crate::quantity::{Millis, Quantity};
-use crate::read::one_of;
+use crate::rule::one_of;
 use crate::suggest::did_you_mean;
 
 /// A module that a pack names.
@@ -34,6 +34,8 @@ pub struct PackNamed {
     pub name: String,
     /// The kind of device that has it, in packs for several kinds; `None` = all.
     pub device: Option<String>,
+    /// `without = "temperature"`: there only on a device that does not have this point, which tells it better.
+    pub without: Option<String>,
     /// What it computes.
     pub what: PackComputes,
 }
@@ -91,6 +93,8 @@ pub enum PackComputes {
         other_share: f64,
         /// More than this is lost weight.
         great: Quantity,
+        /// A division of the scales.
+        division: Option<Quantity>,
         /// Name of the point of what lies on the scale.
         net: Option<String>,
         /// Name of the point that says it has come to rest.
@@ -140,10 +144,11 @@ pub(crate) fn read(
         let reader =
             ModuleReader { table: entry.value.called("a module"), points, has_cycle, above: &modules };
         let device = reader.table.get::<String>("device").map(|device| device.value);
+        let without = crate::read::without(&reader.table, points);
         let what = reader.what();
         reader.table.finish();
         if let Some(what) = what {
-            modules.push(PackNamed { name: name.value, device, what });
+            modules.push(PackNamed { name: name.value, device, without, what });
         }
     }
     modules
@@ -193,6 +198,11 @@ impl ModuleReader<'_, '_> {
         let tolerance = self.quantity("tolerance", Unit::Kilogram);
         let (share, other_share) = (self.share("share"), self.share("other_share"));
         let great = self.quantity("great", Unit::Kilogram);
+        let division = if self.table.has("division") {
+            self.quantity("division", Unit::Kilogram).map(Some)
+        } else {
+            Some(None)
+        };
         let named =
             |key, unit| if self.table.has(key) { self.point(key, unit).map(Some) } else { Some(None) };
         let (net, stable) = (named("net", Unit::Kilogram), named("stable", Unit::Truth));
@@ -201,6 +211,7 @@ impl ModuleReader<'_, '_> {
             share: share?,
             other_share: other_share?,
             great: great?,
+            division: division?,
             net: net?,
             stable: stable?,
         })
@@ -390,7 +401,7 @@ impl PackComputes {
             Self::Run { .. } => &["running"],
             Self::Ratio { .. } => &["at_least"],
             Self::Duty { .. } => &["every"],
-            Self::Waste { .. } => &["tolerance", "great"],
+            Self::Waste { .. } => &["tolerance", "great", "division"],
         }
     }
 }
@@ -450,7 +461,7 @@ impl Binding<'_, '_> {
                 every_ms: duration("every", *every),
                 open_time: *open_time,
             }),
-            PackComputes::Waste { tolerance, share, other_share, great, net, stable } => {
+            PackComputes::Waste { tolerance, share, other_share, great, division, net, stable } => {
                 let permille = |share: f64| (share * 1000.0).round() as u16;
                 let grams = |key, quantity| number(key, quantity, Unit::Gram).round() as i64;
                 // The engine counts in kg there.
@@ -467,6 +478,7 @@ impl Binding<'_, '_> {
                     great_g: Some(grams("great", *great)),
                     net: read(net, Unit::Kilogram),
                     stable: read(stable, Unit::Truth),
+                    division_g: division.map(|division| grams("division", division)),
                 })
             }
         })

@@ -1,15 +1,15 @@
 //! A rule pack: what it is. How it is read is in [`crate::read`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_model::{Dimension, First, HeatProgram, ModuleEvent, Priority, RuleText, Text, Unit, VerifyPlan};
 
 use crate::document::At;
-use crate::expression::Expression;
+use crate::expression::{Expression, Function};
 use crate::handling::PackHandling;
-use crate::module::PackNamed;
+use crate::module::{CYCLE, PackComputes, PackCounts, PackNamed};
 use crate::problem::Source;
-use crate::quantity::{Millis, Quantity};
+use crate::quantity::{Millis, Quantity, SelfFix};
 use crate::series::PackTest;
 
 /// A pack, read and checked.
@@ -66,8 +66,31 @@ pub struct PackPoint {
     pub unit: Unit,
     /// Without it the rules that use it are left out.
     pub optional: bool,
+    /// `or = "power"`: a device that has that point need not have this one.
+    pub instead: Option<String>,
+    /// `with = "temperature"`: only a device that has that point must have this one.
+    pub beside: Option<String>,
     /// As people call it.
     pub name: Text,
+    /// For how long it can stand still, if for ever is impossible.
+    pub stuck: Option<PackStuck>,
+}
+
+/// A quantity that never stands still: if it does for so long, its probe is frozen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PackStuck {
+    /// Longer than the quantity can.
+    pub after: Millis,
+    /// Where it is seen to move in steps of this or finer; nothing is said of a coarser instrument.
+    pub step: Quantity,
+}
+
+/// `stop = {}`: a cycle that was stopped before its hold is told by the door; `{ power = "power", heating = "0.1 kW" }` by the heater's
+/// power too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackStop {
+    /// Name of the point, which a device can lack, and from what power on it heats.
+    pub power: Option<(String, Quantity)>,
 }
 
 /// A heat cycle.
@@ -81,6 +104,8 @@ pub struct PackModule {
     pub probes: Vec<String>,
     /// Name of the point of its gauge pressure.
     pub pressure: Option<String>,
+    /// By what a cycle that was stopped before its hold is told, besides the door.
+    pub stop: Option<PackStop>,
     /// What it can be judged against; a site chooses one per device, none is implied.
     pub programs: Vec<PackProgram>,
 }
@@ -108,7 +133,9 @@ pub struct PackRule {
     /// Whose turn first.
     pub first: First,
     /// How long that party has; `None` = at once the supervisor's.
-    pub self_fix: Option<Millis>,
+    pub self_fix: Option<SelfFix>,
+    /// `without = "temperature"`: judged only on a device that does not have this point, which says it better.
+    pub without: Option<String>,
     /// Judged only where the site says so: what it rests on is disputed, or not every institution owes it.
     pub opt_in: bool,
     /// Stays listed until reset.
@@ -117,6 +144,8 @@ pub struct PackRule {
     pub text: RuleText,
     /// How a rectification is verified.
     pub verify: VerifyPlan,
+    /// `verify.during`: a condition is judged only while this holds.
+    pub during: Option<(At<String>, Expression)>,
     /// Numbers a site may change.
     pub parameters: BTreeMap<String, PackParameter>,
     /// What becomes of its alerts while they are open.
@@ -248,6 +277,45 @@ impl Pack {
             (None, Some(module)) => module.device.as_deref().is_none_or(|own| own == kind),
             (None, None) => true,
         }
+    }
+
+    /// The points that a rule rests on, by itself or through its modules; of a heat cycle its temperature.
+    pub fn rests_on<'p>(&'p self, rule: &'p PackRule) -> BTreeSet<&'p str> {
+        let mut points = BTreeSet::new();
+        for name in rule.watch.names(self, rule) {
+            self.gather(name, &mut points);
+        }
+        points
+    }
+
+    fn gather<'p>(&'p self, name: &'p str, points: &mut BTreeSet<&'p str>) {
+        let cycle = self.cycle.iter().map(|cycle| cycle.temperature.as_str());
+        match self.module_of(name) {
+            None if name == CYCLE => points.extend(cycle),
+            None => points.extend([name]),
+            Some(PackNamed { what: PackComputes::Ratio { of, to, .. }, .. }) => {
+                for counted in [of, to] {
+                    match counted {
+                        PackCounts::Minutes(module) => self.gather(module, points),
+                        PackCounts::Readings(point) => points.extend([point.as_str()]),
+                        PackCounts::Cycles => points.extend(cycle.clone()),
+                        PackCounts::Visits
+                        | PackCounts::Handpieces
+                        | PackCounts::Waste
+                        | PackCounts::OpenDays => (),
+                    }
+                }
+            }
+            Some(module) => points.extend(module.what.points()),
+        }
+    }
+
+    /// True if a rule cannot be judged while nobody knows what day or hour it is.
+    pub fn asks_time(&self, rule: &PackRule) -> bool {
+        let Watch::Condition { expression, .. } = &rule.watch else { return false };
+        let days =
+            |(name, _): (&str, _)| self.module_of(name).is_some_and(|module| module.what.counts_days());
+        expression.functions().any(Function::asks_hours) || expression.names().into_iter().any(days)
     }
 
     /// Its points and those of its neighbours, these with a dot.

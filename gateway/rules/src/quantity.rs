@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gateway_model::{Dimension, Unit};
+use gateway_model::{Dimension, Unit, WindowEnd};
 
 /// A number with its unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +16,66 @@ pub struct Quantity {
 /// A duration in milliseconds, never negative, below 100 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub i64);
+
+/// How long whoever is first has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelfFix {
+    /// So long.
+    Within(Millis),
+    /// Until a day of the institution ends.
+    Until(WindowEnd),
+}
+
+/// Working days, at most: a year of them.
+const DAYS_MAX: u16 = 250;
+/// A working day where a site has no opening hours, and nobody can say what day it is: a day.
+const DAY: Millis = Millis(86_400_000);
+/// The end of the day where a site has no opening hours: half a day.
+const REST_OF_DAY: Millis = Millis(43_200_000);
+
+impl SelfFix {
+    /// Reads `2 h`, `5 working days`, `end of day`. What is wrong comes back as a sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text == "end of day" {
+            return Ok(Self::Until(WindowEnd::Day));
+        }
+        let days = text.strip_suffix("working days").or_else(|| text.strip_suffix("working day"));
+        match days.map(|days| days.trim().parse()) {
+            None => Millis::parse(text).map(Self::Within),
+            Some(Ok(days @ 1..=DAYS_MAX)) => Ok(Self::Until(WindowEnd::WorkingDays(days))),
+            Some(_) => Err(format!("`{text}` is not 1 to {DAYS_MAX} working days")),
+        }
+    }
+
+    /// What counts where a site has no opening hours, or its clock is not known.
+    pub fn without_calendar(self) -> Millis {
+        match self {
+            Self::Within(time) => time,
+            Self::Until(WindowEnd::Day) => REST_OF_DAY,
+            Self::Until(WindowEnd::WorkingDays(days)) => Millis(DAY.0 * i64::from(days)),
+        }
+    }
+
+    /// The day it ends with.
+    pub fn ends(self) -> Option<WindowEnd> {
+        match self {
+            Self::Within(_) => None,
+            Self::Until(ends) => Some(ends),
+        }
+    }
+}
+
+impl fmt::Display for SelfFix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Within(time) => time.fmt(f),
+            Self::Until(WindowEnd::Day) => f.write_str("end of day"),
+            Self::Until(WindowEnd::WorkingDays(1)) => f.write_str("1 working day"),
+            Self::Until(WindowEnd::WorkingDays(days)) => write!(f, "{days} working days"),
+        }
+    }
+}
 
 /// 100 years: what is longer is a slip.
 const DURATION_MAX_MS: f64 = 100.0 * 366.0 * 86_400_000.0;
@@ -145,6 +205,24 @@ mod tests {
         }
         for text in ["", "5", "min", "-1 s", "8 °C", "3 fortnights", "1e9 h", "99999999 d"] {
             assert!(Millis::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_put_right_is_a_duration_or_ends_with_a_day() {
+        let days = |n| SelfFix::Until(WindowEnd::WorkingDays(n));
+        for (text, fix, ms) in [
+            ("2 h", SelfFix::Within(Millis(7_200_000)), 7_200_000),
+            ("end of day", SelfFix::Until(WindowEnd::Day), 43_200_000),
+            ("1 working day", days(1), 86_400_000),
+            ("5 working days", days(5), 432_000_000),
+        ] {
+            assert_eq!(SelfFix::parse(text), Ok(fix));
+            assert_eq!((fix.to_string(), fix.without_calendar()), (text.to_owned(), Millis(ms)));
+        }
+        for text in ["0 working days", "251 working days", "two working days", "working days", "end of week"]
+        {
+            assert!(SelfFix::parse(text).is_err(), "{text}");
         }
     }
 

@@ -5,13 +5,16 @@
 
 use std::fmt::Write as _;
 
-use gateway_model::{AggravatedBy, First, HeatProgram, ModuleEvent, Priority, Text, Unit};
+use gateway_model::{
+    AggravatedBy, Criterion, First, HeatProgram, ModuleEvent, Priority, Text, Unit, WindowEnd,
+};
 
 use crate::document::At;
+use crate::expression::{Expression, Function};
 use crate::handling::PackPatience;
 use crate::module::{PackComputes, PackCounts, PackNamed};
 use crate::pack::{Pack, PackParameter, PackPoint, PackRule, Watch};
-use crate::quantity::{Millis, Quantity};
+use crate::quantity::{Millis, Quantity, SelfFix};
 
 /// Which language a page is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,10 +135,34 @@ impl Page {
         self.put("");
         let (needed, optional) = (self.say("必需", "needed"), self.say("可选", "optional"));
         self.columns(&[self.say("点", "point"), self.say("名称", "name"), self.say("单位", "unit"), ""]);
-        for (name, PackPoint { kind, unit, optional: may_lack, name: called }) in &points {
+        for (name, PackPoint { kind, unit, optional: may_lack, instead, beside, name: called, .. }) in &points
+        {
             let shown = kind.as_ref().map_or_else(String::new, |kind| format!(" (`{kind}`)"));
-            let need = if *may_lack { optional } else { needed };
+            let unless = instead.as_ref().map(|other| match self.language {
+                Language::Zh => format!("{needed}（有 `{other}` 的可以没有）"),
+                Language::En => format!("{needed} unless there is `{other}`"),
+            });
+            let with = beside.as_ref().map(|other| match self.language {
+                Language::Zh => format!("{needed}（只在有 `{other}` 时）"),
+                Language::En => format!("{needed} where there is `{other}`"),
+            });
+            let unless = unless.or(with);
+            let need = unless.as_deref().unwrap_or(if *may_lack { optional } else { needed });
             self.row(&[&format!("`{name}`{shown}"), self.of(called), self.unit(*unit), need]);
+        }
+        for (name, stuck) in points.iter().filter_map(|(name, point)| point.stuck.map(|stuck| (name, stuck)))
+        {
+            let (after, step) = (stuck.after, stuck.step);
+            self.put("");
+            self.put(match self.language {
+                Language::Zh => format!(
+                    "`{name}`连续 {after} 一点不变（分辨到 {step} 或更细的仪表），按探头卡死处理：不再相信，也不能解除预警（决定 28）。"
+                ),
+                Language::En => format!(
+                    "`{name}` that does not move at all for {after} (where the instrument tells {step} or finer) is taken for a \
+                     frozen probe: not believed, and no alert ends by it (decision 28)."
+                ),
+            });
         }
     }
 
@@ -167,6 +194,10 @@ impl Page {
         let mut asks = format!("≥ {} °C, {}", program.set_c, Millis(program.hold_ms));
         if let Some(band) = program.band_c {
             write!(asks, ", ≤ {} °C", program.set_c + band).unwrap_or_default();
+        }
+        if let Some(dry_ms) = program.dry_ms {
+            let short = self.say("短于此为烘干，只记录", "shorter is drying, logged only");
+            write!(asks, "; {short}: {}", Millis(dry_ms)).unwrap_or_default();
         }
         if let Some(criteria) = program.criteria {
             let mut more = |name: &str, value: Option<f64>, unit: &str| {
@@ -236,7 +267,7 @@ impl Page {
             PackCounts::Visits => self.say("就诊人次", "visits").to_owned(),
             PackCounts::Handpieces => self.say("打包手机数", "handpieces packed").to_owned(),
             PackCounts::Cycles => self.say("合格周期数", "passed cycles").to_owned(),
-            PackCounts::Waste => self.say("医废重量(g)", "waste (g)").to_owned(),
+            PackCounts::Waste => self.say("医废重量（g）", "waste (g)").to_owned(),
             PackCounts::OpenDays => self.say("营业天数", "open days").to_owned(),
             PackCounts::Minutes(name) => format!("`{name}.minutes`"),
             PackCounts::Readings(name) => format!("`{name}`"),
@@ -259,7 +290,7 @@ impl Page {
         self.item("先由谁处理", "first", &first);
         let norm = self.norm(&rule.text.norm, &rule.text.mark);
         self.item("依据", "norm", &norm);
-        let verified = self.verified(rule);
+        let verified = self.verified(pack, rule);
         self.item("整改核验", "verified", &verified);
         let more = self.more(rule);
         if !more.is_empty() {
@@ -349,6 +380,9 @@ impl Page {
                 self.say("种类代码不在目录里", "a category that is not in the catalogue")
             }
             ModuleEvent::CycleUnmeasured => self.say("周期数据不足", "a cycle was not measured"),
+            ModuleEvent::CycleAborted => {
+                self.say("保温开始前被停止的周期", "a cycle was stopped before its hold")
+            }
         }
     }
 
@@ -394,6 +428,15 @@ impl Page {
                 } else {
                     ""
                 };
+                let within = match within {
+                    SelfFix::Within(time) => time.to_string(),
+                    SelfFix::Until(WindowEnd::Day) => {
+                        self.say("当日营业结束前", "until it closes that day").to_owned()
+                    }
+                    SelfFix::Until(WindowEnd::WorkingDays(days)) => {
+                        format!("{days}{}", self.say("个工作日", " working days"))
+                    }
+                };
                 format!(
                     "{who}, {within}{open}{}",
                     self.say("，未解决转为监管事项", "; then a supervisor's item")
@@ -411,25 +454,89 @@ impl Page {
         format!("{} ({mark})", self.of(norm))
     }
 
-    fn verified(&self, rule: &PackRule) -> String {
+    fn verified(&self, pack: &Pack, rule: &PackRule) -> String {
         let (window, share) =
             (Millis(rule.verify.window_ms), f64::from(rule.verify.coverage_permille) / 10.0);
+        let covered = format!(", {} ≥ {share} %", self.say("有效数据", "good data"));
         let good = match &rule.watch {
-            Watch::Condition { when, .. } => {
-                format!("{} `{}`", self.say("始终不成立：", "never true:"), when.value)
+            Watch::Condition { when, expression, hold, .. } => {
+                let mut text = self.held(rule, &when.value, *hold);
+                if looks_back(pack, expression) {
+                    text.push_str(self.say(
+                        "（时段以前的数据不作为不合格依据）",
+                        " (what lies before the window convicts nobody)",
+                    ));
+                }
+                text
             }
             Watch::CycleFailed { .. } => {
                 self.say("窗口内最后一个周期合格", "the last cycle of the window passed").to_owned()
             }
             Watch::Absence { .. } => self.say("没有那么长的中断", "no silence of that length").to_owned(),
-            Watch::Event { .. } => self.say("没有再次发生", "it did not happen again").to_owned(),
-            Watch::DeviceUnevaluable { .. }
-            | Watch::BusUnevaluable { .. }
-            | Watch::ClockUnevaluable { .. } => {
+            Watch::Event { event, .. } => match rule.verify.criterion {
+                Some(Criterion::GoodResults(n)) => match self.language {
+                    Language::Zh => format!("最近一次不合格之后连续{n}次合格"),
+                    Language::En => format!("{n} good results in a row since the last bad one"),
+                },
+                Some(Criterion::Lasting) | None => self.settled(*event).to_owned(),
+            },
+            Watch::DeviceUnevaluable { .. } | Watch::BusUnevaluable { .. } => {
                 self.say("始终可以判断", "it could be judged throughout").to_owned()
             }
+            Watch::ClockUnevaluable { .. } => {
+                self.say("始终知道当前时间", "civil time was known throughout").to_owned()
+            }
         };
-        format!("{good}, {window}, {} ≥ {share} %", self.say("有效数据", "good data"))
+        let counts = match &rule.watch {
+            Watch::Condition { expression, .. } => reads_points(pack, rule, expression),
+            Watch::DeviceUnevaluable { .. } | Watch::BusUnevaluable { .. } => true,
+            Watch::CycleFailed { .. }
+            | Watch::Absence { .. }
+            | Watch::Event { .. }
+            | Watch::ClockUnevaluable { .. } => false,
+        };
+        format!("{good}, {window}{}", if counts { &covered } else { "" })
+    }
+
+    /// How a condition is verified.
+    fn held(&self, rule: &PackRule, when: &str, hold: Millis) -> String {
+        let never = self.say("始终不成立：", "never true:");
+        if rule.verify.criterion == Some(Criterion::Lasting) {
+            return match self.language {
+                Language::Zh => format!("没有连续成立 {hold}：`{when}`"),
+                Language::En => format!("never true for {hold}: `{when}`"),
+            };
+        }
+        match (&rule.during, self.language) {
+            (None, _) => format!("{never} `{when}`"),
+            (Some((during, _)), Language::Zh) => {
+                format!("只看 `{}` 的时间（至少 {hold}），{never}`{when}`", during.value)
+            }
+            (Some((during, _)), Language::En) => {
+                format!("while `{}` (at least {hold} of it), {never} `{when}`", during.value)
+            }
+        }
+    }
+
+    /// How an event is verified.
+    fn settled(&self, event: ModuleEvent) -> &'static str {
+        match event {
+            ModuleEvent::CycleUnmeasured => {
+                self.say("窗口内最后一个周期有完整数据", "the last cycle of the window was measured")
+            }
+            ModuleEvent::CycleAborted => {
+                self.say("窗口内最后一个周期合格", "the last cycle of the window passed")
+            }
+            ModuleEvent::DutyFailed => self.say("最近一次结果合格", "the last result is good"),
+            ModuleEvent::DuplicateLabel | ModuleEvent::UnknownCategory => {
+                self.say("登记了新标签，没有再次发生", "bags were labelled, and it did not happen again")
+            }
+            ModuleEvent::UnknownLabel | ModuleEvent::WeightDiffers | ModuleEvent::WeightLost => self
+                .say("有入库、交接或接收，没有再次发生", "bags were passed on, and it did not happen again"),
+            ModuleEvent::Vanished => {
+                self.say("有交接，没有再次发生", "there was a hand-over, and it did not happen again")
+            }
+        }
     }
 
     fn more(&self, rule: &PackRule) -> Vec<String> {
@@ -438,6 +545,12 @@ impl Page {
             more.push(
                 self.say("站点文件要求时才判断", "judged only where the site file asks for it").to_owned(),
             );
+        }
+        if let Some(point) = &rule.without {
+            more.push(match self.language {
+                Language::Zh => format!("只用于没有 `{point}` 的设备"),
+                Language::En => format!("only of devices without `{point}`"),
+            });
         }
         if rule.handling.sleeps {
             more.push(self.say("非营业时间不计", "sleeps outside opening hours").to_owned());
@@ -499,4 +612,27 @@ impl Page {
             self.row(&[&format!("`{name}`"), self.of(called), &default.to_string(), &allowed, mark]);
         }
     }
+}
+
+/// Does the condition rest on more than the moment? (`min` and `max` of two numbers do not; no pack asks a window for them.)
+fn looks_back(pack: &Pack, expression: &Expression) -> bool {
+    let windows =
+        [Function::Average, Function::Median, Function::Sum, Function::Count, Function::Rate, Function::Last];
+    let ratio = |name: &str| {
+        pack.module_of(name).is_some_and(|module| matches!(module.what, PackComputes::Ratio { .. }))
+    };
+    expression.functions().any(|function| windows.contains(&function))
+        || expression.names().into_iter().any(|(name, _)| ratio(name))
+}
+
+/// Is anything due to be read of what the condition rests on?
+fn reads_points(pack: &Pack, rule: &PackRule, expression: &Expression) -> bool {
+    let timed = |counts: &PackCounts| matches!(counts, PackCounts::Minutes(_) | PackCounts::Cycles);
+    expression.names().into_iter().filter(|(name, _)| !rule.parameters.contains_key(*name)).any(
+        |(name, _)| match pack.module_of(name).map(|module| &module.what) {
+            None | Some(PackComputes::Dose { .. } | PackComputes::Run { .. }) => true,
+            Some(PackComputes::Ratio { of, to, .. }) => timed(of) || timed(to),
+            Some(PackComputes::Duty { .. } | PackComputes::Waste { .. }) => false,
+        },
+    )
 }

@@ -21,6 +21,8 @@ pub struct PackTest {
     pub parameters: Vec<(String, String)>,
     /// Program of the device's heat cycle, if it has one.
     pub program: Option<String>,
+    /// Points that the device does not have.
+    pub lacks: Vec<String>,
     /// Samples per point name.
     pub points: Vec<(String, Vec<Sample>)>,
     /// Facts, and when.

@@ -123,3 +123,64 @@ fn patience_comes_after_a_point_that_is_true_or_false() {
     assert_eq!(said("within = \"30 min\"", "within = \"5s\""), "a window is 10 s to 62 d long");
     assert_eq!(said("within = \"30 min\", ", ""), "`within` is missing in `patience`");
 }
+
+#[test]
+fn a_condition_may_say_while_what_it_is_verified() {
+    let sources = embedded_packs();
+    let embedded = sources.iter().find(|source| source.name.contains("uv-lamp")).unwrap();
+    let said = |from: &str, to: &str| {
+        assert!(embedded.text.contains(from), "{from}");
+        let text = embedded.text.replacen(from, to, 1);
+        parse_pack(&Source { name: "p".into(), text })
+            .map_or_else(|problems| problems[0].message.clone(), |_| String::new())
+    };
+    let during = "during = \"lamp.warm && lamp.session >= settled\"";
+    assert_eq!(said(during, "during = \"lamp.warm && lamp.session > settled\""), "");
+    assert_eq!(said(during, "during = \"lamp.warm\""), "the parameter `settled` is not used");
+    assert!(said(during, "during = \"lamp.warn && lamp.session >= settled\"").contains("lamp.warn"));
+    assert!(!said(during, "during = \"lamp.session\"").is_empty(), "a truth is asked for");
+    let ledger = sources.iter().find(|source| source.name.contains("medical-waste")).unwrap();
+    let event = ledger.text.find("event = \"ledger.duplicate-label\"").unwrap();
+    let (head, tail) = ledger.text.split_at(event);
+    let tail = tail.replacen("coverage = 0.9 }", "coverage = 0.9, during = \"stable\" }", 1);
+    let problems = parse_pack(&Source { name: "p".into(), text: format!("{head}{tail}") }).unwrap_err();
+    assert_eq!(problems[0].message, "only a condition has a time in which it is judged");
+}
+
+/// What is said first of an embedded pack in which `from`, behind `rule`, is replaced by `to`; nothing if all is well.
+fn said(pack: &str, rule: &str, from: &str, to: &str) -> String {
+    let sources = embedded_packs();
+    let embedded = sources.iter().find(|source| source.name.contains(pack)).unwrap();
+    let rule = embedded.text.find(&format!("name = \"{rule}\"\n")).unwrap();
+    let (head, tail) = embedded.text.split_at(rule);
+    assert!(tail.contains(from), "{from}");
+    let text = format!("{head}{}", tail.replacen(from, to, 1));
+    parse_pack(&Source { name: "p".into(), text })
+        .map_or_else(|problems| problems[0].message.clone(), |_| String::new())
+}
+
+#[test]
+fn a_time_to_put_right_ends_with_a_day_or_lasts() {
+    let fix = |to| said("sterilizer", "biological-overdue", "self_fix = \"3 working days\"", to);
+    assert_eq!(fix("self_fix = \"end of day\""), "");
+    assert_eq!(fix("self_fix = \"2 h\"\nself_fix_open = true"), "");
+    assert_eq!(fix("self_fix = \"999 working days\""), "`999 working days` is not 1 to 250 working days");
+    assert_eq!(
+        fix("self_fix = \"end of day\"\nself_fix_open = true"),
+        "`self_fix_open` goes with a duration in `self_fix`"
+    );
+}
+
+#[test]
+fn what_makes_a_pass_must_fit_the_rule() {
+    let lasting = "`lasting` goes with a condition that has `for`, and without `during`";
+    let passes = "`passes` is 2 to 10, of a duty that failed";
+    let with = |pack, rule, to| said(pack, rule, "coverage = 0.9", &format!("coverage = 0.9, {to}"));
+    assert_eq!(with("uv-lamp", "person-exposed", "lasting = true"), "");
+    assert_eq!(with("uv-lamp", "weak", "lasting = true"), lasting);
+    assert_eq!(with("uv-lamp", "worn-out-counted", "lasting = true"), lasting);
+    assert_eq!(with("sterilizer", "cycle-failed", "lasting = true"), lasting);
+    assert_eq!(with("sterilizer", "bowie-dick-failed", "passes = 2"), "");
+    assert_eq!(with("sterilizer", "bowie-dick-failed", "passes = 1"), passes);
+    assert_eq!(with("sterilizer", "bowie-dick-overdue", "passes = 2"), passes);
+}

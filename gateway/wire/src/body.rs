@@ -367,8 +367,11 @@ fn kept(items: &[Input]) -> impl Fn(PointIx) -> u32 {
         })
         .collect();
     points.sort_unstable();
-    let kept: Vec<(PointIx, u32)> =
-        points.chunk_by(PartialEq::eq).map(|same| (same[0], same.len() as u32)).collect();
+    among(points.chunk_by(PartialEq::eq).map(|same| (same[0], same.len() as u32)).collect())
+}
+
+/// How many readings of a point are among these, which are sorted.
+fn among(kept: Vec<(PointIx, u32)>) -> impl Fn(PointIx) -> u32 {
     move |point| kept.binary_search_by_key(&point, |(known, _)| *known).map_or(0, |place| kept[place].1)
 }
 
@@ -382,7 +385,8 @@ impl InputsBody {
         let mut body = Encoder::new(Vec::new());
         let mut items = &self.items[..];
         while let Some(first) = items.first() {
-            let run: Vec<_> = items.iter().map_while(reading).copied().collect();
+            let mut run = Vec::with_capacity(items.len());
+            run.extend(items.iter().map_while(reading).copied());
             let taken = run.len().max(1);
             if run.is_empty() {
                 write_input(first, writer.now(), &mut body);
@@ -396,7 +400,7 @@ impl InputsBody {
         let head = content.array(3).and_then(|content| content.bytes(&writer.tracks()));
         head.and_then(|content| content.array(parts)).expect(IN_MEMORY);
         content.writer_mut().extend_from_slice(body.writer());
-        content.bytes(&counts::pack(&self.counts, kept(&self.items))).expect(IN_MEMORY);
+        content.bytes(&counts::pack(&self.counts, among(writer.kept()))).expect(IN_MEMORY);
         content.into_writer()
     }
 

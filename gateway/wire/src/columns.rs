@@ -123,6 +123,9 @@ fn power_of_ten(scale: u8) -> f64 {
     (0..scale).fold(1.0, |power, _| power * 10.0)
 }
 
+/// Code of a value that nobody renewed in time; the codes below it are of answers.
+const STALE: u8 = 3;
+
 /// 0 good, 1… uncertain by cause, 4… bad by cause. Codes are those of the causes in `gateway-model`.
 fn quality_code(value: Quality<Raw>) -> u8 {
     match value {
@@ -130,7 +133,7 @@ fn quality_code(value: Quality<Raw>) -> u8 {
         Quality::Uncertain(_, cause) => match cause {
             UncertainCause::Clock => 1,
             UncertainCause::Held => 2,
-            UncertainCause::Stale => 3,
+            UncertainCause::Stale => STALE,
         },
         Quality::Bad(cause) => 4 + cause.code() as u8,
     }
@@ -187,7 +190,9 @@ impl Memory {
 
     /// How many tracks are skipped to get to `track`: points are read in turns, and few turns leave one out.
     fn skipped(&self, track: usize) -> usize {
-        (track + self.tracks.len() - self.last - 1) % self.tracks.len()
+        let ahead = track + self.tracks.len() - self.last - 1;
+        // Less than twice round: cheaper than a division for each reading.
+        if ahead < self.tracks.len() { ahead } else { ahead - self.tracks.len() }
     }
 
     /// The lag that a reading of `track` probably has: what it had before if its turn comes as expected.
@@ -212,9 +217,23 @@ pub(crate) struct Writer {
     memory: Memory,
     /// The key of each track, sorted.
     keys: Vec<Key>,
+    /// How many readings each track has.
+    lengths: Vec<u32>,
 }
 
-type Key = (PointIx, u8, Kind);
+/// Point, quality and kind of a reading in one number: in the order of the three, and compared at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u64);
+
+impl Key {
+    fn point(self) -> PointIx {
+        PointIx((self.0 >> 32) as u32)
+    }
+
+    fn quality(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+}
 
 /// What decides which forms a value can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -226,34 +245,60 @@ enum Kind {
     Dec(i8),
 }
 
-fn key(reading: &Reading) -> Key {
-    let kind = match reading.value.number() {
+fn kind(reading: &Reading) -> Kind {
+    match reading.value.number() {
         None => Kind::None,
         Some(Raw::Int(_)) => Kind::Int,
         Some(Raw::F32(_)) => Kind::F32,
         Some(Raw::F64(_)) => Kind::F64,
         Some(Raw::Dec { exponent, .. }) => Kind::Dec(exponent),
+    }
+}
+
+fn key(reading: &Reading) -> Key {
+    let kind = match kind(reading) {
+        Kind::None => 0,
+        Kind::Int => 1 << 8,
+        Kind::F32 => 2 << 8,
+        Kind::F64 => 3 << 8,
+        // In the order of exponents, negative ones first.
+        Kind::Dec(exponent) => 4 << 8 | u64::from(exponent as u8 ^ 0x80),
     };
-    (reading.point, quality_code(reading.value), kind)
+    Key(u64::from(reading.point.0) << 32 | u64::from(quality_code(reading.value)) << 16 | kind)
 }
 
 impl Writer {
     /// For a record that begins at `t0` and holds these readings, over all its runs.
     pub(crate) fn new<'r>(t0: EngineTime, readings: impl Iterator<Item = &'r Reading>) -> Self {
-        let mut readings: Vec<&Reading> = readings.collect();
-        // Stable: the values of a track stay in their order.
-        readings.sort_by_cached_key(|reading| key(reading));
+        let mut sorted: Vec<(Key, &Reading)> = Vec::with_capacity(readings.size_hint().1.unwrap_or(0));
+        sorted.extend(readings.map(|reading| (key(reading), reading)));
+        // Stable: the values of a track stay in their order. What one request brought is in order already.
+        sorted.sort_by_key(|(key, _)| *key);
         let mut values = Vec::new();
-        let (mut tracks, mut keys) = (Vec::new(), Vec::new());
-        for own in readings.chunk_by(|one, next| key(one) == key(next)) {
-            let Some(key) = own.first().map(|reading| key(reading)) else { continue };
+        let (mut tracks, mut keys, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        for own in sorted.chunk_by(|(one, _), (next, _)| one == next) {
+            let Some((key, first)) = own.first() else { continue };
             values.clear();
-            values.extend(own.iter().filter_map(|reading| reading.value.number()));
-            let (point, quality, kind) = key;
-            tracks.push(Track { point, quality, form: best_form(kind, &values) });
-            keys.push(key);
+            values.extend(own.iter().filter_map(|(_, reading)| reading.value.number()));
+            let form = best_form(kind(first), &values);
+            tracks.push(Track { point: key.point(), quality: key.quality(), form });
+            keys.push(*key);
+            lengths.push(own.len() as u32);
         }
-        Self { memory: Memory::new(t0, tracks.into_iter()), keys }
+        Self { memory: Memory::new(t0, tracks.into_iter()), keys, lengths }
+    }
+
+    /// How many readings whose value was an answer each point has, by point.
+    pub(crate) fn kept(&self) -> Vec<(PointIx, u32)> {
+        let answers = self.keys.iter().zip(&self.lengths).filter(|(key, _)| key.quality() < STALE);
+        let mut kept: Vec<(PointIx, u32)> = Vec::with_capacity(self.keys.len());
+        for (key, length) in answers {
+            match kept.last_mut().filter(|(point, _)| *point == key.point()) {
+                Some((_, n)) => *n += length,
+                None => kept.push((key.point(), *length)),
+            }
+        }
+        kept
     }
 
     /// The track of a reading: mostly the one behind that of the reading before.
@@ -421,4 +466,38 @@ fn read_tracks(bytes: &[u8]) -> Result<Vec<Track>, &'static str> {
     let tracks = tracks.collect::<Result<_, &'static str>>()?;
     columns.end()?;
     Ok(tracks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_orders_by_point_then_quality_then_kind() {
+        let values = |n: u8| {
+            let dec = |exponent| Quality::Good(Raw::Dec { mantissa: 1, exponent });
+            [
+                vec![Quality::Good(Raw::Int(5)), Quality::Good(Raw::F32(1)), Quality::Good(Raw::F64(1))],
+                [i8::MIN, -3, -1, 0, 1, i8::MAX].map(dec).to_vec(),
+                vec![
+                    Quality::Uncertain(Raw::Int(0), UncertainCause::Clock),
+                    Quality::Uncertain(Raw::Int(0), UncertainCause::Stale),
+                    Quality::Bad(BadCause::ALL[usize::from(n)]),
+                ],
+            ]
+            .concat()
+        };
+        let reading = |point: u32, value| Reading { point: PointIx(point), at: EngineTime(0), value };
+        let points = [0, 1, 255, 256, u32::MAX];
+        let readings: Vec<_> = points
+            .iter()
+            .flat_map(|&point| values(1).into_iter().map(move |value| reading(point, value)))
+            .collect();
+        for pair in readings.windows(2) {
+            assert!(key(&pair[0]) < key(&pair[1]), "{pair:?}");
+        }
+        for one in &readings {
+            assert_eq!((key(one).point(), key(one).quality()), (one.point, quality_code(one.value)));
+        }
+    }
 }

@@ -10,7 +10,8 @@ use gateway_model::{
     ModuleIx, Plan, PointIx, PointPlan, Quality, Raw, Reading, StartCause, StartInput, Text, Unit,
 };
 use gateway_rules::{
-    At, File, Pack, Settings, Source, Subject, bind, bind_unevaluable, embedded_packs, parse_pack, render,
+    At, File, Pack, Settings, Source, Subject, Windows, bind, bind_unevaluable, embedded_packs, parse_pack,
+    render,
 };
 
 /// Distance of two readings of a point, ms.
@@ -224,7 +225,8 @@ fn add(
         neighbours: &BTreeMap::new(),
         hours: plan.judging.is_some(),
     };
-    bind(pack, slot, &subject, ModuleIx::of(plan.modules.len())).add_to(plan);
+    let mut windows = Windows::of(plan);
+    bind(pack, slot, &subject, ModuleIx::of(plan.modules.len())).add_to(plan, &mut windows);
     match file.into_problems().first() {
         Some(problem) => Err(anyhow::anyhow!("{id}: {}", problem.message)),
         None => Ok(()),
@@ -248,5 +250,6 @@ fn point_plan(id: &str, device: DeviceIx, unit: Unit) -> PointPlan {
         sentinels: Vec::new(),
         truth: unit == Unit::Truth,
         calibration: None,
+        stuck: None,
     }
 }

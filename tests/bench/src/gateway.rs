@@ -147,6 +147,7 @@ impl Gateway {
             value: Some(9.5),
             limit: Some(8.0),
             since: Some(EngineTime(at)),
+            about: None,
         };
         let list = vec![Conclusion { at: EngineTime(at), body: ConclusionBody::Alert(change) }];
         let because = Seq(self.seq - 1);
@@ -170,6 +171,7 @@ pub fn plan(points: u32, every_ms: i64) -> Plan {
     let text = |zh: &str, en: &str| Text { zh: zh.into(), en: en.into() };
     let point = |n: u32| PointPlan {
         calibration: None,
+        stuck: None,
         id: format!("fridge-1/temperature-{n}"),
         device: DeviceIx(0),
         name: text("温度", "temperature"),
@@ -212,7 +214,7 @@ pub fn plan(points: u32, every_ms: i64) -> Plan {
             norm: text("压力测试", "A load test"),
             mark: "P".into(),
         },
-        verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900 },
+        verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900, during: None, criterion: None },
     };
     Plan {
         judging: None,

@@ -1,6 +1,7 @@
 """A Modbus server on pymodbus: an independent peer of the gateway's end-to-end tests.
 
     pymodbus_server.py tcp|rtu-over-tcp UNIT...
+    pymodbus_server.py rtu PATH UNIT...            on a serial port, 9600 8N1; prints "port 0"
 
 Prints "port N" when it listens on 127.0.0.1. Then takes one command per line on stdin and answers each with "ok":
 
@@ -16,16 +17,16 @@ import sys
 
 from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
 from pymodbus.framer import FramerType
-from pymodbus.server import ModbusTcpServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 
 CELLS = 0xA800
 TABLES = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}  # by function code that reads them
-FRAMERS = {"tcp": FramerType.SOCKET, "rtu-over-tcp": FramerType.RTU}
+FRAMERS = {"tcp": FramerType.SOCKET, "rtu-over-tcp": FramerType.RTU, "rtu": FramerType.RTU}
 
 
 class Peer:
-    def __init__(self, framer: FramerType, units: list[int]) -> None:
-        self.framer = framer
+    def __init__(self, framer: FramerType, path: str | None, units: list[int]) -> None:
+        self.framer, self.path = framer, path
         # A block that starts at 1 is what pymodbus means by protocol address 0.
         self.units = {
             unit: ModbusDeviceContext(
@@ -38,14 +39,26 @@ class Peer:
         }
         self.silent = False
         self.port = 0
-        self.server: ModbusTcpServer | None = None
+        self.server: ModbusTcpServer | ModbusSerialServer | None = None
 
     def trace(self, sending: bool, packet: bytes) -> bytes:
         return b"" if sending and self.silent else packet
 
     async def plug(self) -> None:
+        context = ModbusServerContext(devices=self.units, single=False)
+        if self.path:
+            self.server = ModbusSerialServer(
+                context,
+                framer=self.framer,
+                port=self.path,
+                baudrate=9600,
+                ignore_missing_devices=True,
+                trace_packet=self.trace,
+            )
+            await self.server.serve_forever(background=True)
+            return
         self.server = ModbusTcpServer(
-            ModbusServerContext(devices=self.units, single=False),
+            context,
             framer=self.framer,
             address=("127.0.0.1", self.port),
             ignore_missing_devices=True,
@@ -73,7 +86,9 @@ class Peer:
 
 
 async def main() -> None:
-    peer = Peer(FRAMERS[sys.argv[1]], [int(unit) for unit in sys.argv[2:]])
+    transport, *rest = sys.argv[1:]
+    path = rest.pop(0) if transport == "rtu" else None
+    peer = Peer(FRAMERS[transport], path, [int(unit) for unit in rest])
     await peer.plug()
     print(f"port {peer.port}", flush=True)
     commands = asyncio.StreamReader()

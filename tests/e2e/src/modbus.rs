@@ -21,10 +21,20 @@ impl Peer {
     /// pymodbus, from the environment that `cargo xtask ci --only venv` makes. `transport` is `tcp` or
     /// `rtu-over-tcp`.
     pub async fn python(place: &Place, name: &str, transport: &str, units: &[u8]) -> Self {
+        Self::pymodbus(place, name, &[transport], units).await
+    }
+
+    /// The same on a serial port (pyserial), as every unit at once.
+    pub async fn python_serial(place: &Place, name: &str, path: &str, units: &[u8]) -> Self {
+        Self::pymodbus(place, name, &["rtu", path], units).await
+    }
+
+    async fn pymodbus(place: &Place, name: &str, how: &[&str], units: &[u8]) -> Self {
         let python = target().join("venv/bin/python");
         assert!(python.exists(), "{} is not there: run `cargo xtask ci --only venv`", python.display());
         let script = root().join("tests/e2e/peers/pymodbus_server.py");
-        let mut args = vec![script.to_string_lossy().into_owned(), transport.to_owned()];
+        let mut args = vec![script.to_string_lossy().into_owned()];
+        args.extend(how.iter().map(ToString::to_string));
         args.extend(units.iter().map(ToString::to_string));
         Self::up(Process::start(name, &python, args, place.path()), true).await
     }

@@ -161,9 +161,10 @@ fn a_field_recording_is_judged_to_the_second_and_a_tenth_of_a_degree_matters() {
         told["rules"].as_array().unwrap().iter().find(|rule| rule["rule"] == "cold-chain/too-warm").unwrap();
     let occurrences = warm["occurrences"][0].as_array().unwrap();
     assert_eq!(occurrences.len(), 1, "{warm}");
-    // Above the limit for 30 min; back for 10.
-    assert_eq!(occurrences[0]["from"], FROM + 90 * MINUTE_MS);
-    assert_eq!(occurrences[0]["to"], FROM + 130 * MINUTE_MS);
+    // The mean of 15 min, in steps of 15 s, is above the limit from the first step on, for 30 min; three minutes of cold bring it
+    // back, for 10.
+    assert_eq!(occurrences[0]["from"], FROM + 90 * MINUTE_MS + 15_000);
+    assert_eq!(occurrences[0]["to"], FROM + 133 * MINUTE_MS);
     assert_eq!(raised(&told, 0).len(), 1, "{told}");
 
     let svg = std::fs::read_to_string(&picture).unwrap();
@@ -171,7 +172,7 @@ fn a_field_recording_is_judged_to_the_second_and_a_tenth_of_a_degree_matters() {
         svg.starts_with("<svg") && svg.ends_with("</svg>") && svg.contains("cold-chain/too-warm"),
         "{svg}"
     );
-    // Half of the width, to a twentieth of it: 90 to 130 of 180 min.
+    // Of 720 wide, 90.25 to 133 of 180 min.
     let shaded = svg.split("fill-opacity").next().unwrap().rsplit("<rect ").next().unwrap().to_owned();
     let number = |key: &str| -> f64 {
         shaded
@@ -185,7 +186,7 @@ fn a_field_recording_is_judged_to_the_second_and_a_tenth_of_a_degree_matters() {
             .parse()
             .unwrap()
     };
-    assert!((number("x") - (64.0 + 360.0)).abs() < 2.0 && (number("width") - 160.0).abs() < 2.0, "{shaded}");
+    assert!((number("x") - (64.0 + 361.0)).abs() < 2.0 && (number("width") - 171.0).abs() < 2.0, "{shaded}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! A load that failed (design §7): run again and passed, it is settled at the institution and no supervisor hears of it; used without
 //! that, it is top priority. With the clinic of the examples, its packs, the engine, and the center's own rules for items.
 
-use center_casebook::{is_item, priority};
+use std::collections::BTreeSet;
+
+use center_casebook::{Telling, is_item, priority, telling};
 use e2e::ground::root;
-use gateway::config::load;
+use gateway::config::{load, load_str};
 use gateway_engine::Engine;
 use gateway_model::{
     AlertChange, Change, ClearCause, ClockInput, ClockSource, ConclusionBody, DeviceIx, EngineTime, Epoch,
@@ -112,7 +114,10 @@ fn a_failed_load_that_is_repeated_is_settled_at_the_institution() {
     let story = clinic.story();
     let changes: Vec<Change> = story.iter().map(|(change, _)| change.change).collect();
     assert_eq!(changes, [Change::Raised, Change::Cleared(ClearCause::Settled)]);
-    assert!(story.iter().all(|(change, rule)| !is_item(rule, change.detail)), "no supervisor hears of it");
+    assert!(
+        story.iter().all(|(change, rule)| !is_item(clinic.engine.plan(), rule, change.detail)),
+        "no supervisor hears of it"
+    );
 }
 
 #[test]
@@ -121,12 +126,12 @@ fn a_failed_load_that_is_used_is_top_priority() {
     let failed = clinic.load(0, 60);
     // Within an hour and a half what is used may come from earlier loads (decision 23).
     clinic.visit(failed + 40 * MINUTE);
-    assert!(clinic.story().iter().all(|(change, rule)| !is_item(rule, change.detail)));
+    assert!(clinic.story().iter().all(|(change, rule)| !is_item(clinic.engine.plan(), rule, change.detail)));
     clinic.visit(failed + 95 * MINUTE);
     let story = clinic.story();
     let (worst, rule) = story.last().unwrap();
     assert!(matches!(worst.change, Change::Aggravated | Change::Escalated(_)), "{worst:?}");
-    assert!(is_item(rule, worst.detail));
+    assert!(is_item(clinic.engine.plan(), rule, worst.detail));
     assert_eq!(priority(rule, worst.detail), Priority::Red);
 }
 
@@ -136,13 +141,48 @@ fn a_failed_load_that_nobody_repeats_becomes_the_supervisors_before_it_is_forgot
     let failed = clinic.load(0, 60);
     // It failed when it cooled down, some minutes before its end: its two hours began there.
     clinic.wait(failed + 105 * MINUTE);
-    assert!(clinic.story().iter().all(|(change, rule)| !is_item(rule, change.detail)));
+    assert!(clinic.story().iter().all(|(change, rule)| !is_item(clinic.engine.plan(), rule, change.detail)));
     clinic.wait(failed + 24 * 60 * MINUTE);
     let story = clinic.story();
-    let item = story.iter().find(|(change, rule)| is_item(rule, change.detail));
+    let item = story.iter().find(|(change, rule)| is_item(clinic.engine.plan(), rule, change.detail));
     assert!(
         item.is_some_and(|(change, rule)| priority(rule, change.detail) == Priority::Orange),
         "{story:?}"
     );
     assert!(!story.iter().any(|(change, _)| matches!(change.change, Change::Cleared(_))), "it is still open");
+}
+
+/// What the packs' rules are told as: read off their plans, so a rule that is rewritten may change its kind without a word.
+#[test]
+fn duties_are_digests_ratios_are_leads_and_waste_waits_for_the_morning() {
+    let mut seen = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("deploy/example")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        // Ratios over days are judged where opening hours are known.
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        if !text.contains("\n[hours]") {
+            text.push_str("\n[hours]\nopen = [\"mon-sun 08:00-18:00\"]\n");
+        }
+        let site = load_str(&path.display().to_string(), &text).unwrap();
+        for rule in &site.plan.rules {
+            let expected = match rule.id.as_str() {
+                "sterilizer/few-loads"
+                | "dental-clinic/handpieces-too-few"
+                | "disinfection-cabinet/cups-too-few"
+                | "medical-waste/visits-without-waste"
+                | "medical-waste/waste-per-visit" => Telling::Lead,
+                "medical-waste/stored-too-long" => Telling::Morning,
+                id if id.ends_with("-overdue") => Telling::Duty,
+                _ => Telling::Alert,
+            };
+            assert_eq!(telling(&site.plan, rule), expected, "{}: {}", path.display(), rule.id);
+            seen.insert((expected.code(), rule.id.clone()));
+        }
+    }
+    for told in Telling::ALL {
+        assert!(seen.iter().any(|(code, _)| *code == told.code()), "{told:?}: {seen:?}");
+    }
 }

@@ -219,7 +219,13 @@ async fn the_same_instruments_are_read_right_from_pymodbus_and_libmodbus() {
     let mut c = Peer::libmodbus_units(&place, "libmodbus").await;
     fill(&mut c).await;
     all_agree(&place, "tcp", c.address());
-    // A line between two serial ports, the gateway at one end of it. libmodbus is one device at a time.
+    // A line between two serial ports, the gateway at one end of it.
+    let (line, ours, theirs) = e2e::pty::pair();
+    let mut python = Peer::python_serial(&place, "pymodbus-serial", &theirs, &units).await;
+    fill(&mut python).await;
+    all_agree(&place, "rtu", &ours);
+    drop((line, python));
+    // libmodbus is one device at a time.
     let (line, ours, theirs) = e2e::pty::pair();
     let mut c = Peer::libmodbus_serial(&place, "libmodbus-serial", &theirs).await;
     fill(&mut c).await;
@@ -242,7 +248,7 @@ fn shown(place: &Place, transport: &str, address: &str) -> Vec<String> {
 #[tokio::test]
 async fn what_a_gateway_recorded_is_read_again_at_the_bench() {
     let place = Place::new("field-recording");
-    for transport in ["tcp", "rtu-over-tcp"] {
+    for transport in ["tcp", "rtu-over-tcp", "rtu"] {
         let (simulator, address) = instruments(&place, transport).await;
         let on_site = shown(&place, transport, &address);
         let feed =
@@ -273,7 +279,9 @@ async fn what_a_gateway_recorded_is_read_again_at_the_bench() {
         let recording = std::fs::read_to_string(&file).unwrap();
         assert!(recording.lines().last().is_some_and(|line| line.contains("\"end\":true")), "{recording}");
         assert!(recording.contains(r#""topic":"zigbee2mqtt/x","payload":"{\"temperature\":4.5}""#));
-        let args = ["replay", file.to_str().unwrap(), "--end", "hold", "--json"];
+        let mut args = vec!["replay", file.to_str().unwrap(), "--end", "hold", "--json"];
+        // From a line onto a line.
+        args.extend_from_slice(if transport == "rtu" { &["--pty", "all=9600"] } else { &[] });
         let mut bench = Process::start("replay", &program("firmware-sim"), args, place.path());
         let up = bench.json().await;
         let address = up["buses"]["all"].as_str().or(up["endpoints"]["all"].as_str());

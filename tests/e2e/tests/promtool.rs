@@ -36,7 +36,7 @@ use gateway_model::{
     Change, Conclusion, ConclusionBody, DeviceIx, DevicePlan, EngineTime, Epoch, Input, ModuleIx, Plan,
     PointIx, PointPlan, Quality, Raw, Reading, StartCause, StartInput, Text, Unit,
 };
-use gateway_rules::{File, Source, Subject, bind, parse_pack, render};
+use gateway_rules::{File, Source, Subject, Windows, bind, parse_pack, render};
 
 /// Seeds that found something: they run first, and are never taken out.
 const KEPT: [u64; 0] = [];
@@ -186,7 +186,7 @@ impl Batch {
             neighbours: &BTreeMap::new(),
             hours: false,
         };
-        bind(&pack, 0, &subject, ModuleIx(0)).add_to(&mut plan);
+        bind(&pack, 0, &subject, ModuleIx(0)).add_to(&mut plan, &mut Windows::default());
         assert_eq!(plan.rules.len(), self.rules.len());
         plan
     }
@@ -475,6 +475,7 @@ fn point_plan(id: &str, unit: Unit, every_ms: i64) -> PointPlan {
         sentinels: Vec::new(),
         truth: false,
         calibration: None,
+        stuck: None,
     }
 }
 

@@ -35,6 +35,11 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
+/// A fridge that breathes, °C: one that never moves is a frozen probe.
+fn normal(at: i64) -> f64 {
+    5.0 + 0.1 * (at / HOUR).rem_euclid(2) as f64
+}
+
 /// One box: its data directory, and the time it believes in.
 struct Box_ {
     data: PathBuf,
@@ -170,7 +175,7 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
     // A day that the center hears of: too warm at its end, and the power goes.
     let begin = now - 4 * DAY - HOUR;
     let (mut core, _) = old.begin(begin);
-    old.live(&mut core, begin, begin + DAY, |at| if at > begin + DAY - 2 * HOUR { 9.5 } else { 5.0 });
+    old.live(&mut core, begin, begin + DAY, |at| if at > begin + DAY - 2 * HOUR { 9.5 } else { normal(at) });
     drop(core);
     assert_eq!(said(&old.deliver(&old))["refused"], 0);
     let open = alerts(&center, "too-warm").await;
@@ -180,15 +185,12 @@ async fn a_box_is_destroyed_with_three_days_of_backlog_and_its_disk_delivered_la
 
     // Three days that it does not hear of, with a restart in between: back to normal, then far too warm until the end.
     let second = begin + DAY + 5 * MINUTE;
-    old.life(second, second + DAY, |_| 5.0);
+    old.life(second, second + DAY, normal);
     let third = second + DAY + 10 * MINUTE;
     let (mut core, _) = old.begin(third);
-    old.live(
-        &mut core,
-        third,
-        third + 2 * DAY,
-        |at| if at > third + 2 * DAY - 3 * HOUR { 14.0 } else { 5.0 },
-    );
+    old.live(&mut core, third, third + 2 * DAY, |at| {
+        if at > third + 2 * DAY - 3 * HOUR { 14.0 } else { normal(at) }
+    });
     drop(core);
 
     // Destroyed. A new box takes its place; the code has to be for these premises, and the old gateway known there.

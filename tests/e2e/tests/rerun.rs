@@ -214,6 +214,7 @@ fn absence_plan() -> Plan {
             sentinels: Vec::new(),
             truth: false,
             calibration: None,
+            stuck: None,
         }],
         rules: vec![RulePlan {
             id: "dental-clinic/silent".into(),
@@ -231,7 +232,7 @@ fn absence_plan() -> Plan {
                 norm: text(),
                 mark: "P".into(),
             },
-            verify: VerifyPlan { window_ms: HOUR_MS, coverage_permille: 900 },
+            verify: VerifyPlan { window_ms: HOUR_MS, coverage_permille: 900, during: None, criterion: None },
             handling: None,
         }],
         buses: vec!["mqtt".into()],

@@ -4,16 +4,25 @@
 //! signature as without. Time and memory are limited by the fuzzer (`cargo xtask fuzz` sets both).
 
 mod bundles;
+mod modbus;
+mod payloads;
 mod sign;
+mod sites;
+mod weighing;
 
 use std::sync::OnceLock;
 
 use gateway_model::GatewayId;
 use gateway_wire::{
-    Configuration, Opened, Order, Receipt, SigningKey, hash, open, pack_orders, peek, reread, seal, unpack_orders,
+    Configuration, Opened, Order, Receipt, SigningKey, hash, open, pack_orders, peek, reread, seal,
+    unpack_orders,
 };
 
 pub use bundles::{bundle, change_bundle};
+pub use modbus::modbus;
+pub use payloads::payload;
+pub use sites::{change_site, site};
+pub use weighing::{change_weighing, weighing};
 
 /// The gateway of `gateway/wire/golden`.
 const GATEWAY: [u8; 32] = [7; 32];

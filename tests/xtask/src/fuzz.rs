@@ -197,13 +197,13 @@ fn control(ground: &Ground, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Copies the golden files into the corpus; how many inputs there are now.
+/// Copies the files an input may begin with into the corpus, of a folder all but what explains them; how many inputs there are now.
 fn seed(target: &Target, corpus: &Path) -> Result<usize> {
     std::fs::create_dir_all(corpus).with_context(|| format!("make {}", corpus.display()))?;
     for seed in &target.seeds {
         let files = if seed.is_dir() { files(seed)? } else { vec![seed.clone()] };
-        let binary = |path: &&PathBuf| path.extension().is_some_and(|end| end == "cbor" || end == "tar");
-        for file in files.iter().filter(binary) {
+        let explains = |path: &PathBuf| path.extension().is_some_and(|end| end == "diag" || end == "md");
+        for file in files.iter().filter(|path| !explains(path)) {
             let name = file.file_name().context("a file has a name")?;
             std::fs::copy(file, corpus.join(name)).with_context(|| format!("copy {}", file.display()))?;
         }

@@ -35,11 +35,13 @@ const SERVICES: &[(&str, &str)] = &[
     ("prometheus", "prometheus"),
 ];
 
-/// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface; the rest reads
+/// Exactly these versions: the peer in `tests/e2e/peers` is written against pymodbus's server interface, and pyserial is its way
+/// to a serial port; the rest reads
 /// CBOR, zstd and Ed25519 for the second verifier in `tests/verifier`, judges messages by the schemas of docs/feeds, and has
 /// InfluxDB's own encoder of line protocol and the checker of the Standard Webhooks project for the sinks.
 const PYTHON: &[&str] = &[
     "pymodbus==3.11.4",
+    "pyserial==3.5",
     "cbor2==6.3.0",
     "zstandard==0.25.0",
     "PyNaCl==1.6.2",

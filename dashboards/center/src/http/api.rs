@@ -19,7 +19,7 @@ use crate::error::{ApiError, words};
 use crate::store::PAGE_MAX;
 use crate::store::alerts::AlertFilter;
 use crate::store::cases::CaseFilter;
-use crate::{attachments, metrics as counters, readings as series};
+use crate::{attachments, leads, metrics as counters, readings as series, requests};
 
 /// JSON of a request; what is wrong with it is said in both languages.
 pub(super) struct Asked<T>(T);
@@ -251,6 +251,122 @@ pub(super) async fn command(
     Asked(asked): Asked<CommandRequest>,
 ) -> Result<Response, ApiError> {
     Ok(Json(cases::command(&app, &viewer, id, asked).await?).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PauseAsked {
+    for_ms: i64,
+    reason: String,
+}
+
+/// A unit asks, the center's people do it at once.
+pub(super) async fn pause(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(n): Path<i64>,
+    Asked(asked): Asked<PauseAsked>,
+) -> Result<Response, ApiError> {
+    let id = requests::pause(&app, &viewer, n, asked.for_ms, &asked.reason).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "request": id }))).into_response())
+}
+
+pub(super) async fn requests(State(app): State<AppState>, viewer: Viewer) -> Result<Json<Value>, ApiError> {
+    let list = app.store.requests(&viewer.scope(), app.clock.civil().0).await?;
+    Ok(Json(json!({ "requests": list })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    grant: bool,
+    #[serde(default)]
+    answer: String,
+}
+
+pub(super) async fn answer_request(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<i64>,
+    Asked(asked): Asked<Answer>,
+) -> Result<StatusCode, ApiError> {
+    requests::answer(&app, &viewer, id, asked.grant, &asked.answer).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Since {
+    from: Option<i64>,
+}
+
+/// Duties as they were told; without `from`, those of the last two days.
+pub(super) async fn digests(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<Since>,
+) -> Result<Json<Value>, ApiError> {
+    let from = asked.from.unwrap_or_else(|| app.clock.civil().0 - 2 * 86_400_000);
+    Ok(Json(json!({ "digests": app.store.digests(&viewer.scope(), from).await? })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OfWeek {
+    week: Option<i64>,
+}
+
+/// Leads of a week, which is named by its first moment; without one, the newest list. They are the center's.
+pub(super) async fn leads(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<OfWeek>,
+) -> Result<Json<Value>, ApiError> {
+    if viewer.user.role == Role::Institution {
+        return Err(ApiError::Forbidden);
+    }
+    let week = asked.week.unwrap_or_else(|| leads::listed_week(app.clock.civil()));
+    Ok(Json(json!({ "week": week, "leads": app.store.leads(&viewer.scope(), week).await? })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dismissal {
+    reason: String,
+}
+
+pub(super) async fn dismiss_lead(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<i64>,
+    Asked(asked): Asked<Dismissal>,
+) -> Result<StatusCode, ApiError> {
+    leads::dismiss(&app, &viewer, id, &asked.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn lead_to_case(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Path(id): Path<i64>,
+) -> Result<Response, ApiError> {
+    let case = leads::open_case(&app, &viewer, id).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "case": case }))).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Closure {
+    from: i64,
+    to: i64,
+    reason: String,
+}
+
+pub(super) async fn declare_closure(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Asked(asked): Asked<Closure>,
+) -> Result<Response, ApiError> {
+    let ids = requests::declare_closure(&app, &viewer, (asked.from, asked.to), &asked.reason).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "requests": ids }))).into_response())
 }
 
 pub(super) async fn put_attachment(

@@ -182,7 +182,7 @@ async fn replace(
         ApiError::Conflict(
             "replaces",
             words(
-                "该场所没有这台网关:请核对网关编号和注册码。",
+                "该场所没有这台网关：请核对网关编号和注册码。",
                 "There is no such gateway at the premises of this code: check its id, and for which site the code was made.",
             ),
         )

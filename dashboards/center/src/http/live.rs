@@ -88,6 +88,7 @@ impl Client {
         let (name, data) = match &numbered.change {
             Change::Alert(alert) => ("alert", crate::store::json(alert)),
             Change::Case(case) => ("case", crate::store::json(case)),
+            Change::Digest(digest) => ("digest", crate::store::json(digest)),
         };
         self.ready.push_back(Event::default().id(self.id(numbered.n)).event(name).data(data));
     }

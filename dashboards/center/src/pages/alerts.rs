@@ -10,6 +10,7 @@ use super::view::{
     Badge, Ctx, Mark, Moment, Shell, case_number, first_name, quality_name, state_name, state_of,
     value_and_limit,
 };
+use crate::alerts::is_lead;
 use crate::store::{AlertRow, CaseRow};
 
 /// The page.
@@ -57,6 +58,8 @@ impl AlertsPage {
         let cases: HashMap<i64, &CaseRow> = cases.iter().map(|case| (case.id, case)).collect();
         let rows: Vec<Row> = alerts
             .iter()
+            // Leads have a list of their own.
+            .filter(|alert| !is_lead(alert))
             .map(|alert| row(alert, alert.case.and_then(|id| cases.get(&id).copied()), s.ctx, receives))
             .collect();
         let open = rows.iter().filter(|row| !row.over).count().to_string();

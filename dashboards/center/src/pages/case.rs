@@ -7,6 +7,7 @@ use center_casebook::CaseState;
 use super::alerts::cleared_name;
 use super::curve::Curve;
 use super::format::{deadline, decimal, long_time, permille, short_time};
+use super::requests::PauseForm;
 use super::texts::{Texts, fill};
 use super::view::{
     Badge, Ctx, Mark, Moment, Shell, case_number, quality_name, recipient_name, role_name, state_name,
@@ -40,9 +41,13 @@ pub(crate) struct CasePage {
     facts: Vec<(String, String)>,
     timeline: Vec<Entry>,
     acts: Acts,
+    pause: PauseForm,
     waiting: String,
     refusal: Option<String>,
 }
+
+/// A record that reaches the center so much later than what it tells happened came late, ms.
+const LATE_MS: i64 = 2 * 60_000;
 
 /// Why the rule fired.
 #[derive(Debug)]
@@ -132,10 +137,18 @@ pub(crate) struct Typed {
 
 impl CasePage {
     /// `mark` is the confidence mark of the rule's figure, empty when its plan is not at hand.
-    pub(crate) fn new(s: Shell, detail: &CaseDetail, mark: &str, curve: Curve, typed: &Typed) -> Self {
+    pub(crate) fn new(
+        s: Shell,
+        detail: &CaseDetail,
+        mark: &str,
+        curve: Curve,
+        pause: PauseForm,
+        typed: &Typed,
+    ) -> Self {
         let (ctx, t) = (s.ctx, s.ctx.texts());
         let row = &detail.row;
         let state = state_of(row);
+        let raised = detail.alerts.first().map_or(row.opened_at, |alert| alert.raised_at);
         let alert = main_alert(&detail.alerts);
         Self {
             id: row.id,
@@ -150,7 +163,7 @@ impl CasePage {
             closed: state == CaseState::Closed,
             badges: badges(detail, ctx),
             opened: ctx.moment(row.opened_at),
-            raised: fill(&t.case_raised, &[("time", &long_time(row.opened_at, ctx.zone, ctx.lang))]),
+            raised: fill(&t.case_raised, &[("time", &long_time(raised, ctx.zone, ctx.lang))]),
             why: why(detail, alert, mark, ctx),
             curve,
             verification: detail.verification.as_ref().map(|verdict| verdict_of(verdict, ctx)),
@@ -158,6 +171,7 @@ impl CasePage {
             facts: facts(detail, ctx),
             timeline: detail.timeline.iter().rev().map(|entry| entry_of(entry, detail, ctx)).collect(),
             acts: acts(detail, typed, ctx),
+            pause,
             waiting: waiting(state, t).to_owned(),
             refusal: typed.refusal.clone(),
             s,
@@ -177,7 +191,11 @@ fn badges(detail: &CaseDetail, ctx: Ctx) -> Vec<Badge> {
     let mut badges = Vec::new();
     if row.self_cleared {
         let cause = main_alert(&detail.alerts).and_then(|alert| alert.clear_cause.as_deref());
-        let text = if cause == Some("settled") { cleared_name(cause, t) } else { &t.case_self_cleared };
+        // Over because the rule is another now says nothing about the data.
+        let text = match cause {
+            Some("returned") | None => t.case_self_cleared.as_str(),
+            Some(_) => cleared_name(cause, t),
+        };
         badges.push(Badge::plain(text));
     }
     if row.alert_count > 1 {
@@ -255,6 +273,12 @@ fn reason_name<'t>(code: &str, t: &'t Texts) -> Option<&'t str> {
         "cycle_failed" => &t.reason_cycle_failed,
         "no_cycle" => &t.reason_no_cycle,
         "not_verifiable" => &t.reason_not_verifiable,
+        "no_history" => &t.reason_no_history,
+        "reaches_back" => &t.reason_reaches_back,
+        "not_tested" => &t.reason_not_tested,
+        "happened_again" => &t.reason_happened_again,
+        "duty_failed" => &t.reason_duty_failed,
+        "window_too_long" => &t.reason_window_too_long,
         "no_config" => &t.reason_no_config,
         "rule_gone" => &t.reason_rule_gone,
         _ => return None,
@@ -366,9 +390,23 @@ pub(crate) fn entry_of(entry: &TimelineEntry, detail: &CaseDetail, ctx: Ctx) -> 
     if matches!(entry.kind.as_str(), "opened" | "joined" | "worsened") {
         details.extend(entry.alert.as_ref().and_then(|id| raised_value(id, detail, t)));
     }
+    // When it happened on site; where the record came late, that is said.
+    let happened = entry.alert.as_ref().and_then(|id| {
+        let alert = detail.alerts.iter().find(|alert| alert.id == *id)?;
+        match entry.kind.as_str() {
+            "opened" | "joined" => Some(alert.raised_at),
+            "self_cleared" => alert.cleared_at,
+            _ => None,
+        }
+    });
+    let at = happened.filter(|at| entry.at.saturating_sub(*at) >= LATE_MS).unwrap_or(entry.at);
+    if at != entry.at {
+        let received = short_time(entry.at, ctx.zone, ctx.lang);
+        details.push(fill(&t.event_received, &[("time", &received)]));
+    }
     Entry {
         kind: entry.kind.clone(),
-        at: ctx.moment(entry.at),
+        at: ctx.moment(at),
         title,
         actor: actor_name(entry, ctx),
         tone,

@@ -185,10 +185,12 @@ impl Frame {
         // A flat line gets room around it, and the limit never lies on the frame.
         let room = ((high - low) * 0.12).max(0.5);
         let step = nice_step((high - low + 2.0 * room) / 5.0);
+        // What is never below zero gets no scale below it.
+        let floor = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
         Self {
             from: chart.from,
             to: chart.to.max(chart.from + 1),
-            low: ((low - room) / step).floor() * step,
+            low: (((low - room) / step).floor() * step).max(floor),
             high: ((high + room) / step).ceil() * step,
             step,
             width: f64::from(chart.width),

@@ -11,8 +11,9 @@ use super::asker::{Asker, Stop, own_path, page};
 use super::case::{CasePage, Typed, main_alert};
 use super::curve::{self, Curve};
 use super::gateways::GatewaysPage;
+use super::requests::{PauseForm, pause_form, pause_max};
 use super::tasks::TasksPage;
-use super::view::{Ctx, may_receive};
+use super::view::Ctx;
 use crate::app::{App, AppState};
 use crate::auth::Viewer;
 use crate::cases::{self, CommandRequest};
@@ -54,12 +55,15 @@ pub(super) async fn tasks(
     asker: Asker,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Stop> {
-    let scope = asker.of_center()?.scope();
+    let viewer = asker.of_center()?;
+    let scope = viewer.scope();
     let failed = |error: sqlx::Error| asker.stop(error, "/");
     let cases = app.store.case_list(&scope, CaseFilter::Active).await.map_err(failed)?;
     let gateways = app.store.gateways(&scope, app.clock.real()).await.map_err(failed)?;
+    let requests = app.store.requests(&scope, app.clock.civil().0).await.map_err(failed)?;
+    let requests = (requests.as_slice(), viewer.user.role.is_on_duty());
     let step = filter.step.as_deref().filter(|step| !step.is_empty());
-    Ok(page(StatusCode::OK, &TasksPage::new(asker.shell("tasks"), &cases, &gateways, step)))
+    Ok(page(StatusCode::OK, &TasksPage::new(asker.shell("tasks"), &cases, &gateways, requests, step)))
 }
 
 /// `GET /alerts`.
@@ -76,7 +80,7 @@ pub(super) async fn alerts(
         app.store.alert_list(&scope, AlertFilter { open_only: !all, after: None }).await.map_err(failed)?;
     // An alert may outlive its case: a false alarm is closed while the condition still holds.
     let cases = app.store.case_list(&scope, CaseFilter::All).await.map_err(failed)?;
-    let receives = may_receive(viewer.user.role);
+    let receives = viewer.user.role.is_on_duty();
     Ok(page(StatusCode::OK, &AlertsPage::new(asker.shell("alerts"), &alerts, &cases, all, receives)))
 }
 
@@ -162,15 +166,30 @@ async fn draw(
         tracing::error!(error = format!("{error:#}"), case = detail.row.id, "plan of a case's rule");
         String::new()
     });
-    page(status, &CasePage::new(shell, detail, &mark, curve, typed))
+    let pause = if viewer.user.role.is_on_duty() {
+        pause_of(app, viewer, detail, asker.ctx).await
+    } else {
+        PauseForm::default()
+    };
+    page(status, &CasePage::new(shell, detail, &mark, curve, pause, typed))
+}
+
+/// Whether the reminders of a case's alert may pause, and what was asked about them. The rest of the page matters more.
+pub(super) async fn pause_of(app: &App, viewer: &Viewer, detail: &CaseDetail, ctx: Ctx) -> PauseForm {
+    let Some(alert) = main_alert(&detail.alerts) else { return PauseForm::default() };
+    match app.store.requests(&viewer.scope(), ctx.now).await {
+        Ok(requests) => pause_form(alert, pause_max(app, alert).await, &requests, ctx),
+        Err(error) => {
+            tracing::error!(%error, case = detail.row.id, "requests about a case");
+            PauseForm::default()
+        }
+    }
 }
 
 /// How sure the rule's figure is, from the newest plan of its gateway; empty when the rule is no longer there.
 async fn confidence_mark(app: &App, detail: &CaseDetail) -> anyhow::Result<String> {
     let row = &detail.row;
-    let Some(config) = app.store.config_at(&row.gateway, i64::MAX).await? else { return Ok(String::new()) };
-    let Some(enrolled) = app.store.enrolled(&row.gateway).await? else { return Ok(String::new()) };
-    let plan = app.plans.of(&app.store, &config, &enrolled.ring).await?;
+    let Some(plan) = app.plans.newest(&app.store, &row.gateway).await? else { return Ok(String::new()) };
     Ok(cases::rule_of(&plan, &row.rule, &row.device)
         .map(|(_, rule)| rule.text.mark.clone())
         .unwrap_or_default())

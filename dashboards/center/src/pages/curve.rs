@@ -93,8 +93,8 @@ pub(crate) fn draw(
         samples: &samples,
         gaps: &series.gaps,
         unit,
-        truth: series.point.truth.then_some((t.door_yes.as_str(), t.door_no.as_str())),
-        limit: (alert.point.as_deref() == Some(&series.point.id)).then(|| limit(alert)).flatten(),
+        truth: series.point.truth.then(|| truth(&series.point.id, t)),
+        limit: limit_of(alert, series),
         spans: &spans,
         marks: &marks,
         zone: ctx.zone,
@@ -113,6 +113,18 @@ pub(crate) fn draw(
     }
 }
 
+/// The limit to be drawn over a series. That of a cycle is a temperature to be reached, and below it is nothing wrong by
+/// itself; the limit of another event (a difference of weights) is no value of any point.
+fn limit_of(alert: &AlertRow, series: &Series) -> Option<Limit> {
+    match &alert.point {
+        Some(point) if *point == series.point.id => limit(alert),
+        None if alert.unit.as_deref() == Some("°C") && series.point.unit == "°C" => {
+            limit(alert).map(|limit| Limit { beyond: None, ..limit })
+        }
+        Some(_) | None => None,
+    }
+}
+
 /// Which side of the limit is wrong is told by the value that raised the alert.
 fn limit(alert: &AlertRow) -> Option<Limit> {
     let value = alert.limit.filter(|limit| limit.is_finite())?;
@@ -128,6 +140,11 @@ fn limit(alert: &AlertRow) -> Option<Limit> {
     Some(Limit { value, beyond })
 }
 
+/// A door is open or closed; of anything else it is so or not.
+fn truth<'t>(point: &str, t: &'t Texts) -> (&'t str, &'t str) {
+    if point.ends_with("/door") { (&t.door_yes, &t.door_no) } else { (&t.truth_yes, &t.truth_no) }
+}
+
 /// The exact readings nearest to the alert.
 fn table(series: &Series, raised: i64, ctx: Ctx, t: &Texts) -> Vec<TableRow> {
     let near = series.samples.partition_point(|sample| sample.at < raised);
@@ -140,16 +157,16 @@ fn table(series: &Series, raised: i64, ctx: Ctx, t: &Texts) -> Vec<TableRow> {
             time: format!("{} {}", ctx.zone.day(sample.at, ctx.lang), ctx.zone.clock_seconds(sample.at)),
             value: match sample.value {
                 Some(value) if series.point.truth => {
-                    if value == 0.0 {
-                        t.door_no.clone()
-                    } else {
-                        t.door_yes.clone()
-                    }
+                    let (yes, no) = truth(&series.point.id, t);
+                    if value == 0.0 { no.to_owned() } else { yes.to_owned() }
                 }
                 Some(value) => measure(value, unit),
                 None => "—".to_owned(),
             },
-            quality: quality_name(&sample.quality, t).to_owned(),
+            quality: match sample.cause.as_deref() {
+                Some("stuck") => t.quality_stuck.clone(),
+                Some(_) | None => quality_name(&sample.quality, t).to_owned(),
+            },
             good: sample.quality == "good",
         })
         .collect()

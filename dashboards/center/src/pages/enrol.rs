@@ -29,6 +29,8 @@ struct JoinPage {
     s: Shell,
     t: &'static Texts,
     institutions: Vec<InstitutionRow>,
+    /// Those that were entered, to be chosen again.
+    townships: Vec<String>,
     chosen: String,
     site: String,
     refusal: Option<String>,
@@ -54,6 +56,7 @@ pub(super) struct JoinForm {
     name_zh: String,
     name_en: String,
     kind: String,
+    township: String,
 }
 
 /// `GET /gateways/join`.
@@ -72,7 +75,13 @@ pub(super) async fn add_institution(
     let viewer = asker.of_center()?;
     viewer.check_csrf(&form.csrf).map_err(|error| asker.stop(error, HERE))?;
     let (id, kind) = (form.id.trim().to_owned(), form.kind.clone());
-    let asked = NewInstitution { id, name_zh: form.name_zh.clone(), name_en: form.name_en.clone(), kind };
+    let asked = NewInstitution {
+        id,
+        name_zh: form.name_zh.clone(),
+        name_en: form.name_en.clone(),
+        kind,
+        township: Some(form.township.clone()),
+    };
     match enrolment::put_institution(&app, viewer, asked).await {
         Ok(_) => Ok(Redirect::to(HERE).into_response()),
         Err(error) => refuse(&app, &asker, viewer, &form, error).await,
@@ -134,10 +143,14 @@ async fn draw(
 ) -> Result<Response, Stop> {
     let institutions =
         app.store.institutions(&viewer.scope()).await.map_err(|error| asker.stop(error, "/gateways"))?;
+    let mut townships: Vec<String> = institutions.iter().filter_map(|row| row.township.clone()).collect();
+    townships.sort();
+    townships.dedup();
     let s = asker.shell_at("gateways", HERE.to_owned());
     let drawn = JoinPage {
         t: s.ctx.texts(),
         s,
+        townships,
         institutions,
         chosen: form.institution.clone(),
         site: form.site.clone(),
@@ -152,4 +165,28 @@ fn picture(text: &str) -> anyhow::Result<String> {
     let drawn = code.render::<svg::Color<'_>>().min_dimensions(QR_EDGE, QR_EDGE).quiet_zone(true).build();
     // The declaration belongs to a file of its own, not into a page.
     Ok(drawn.split_once("?>").map_or(drawn.clone(), |(_, drawing)| drawing.to_owned()))
+}
+
+/// The page with an institution, as an administrator first sees it.
+#[cfg(test)]
+pub(super) fn sample(s: Shell, t: &'static Texts) -> String {
+    let name =
+        crate::store::Words { zh: "西湖云栖酒店".to_owned(), en: "West Lake Yunqi Hotel".to_owned() };
+    let row = InstitutionRow {
+        id: "91330102MA27XY1234".to_owned(),
+        name,
+        kind: "hotel".to_owned(),
+        township: Some("三墩镇".to_owned()),
+    };
+    let drawn = JoinPage {
+        s,
+        t,
+        institutions: vec![row],
+        townships: vec!["三墩镇".to_owned()],
+        chosen: String::new(),
+        site: String::new(),
+        refusal: None,
+        code: None,
+    };
+    drawn.render().unwrap()
 }

@@ -99,12 +99,12 @@ fn month(local: DateTime) -> &'static str {
     NAMES[usize::from(local.month().clamp(1, 12).unsigned_abs()) - 1]
 }
 
-/// `2026年11月22日 14:32(北京时间)`, `22 Nov 2026, 14:32 (Beijing time)`.
+/// `2026年11月22日 14:32（北京时间）`, `22 Nov 2026, 14:32 (Beijing time)`.
 pub(crate) fn long_time(at: i64, zone: Zone, lang: Lang) -> String {
     let local = zone.local(at);
     let (clock, name) = (zone.clock(at), zone.name(lang));
     match lang {
-        Lang::Zh => format!("{}年{}月{}日 {clock}({name})", local.year(), local.month(), local.day()),
+        Lang::Zh => format!("{}年{}月{}日 {clock}（{name}）", local.year(), local.month(), local.day()),
         Lang::En => format!("{} {} {}, {clock} ({name})", local.day(), month(local), local.year()),
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn short_time(at: i64, zone: Zone, lang: Lang) -> String {
     format!("{} {}", zone.day(at, lang), zone.clock(at))
 }
 
-/// `11月25日17:30前(还剩2天3小时)`, `by 25 Nov 17:30 (2 d 3 h left)`.
+/// `11月25日17:30前（还剩2天3小时）`, `by 25 Nov 17:30 (2 d 3 h left)`.
 pub(crate) fn deadline(at: i64, now: i64, zone: Zone, lang: Lang) -> String {
     let texts = lang.texts();
     fill(
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn dates_say_their_zone_in_both_languages() {
-        assert_eq!(long_time(AT, Zone::BEIJING, Lang::Zh), "2026年11月22日 14:32(北京时间)");
+        assert_eq!(long_time(AT, Zone::BEIJING, Lang::Zh), "2026年11月22日 14:32（北京时间）");
         assert_eq!(long_time(AT, Zone::BEIJING, Lang::En), "22 Nov 2026, 14:32 (Beijing time)");
         assert_eq!(long_time(AT, Zone { minutes: 345 }, Lang::En), "22 Nov 2026, 12:17 (UTC+5:45)");
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_deadline_is_a_date_and_what_is_left() {
         let due = AT + 2 * DAY + 3 * HOUR;
-        assert_eq!(deadline(due, AT, Zone::BEIJING, Lang::Zh), "11月24日17:32前(还剩2天3小时)");
+        assert_eq!(deadline(due, AT, Zone::BEIJING, Lang::Zh), "11月24日17:32前（还剩2天3小时）");
         assert_eq!(deadline(due, AT, Zone::BEIJING, Lang::En), "by 24 Nov 17:32 (2 d 3 h left)");
         assert_eq!(remaining(AT - 3 * HOUR, AT, Lang::Zh), "已超期3小时");
     }

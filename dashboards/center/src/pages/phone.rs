@@ -7,16 +7,19 @@ use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use gateway_model::Plan;
 
 use super::asker::{Asker, Stop, page};
-use super::console::{ActForm, readings_around};
+use super::console::{ActForm, pause_of, readings_around};
 use super::texts::fill;
-use super::unit::{PHOTO_MAX_MB, PHOTOS_MAX, UnitCasePage, UnitPage};
+use super::unit::{Asked, PHOTO_MAX_MB, PHOTOS_MAX, UnitCasePage, UnitPage, is_own};
 use crate::app::{App, AppState};
 use crate::attachments::{self, ATTACHMENT_MAX};
 use crate::auth::Viewer;
 use crate::cases::{self, CommandRequest};
+use crate::digests;
 use crate::error::{ApiError, words};
+use crate::requests::pause_max_in;
 use crate::store::Words;
 use crate::store::alerts::AlertFilter;
 use crate::store::cases::CaseFilter;
@@ -38,12 +41,18 @@ pub(super) async fn unit(State(app): State<AppState>, asker: Asker) -> Result<Re
     let alerts = app.store.alert_list(&scope, open).await.map_err(failed)?;
     let gateways = app.store.gateways(&scope, app.clock.real()).await.map_err(failed)?;
     let mut points = Vec::new();
+    let mut pause_max = HashMap::new();
     for gateway in &gateways {
-        let names = device_names(&app, &gateway.id).await.unwrap_or_else(|error| {
-            // The page is of use without them.
+        let plan = app.plans.newest(&app.store, &gateway.id).await.unwrap_or_else(|error| {
+            // The page is of use without it.
             tracing::error!(error = format!("{error:#}"), gateway = gateway.id, "plan of a gateway");
-            HashMap::new()
+            None
         });
+        let names = plan.as_deref().map(device_names).unwrap_or_default();
+        for alert in alerts.iter().filter(|alert| is_own(alert) && alert.gateway == gateway.id) {
+            let max = plan.as_deref().and_then(|plan| pause_max_in(plan, alert));
+            pause_max.extend(max.map(|max| (alert.n, max)));
+        }
         let rows = app.store.points(&scope, &gateway.id).await.map_err(failed)?;
         points.extend(rows.into_iter().map(|point| {
             let name = names.get(&point.device).map_or_else(String::new, |name| asker.ctx.words(name));
@@ -52,16 +61,20 @@ pub(super) async fn unit(State(app): State<AppState>, asker: Asker) -> Result<Re
     }
     let name =
         institutions.first().map_or_else(String::new, |institution| asker.ctx.words(&institution.name));
+    let requests = app.store.requests(&scope, app.clock.civil().0).await.map_err(failed)?;
+    let duties = digests::today(&app, &scope).await.unwrap_or_else(|error| {
+        // The page is of use without them.
+        tracing::error!(error = format!("{error:#}"), "duties of a unit");
+        Vec::new()
+    });
+    let asked = Asked { requests: &requests, pause_max, duties: &duties };
     let shell = asker.shell("unit");
-    Ok(page(StatusCode::OK, &UnitPage::new(shell, name, &cases, &alerts, &gateways, &points)))
+    Ok(page(StatusCode::OK, &UnitPage::new(shell, name, &cases, &alerts, &gateways, &points, &asked)))
 }
 
-/// What people call the devices of a gateway, by its newest plan.
-async fn device_names(app: &App, gateway: &str) -> anyhow::Result<HashMap<String, Words>> {
-    let Some(config) = app.store.config_at(gateway, i64::MAX).await? else { return Ok(HashMap::new()) };
-    let Some(enrolled) = app.store.enrolled(gateway).await? else { return Ok(HashMap::new()) };
-    let plan = app.plans.of(&app.store, &config, &enrolled.ring).await?;
-    Ok(plan.devices.iter().map(|device| (device.id.clone(), Words::from(device.name.clone()))).collect())
+/// What people call the devices of a gateway.
+fn device_names(plan: &Plan) -> HashMap<String, Words> {
+    plan.devices.iter().map(|device| (device.id.clone(), Words::from(device.name.clone()))).collect()
 }
 
 /// `GET /unit/cases/{id}`.
@@ -217,6 +230,7 @@ async fn draw(
 ) -> Result<Response, Stop> {
     let detail = cases::detail(app, viewer, id).await.map_err(|error| asker.stop(error, "/unit"))?;
     let curve = readings_around(app, &viewer.scope(), &detail, CHART_WIDTH, asker.ctx).await;
+    let pause = pause_of(app, viewer, &detail, asker.ctx).await;
     let shell = asker.shell_at("unit", format!("/unit/cases/{id}"));
-    Ok(page(status, &UnitCasePage::new(shell, &detail, curve, refusal, typed)))
+    Ok(page(status, &UnitCasePage::new(shell, &detail, curve, pause, refusal, typed)))
 }

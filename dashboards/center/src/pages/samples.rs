@@ -2,6 +2,10 @@
 //! the policy against inline style and script holds. With `NONSITE_PAGES=DIR` the pages are written there, to be
 //! looked at in a browser.
 
+use std::collections::HashMap;
+
+mod telling;
+
 use super::account::{LoginPage, ProblemPage, SetupPage};
 use super::alerts::AlertsPage;
 use super::assets;
@@ -9,13 +13,14 @@ use super::case::{CasePage, Typed};
 use super::curve;
 use super::format::Zone;
 use super::gateways::GatewaysPage;
+use super::requests::PauseForm;
 use super::tasks::TasksPage;
 use super::texts::Lang;
-use super::unit::{UnitCasePage, UnitPage};
+use super::unit::{Asked, UnitCasePage, UnitPage};
 use super::view::{Ctx, Person, Shell};
 use crate::store::{
-    AlertRow, CaseDetail, CaseRow, DeadlineRow, GatewayRow, PointRow, Sample, Series, TimelineEntry,
-    VerificationRow, Words,
+    AlertRow, CaseDetail, CaseRow, DeadlineRow, GatewayRow, PointRow, RequestRow, Sample, Series,
+    TimelineEntry, VerificationRow, Words,
 };
 
 const MINUTE: i64 = 60_000;
@@ -57,15 +62,15 @@ fn case(id: i64, state: &str, priority: &str, age: i64) -> CaseRow {
         device_name: words("二楼消毒柜", "Cabinet, 2nd floor"),
         title: words("消毒温度时间不达标", "Disinfection too short"),
         sentence: words(
-            "{device}最近一次消毒最高到{peak},保持{hold},没有达到要求。",
+            "{device}最近一次消毒最高到{peak}，保持{hold}，没有达到要求。",
             "{device} reached {peak} for {hold} only.",
         ),
         action: words(
-            "这一柜杯具请重新消毒,用过的请收回。",
+            "这一柜杯具请重新消毒，用过的请收回。",
             "Disinfect this load again and take back cups already used.",
         ),
         norm: words(
-            "餐饮服务食品安全操作规范(2018)附录J:煮沸、蒸汽100℃,10分钟以上",
+            "餐饮服务食品安全操作规范（2018）附录J：煮沸、蒸汽100℃，10分钟以上",
             "Catering food safety code (2018), annex J: 100 °C, at least 10 min",
         ),
         priority: priority.to_owned(),
@@ -87,6 +92,47 @@ fn case(id: i64, state: &str, priority: &str, age: i64) -> CaseRow {
     }
 }
 
+/// Everything a request can be, newest first.
+fn requests() -> Vec<RequestRow> {
+    let request = |id, kind: &str, state: &str, alert, outcome: Option<&str>| RequestRow {
+        id,
+        institution: "91330102MA27XY1234".to_owned(),
+        institution_name: words("西湖云栖酒店", "West Lake Yunqi Hotel"),
+        gateway: GATEWAY.to_owned(),
+        kind: kind.to_owned(),
+        alert,
+        alert_title: if alert.is_some() {
+            words("柜内温度过高", "Cabinet too hot")
+        } else {
+            Words::default()
+        },
+        device_name: if alert.is_some() {
+            words("二楼消毒柜", "Cabinet, 2nd floor")
+        } else {
+            Words::default()
+        },
+        for_ms: (kind == "pause").then_some(8 * HOUR),
+        from: (kind == "closure").then_some(NOW + 14 * HOUR),
+        to: (kind == "closure").then_some(NOW + 86 * HOUR),
+        reason: "PT100, 14:00".to_owned(),
+        asked_by: "u-7".to_owned(),
+        asked_at: NOW - id * 10 * MINUTE,
+        state: state.to_owned(),
+        answered_by: (state != "asked" && kind == "pause").then(|| "u-1".to_owned()),
+        answered_at: (state != "asked" && kind == "pause").then_some(NOW - MINUTE),
+        answer: (state == "refused").then(|| "12345".to_owned()),
+        outcome: outcome.map(str::to_owned),
+    };
+    vec![
+        request(6, "pause", "asked", Some(40), None),
+        request(5, "closure", "declared", None, None),
+        request(4, "closure", "declared", None, Some("done")),
+        request(3, "pause", "refused", Some(39), None),
+        request(2, "pause", "granted", Some(38), Some("done")),
+        request(1, "pause", "granted", Some(37), Some("refused: stale")),
+    ]
+}
+
 fn alert(n: i64, priority: &str, shown: &str, case: Option<i64>, age: i64) -> AlertRow {
     AlertRow {
         n,
@@ -101,16 +147,18 @@ fn alert(n: i64, priority: &str, shown: &str, case: Option<i64>, age: i64) -> Al
         rule: "disinfection-cabinet/too-hot".to_owned(),
         title: words("柜内温度过高", "Cabinet too hot"),
         sentence: words(
-            "二楼消毒柜的温度已经持续高于150 °C,现在是163.4 °C。",
+            "二楼消毒柜的温度已经持续高于150 °C，现在是163.4 °C。",
             "Cabinet, 2nd floor has stayed above 150 °C; it is at 163.4 °C now.",
         ),
         action: words(
-            "请关掉电源,等冷却后检查温控器。",
+            "请关掉电源，等冷却后检查温控器。",
             "Switch it off, let it cool, and check the thermostat.",
         ),
         norm: words("GB 17988-2008 食具消毒柜安全和卫生要求", "GB 17988-2008, cabinets for tableware"),
         priority: priority.to_owned(),
         first: "institution".to_owned(),
+        told: "alert".to_owned(),
+        trial: false,
         state: if shown == "normal" { "cleared" } else { "open" }.to_owned(),
         shown: shown.to_owned(),
         quality: "good".to_owned(),
@@ -227,7 +275,7 @@ fn detail(state: &str, next: &[&str]) -> CaseDetail {
     let mut row = case(17, state, "orange", 3 * HOUR);
     row.title = words("柜内温度过高", "Cabinet too hot");
     row.action =
-        words("请关掉电源,等冷却后检查温控器。", "Switch it off, let it cool, and check the thermostat.");
+        words("请关掉电源，等冷却后检查温控器。", "Switch it off, let it cool, and check the thermostat.");
     let alert = alert(17, "orange", "unacknowledged", Some(17), 65 * MINUTE);
     let mut timeline = vec![entry(1, 65 * MINUTE, "opened", ("gateway", "gateway", None))];
     timeline[0].alert = Some(alert.id.clone());
@@ -239,7 +287,7 @@ fn detail(state: &str, next: &[&str]) -> CaseDetail {
     if dispatched {
         row.recipient = Some(row.institution.clone());
         row.deadline = Some(NOW + 31 * HOUR + 10 * MINUTE);
-        row.requirement = Some("请关掉电源,等冷却后检查温控器。完成后请提交整改情况和现场照片。".to_owned());
+        row.requirement = Some("请关掉电源，等冷却后检查温控器。完成后请提交整改情况和现场照片。".to_owned());
         deadlines.push(DeadlineRow {
             kind: "rectify".to_owned(),
             at: NOW + 31 * HOUR + 10 * MINUTE,
@@ -257,7 +305,7 @@ fn detail(state: &str, next: &[&str]) -> CaseDetail {
     let mut verification_row = None;
     if matches!(state, "verifying" | "verified" | "closed") {
         let mut submitted = entry(5, 30 * MINUTE, "submitted", UNIT);
-        submitted.text = Some("温控器已更换,重新消毒一柜,温度正常。".to_owned());
+        submitted.text = Some("温控器已更换，重新消毒一柜，温度正常。".to_owned());
         submitted.attachments = vec!["aa".repeat(32), "bb".repeat(32)];
         submitted.window = Some((NOW - 70 * MINUTE, NOW - 10 * MINUTE));
         timeline.push(submitted);
@@ -333,18 +381,30 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
     cases[4].deadline = Some(NOW + 50 * HOUR);
     out.push((
         "tasks",
-        render(&TasksPage::new(shell(lang, "tasks", false), &cases, &[gateway("live")], None)),
+        render(&TasksPage::new(
+            shell(lang, "tasks", false),
+            &cases,
+            &[gateway("live")],
+            (&requests(), true),
+            None,
+        )),
     ));
     out.push((
         "tasks-quiet",
-        render(&TasksPage::new(shell(lang, "tasks", false), &[], &[gateway("live")], None)),
+        render(&TasksPage::new(shell(lang, "tasks", false), &[], &[gateway("live")], (&[], true), None)),
     ));
     let gateways = [gateway("live"), gateway("off"), gateway("off")];
-    out.push(("tasks-off", render(&TasksPage::new(shell(lang, "tasks", false), &[], &gateways, None))));
-    out.push(("tasks-nobody", render(&TasksPage::new(shell(lang, "tasks", false), &[], &[], None))));
+    out.push((
+        "tasks-off",
+        render(&TasksPage::new(shell(lang, "tasks", false), &[], &gateways, (&[], true), None)),
+    ));
+    out.push((
+        "tasks-nobody",
+        render(&TasksPage::new(shell(lang, "tasks", false), &[], &[], (&[], true), None)),
+    ));
     out.push((
         "tasks-down",
-        render(&TasksPage::new(shell(lang, "tasks", false), &[], &[gateway("silent")], None)),
+        render(&TasksPage::new(shell(lang, "tasks", false), &[], &[gateway("silent")], (&[], true), None)),
     ));
     let mut alerts = vec![
         alert(25, "red", "unacknowledged", Some(21), 4 * MINUTE),
@@ -379,7 +439,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         let curve = draw(&detail, "readings", 960, s.ctx);
         let typed =
             Typed { refusal: (state == "verified").then(|| t.case_seen_stale.clone()), ..Typed::default() };
-        out.push((name, render(&CasePage::new(s, &detail, "K", curve, &typed))));
+        out.push((name, render(&CasePage::new(s, &detail, "K", curve, PauseForm::default(), &typed))));
     }
     let name = || {
         if lang.is_english() { "West Lake Yunqi Hotel".to_owned() } else { "西湖云栖酒店".to_owned() }
@@ -401,6 +461,11 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
             alerts,
             gateways,
             &[(String::new(), point())],
+            &Asked {
+                requests: &requests(),
+                pause_max: HashMap::from([(40, 24 * HOUR), (41, 24 * HOUR)]),
+                duties: &[],
+            },
         ))
     };
     out.push(("unit", unit(&own, &[], &[gateway("live")])));
@@ -408,11 +473,13 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
     out.push(("unit-silent", unit(&[], &[], &[gateway("silent")])));
     out.push(("unit-off", unit(&[], &[], &[gateway("off")])));
     out.push(("unit-none", unit(&[], &[], &[])));
-    // The same twice, one that is in a case, and one that is somebody else's first.
-    let mut first = [(40, None), (41, None), (42, Some(31)), (43, None)]
+    // The same twice, one that is in a case, one that is somebody else's first, and one that the collector is told, too.
+    let mut first = [(40, None), (41, None), (42, Some(31)), (43, None), (44, None)]
         .map(|(n, case)| alert(n, "yellow", "unacknowledged", case, 3 * HOUR));
     first[..3].iter_mut().for_each(|alert| "institution".clone_into(&mut alert.first));
     "maintainer".clone_into(&mut first[3].first);
+    "collector".clone_into(&mut first[4].first);
+    "waste/ends-soon".clone_into(&mut first[4].rule);
     out.push(("unit-own", unit(&[], &first, &[gateway("live")])));
     for (name, state, next) in [
         ("unit-case-dispatched", "dispatched", &["accept", "note"][..]),
@@ -422,8 +489,9 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         let detail = detail(state, next);
         let s = shell(lang, "unit", true);
         let curve = draw(&detail, "readings", 420, s.ctx);
-        out.push((name, render(&UnitCasePage::new(s, &detail, curve, None, ""))));
+        out.push((name, render(&UnitCasePage::new(s, &detail, curve, PauseForm::default(), None, ""))));
     }
+    out.extend(telling::pages(lang));
     out
 }
 
@@ -469,10 +537,10 @@ fn an_empty_list_says_why() {
 #[test]
 fn the_unit_reads_what_it_puts_right_by_itself() {
     let html = page(Lang::Zh, "unit-own");
-    assert!(html.contains("<h1>有1件事需要您处理</h1>"), "{html}");
+    assert!(html.contains("<h1>有2件事需要您处理</h1>"), "{html}");
     let cards: Vec<&str> = html.split("data-alert-id=\"").skip(1).collect();
-    assert_eq!(cards.len(), 1, "{html}");
-    assert!(cards[0].split('"').next().is_some_and(|id| id.ends_with("-41")), "the newest: {}", cards[0]);
+    let ids: Vec<&str> = cards.iter().filter_map(|card| card.split('"').next()?.rsplit('-').next()).collect();
+    assert_eq!(ids, ["44", "41"], "the newest of each");
     assert!(cards[0].contains("class=\"card-act\">"), "what to do");
 }
 

@@ -4,12 +4,15 @@ use askama::Template;
 use center_casebook::CaseState;
 
 use super::format::{ago, deadline};
+use super::requests::{RequestCard, cards};
 use super::texts::{Texts, fill};
 use super::view::{Badge, Ctx, Mark, Moment, Shell, case_number, state_of};
-use crate::store::{CaseRow, GatewayRow};
+use crate::store::{CaseRow, GatewayRow, RequestRow};
 
 /// Rows drawn on one page; the rest is counted and reached by the filters.
 const ROWS_MAX: usize = 200;
+/// Requests of units drawn on it.
+const REQUESTS_MAX: usize = 50;
 
 /// The page.
 #[derive(Debug, Template)]
@@ -25,6 +28,8 @@ pub(crate) struct TasksPage {
     count: String,
     filtered: bool,
     empty: Option<Empty>,
+    requests: Vec<RequestCard>,
+    answered: Vec<RequestCard>,
 }
 
 #[derive(Debug)]
@@ -67,8 +72,15 @@ const OTHERS: [CaseState; 3] = [CaseState::Dispatched, CaseState::Rectifying, Ca
 const OVERDUE: &str = "overdue";
 
 impl TasksPage {
-    /// From the active cases and the gateways that exist for the asker. `step` is the filter of the address.
-    pub(crate) fn new(s: Shell, cases: &[CaseRow], gateways: &[GatewayRow], step: Option<&str>) -> Self {
+    /// From the active cases, the gateways and the requests of units that exist for the asker. `step` is the filter of the
+    /// address; `answers` = the asker may answer requests.
+    pub(crate) fn new(
+        s: Shell,
+        cases: &[CaseRow],
+        gateways: &[GatewayRow],
+        (requests, answers): (&[RequestRow], bool),
+        step: Option<&str>,
+    ) -> Self {
         let (ctx, t) = (s.ctx, s.ctx.texts());
         let late = |case: &CaseRow| {
             state_of(case) != CaseState::Closed && case.deadline.is_some_and(|deadline| deadline < ctx.now)
@@ -107,6 +119,10 @@ impl TasksPage {
             }
             None => t.tasks_all.clone(),
         };
+        let (requests, answered) = cards(requests, answers, ctx)
+            .into_iter()
+            .take(REQUESTS_MAX)
+            .partition(|request: &RequestCard| request.state == "asked");
         let empty = rows.is_empty().then(|| {
             if step.is_some() {
                 return Empty { kind: "filter", text: t.empty_filter.clone(), sub: String::new() };
@@ -127,6 +143,8 @@ impl TasksPage {
             count,
             filtered: step.is_some(),
             empty,
+            requests,
+            answered,
             s,
             t,
         }

@@ -105,7 +105,7 @@ texts! {
     alerts_hint, col_alert, col_unit, col_value, col_since, col_state, col_deadline, col_action, col_step,
     col_task, col_age, shown_unacknowledged, shown_acknowledged, shown_returned_unacknowledged,
     shown_latched, shown_shelved, shown_suppressed_by_design, shown_out_of_service, shown_normal,
-    quality_good, quality_stale, quality_bad, quality_unevaluable, quality_uncertain, quality_none,
+    quality_good, quality_stale, quality_bad, quality_stuck, quality_unevaluable, quality_uncertain, quality_none,
     chain_open, first_institution, first_maintainer, first_collector, first_supervisor, no_case,
     cleared_returned, cleared_settled, cleared_lapsed, cleared_superseded, cleared_rule_removed,
     cleared_disabled, limit, measured, acknowledge,
@@ -115,7 +115,7 @@ texts! {
     case_actions, case_no_actions, case_waiting_unit, case_waiting_data, case_closed, case_seen_stale,
     deadline_rectify, deadline_verify, case_verification, case_device, case_unit, case_owner,
     case_recipient, chart_desc, chart_desc_empty, chart_raised, chart_cleared, chart_window, data_gap,
-    sample_time, sample_value, sample_quality, door_yes, door_no, act_acknowledge, act_acknowledge_hint,
+    sample_time, sample_value, sample_quality, door_yes, door_no, truth_yes, truth_no, act_acknowledge, act_acknowledge_hint,
     act_dispatch, act_review, act_close, act_close_hint, act_note, act_recall, act_recall_hint,
     act_reverify_hint, dispatch_recipient, dispatch_deadline, dispatch_deadline_note, dispatch_requirement,
     dispatch_requirement_prefill, dispatch_preview, dispatch_submit, review_approve, review_return,
@@ -129,7 +129,9 @@ texts! {
     event_coverage, event_first_violation, event_unseen, event_hash, actor_center, actor_gateway,
     verify_pending, verify_pass, verify_fail, verify_insufficient, verify_pending_note, reason_held,
     reason_violated, reason_not_good, reason_coverage, reason_silent, reason_never_seen,
-    reason_cycle_failed, reason_no_cycle, reason_not_verifiable, reason_no_config, reason_rule_gone,
+    reason_cycle_failed, reason_no_cycle, reason_not_verifiable, reason_no_history, reason_reaches_back,
+    reason_not_tested, reason_happened_again, reason_duty_failed, reason_window_too_long, reason_no_config,
+    reason_rule_gone,
     attachment, gateways_title, gateways_count, gateways_empty, gateways_empty_sub, gateways_join, join_title, join_make_title, join_no_institution, join_site, join_site_hint, join_make, join_code, join_picture, join_expires, join_command, join_once, join_new_institution, join_institution_id, join_institution_id_hint, join_name_zh, join_name_en, join_kind, join_add_institution, kind_hotel, kind_clinic, kind_hospital, col_gateway,
     col_last_seen, col_data_until, col_records, col_software, col_open_alerts, gw_live, gw_delayed, gw_off, gw_line,
     gw_silent, gw_never, quarantined, unit_product, unit_ok, unit_ok_sub, unit_todo, unit_not_connected,
@@ -140,6 +142,8 @@ texts! {
     unit_failed_once, unit_returned, unit_on_site, unit_closed, unit_step_notify, unit_step_rectify,
     unit_step_verify, unit_step_close, unit_history, unit_measured, unit_photo_count, unit_sending,
     unit_send_failed, unit_photo_too_large, unit_photo_too_many, unit_photo_kind, error_title,
+    requests_answered, event_received, request_span, requests_title, request_pause, request_closure, request_reason, request_answer, request_grant, request_refuse, request_asked, request_granted, request_granted_done, request_refused, request_declared, request_declared_done, request_failed, pause_for, act_pause, act_pause_hint, act_pause_submit, unit_pause, unit_pause_hint, unit_pause_submit, unit_closure, unit_closure_open, unit_closure_hint, unit_closure_from, unit_closure_to, unit_closure_submit,
+    nav_leads, join_township, join_township_hint, leads_title, leads_hint, leads_weeks, leads_week, leads_listed, leads_empty, leads_empty_sub, leads_found, leads_expected, leads_feed, leads_reason, leads_dismiss, leads_to_case, leads_dismissed, leads_to_case_done, leads_unjudged, leads_unjudged_hint, leads_unjudged_row, leads_answered, duties_title, duties_all_done, duties_told, duty_done, duty_overdue, duty_due_at, duty_due, duty_bowie_dick, duty_biological, duty_chemical, duty_calibration, duty_lamp_cleaning, duty_water_line, duty_manual_reading, cause_no_communication, cause_device_refused, cause_malformed, cause_sentinel, cause_implausible, cause_source_offline, cause_gateway_down, cause_clock, cause_held, request_said, colon, pause_said, pause_until, request_paused, request_ordered, request_ordered_done, leads_whether,
 }
 
 /// Puts values into the `{name}` places of a text.
@@ -198,6 +202,17 @@ mod tests {
             let text = text.to_lowercase();
             for word in ["sign in", "clinic", "patient", "dental"] {
                 assert!(!text.contains(word), "`{key}` says {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn chinese_is_set_with_full_width_marks() {
+        let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c) || "，；：。（）“”".contains(c);
+        for (key, text) in Lang::Zh.texts().all() {
+            let marks: Vec<char> = text.chars().collect();
+            for three in marks.windows(3).filter(|three| ",;:!?()".contains(three[1])) {
+                assert!(!is_chinese(three[0]) && !is_chinese(three[2]), "`{key}`: {three:?} in {text}");
             }
         }
     }

@@ -1,18 +1,19 @@
 //! The institution's own pages, phone first: one sentence, its tasks, and for each what is wrong in its words, what
 //! to do, and by when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use askama::Template;
 use center_casebook::CaseState;
 
 use super::case::{Entry, entry_of, main_alert};
 use super::curve::Curve;
-use super::format::{ago, deadline, long_time, measure};
+use super::format::{ago, deadline, duration_short, long_time, measure};
+use super::requests::{PauseForm, RequestCard, cards, pause_form};
 use super::texts::{Texts, fill};
-use super::view::{Ctx, Mark, Shell, quality_name, state_name, state_of, value_and_limit};
+use super::view::{Ctx, Mark, Shell, cause_name, quality_name, state_name, state_of, value_and_limit};
 use crate::attachments::ATTACHMENT_MAX;
-use crate::store::{AlertRow, CaseDetail, CaseRow, GatewayRow, PointRow};
+use crate::store::{AlertRow, CaseDetail, CaseRow, DigestRow, DutyLine, GatewayRow, PointRow, RequestRow};
 
 /// Photos of one submission, at most.
 pub(crate) const PHOTOS_MAX: usize = 6;
@@ -30,10 +31,13 @@ pub(crate) struct UnitPage {
     name: String,
     headline: Headline,
     todo: Vec<Card>,
+    duties: Vec<DigestCard>,
     own: Vec<OwnCard>,
     waiting: Vec<Card>,
     recent: Vec<Card>,
     devices: Vec<Device>,
+    closures: Vec<RequestCard>,
+    today: String,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,29 @@ struct OwnCard {
     device: String,
     action: String,
     since: String,
+    pause: PauseForm,
+}
+
+/// Its duties of the day, of one site: one thing to do, with a line for each.
+#[derive(Debug)]
+struct DigestCard {
+    day: String,
+    title: String,
+    told: String,
+    /// Not done yet.
+    open: usize,
+    lines: Vec<DutyCard>,
+}
+
+#[derive(Debug)]
+struct DutyCard {
+    duty: String,
+    name: String,
+    state: String,
+    standing: String,
+    overdue: bool,
+    /// Empty where it is done.
+    action: String,
 }
 
 #[derive(Debug)]
@@ -72,6 +99,17 @@ struct Device {
     value: String,
     good: bool,
     note: String,
+}
+
+/// What the unit asked for, and may ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked<'a> {
+    /// Newest first.
+    pub(crate) requests: &'a [RequestRow],
+    /// How long the reminders of an alert may pause, ms; not in here = they cannot.
+    pub(crate) pause_max: HashMap<i64, i64>,
+    /// Its duties of today, by site, as they stand.
+    pub(crate) duties: &'a [DigestRow],
 }
 
 impl UnitPage {
@@ -84,6 +122,7 @@ impl UnitPage {
         alerts: &[AlertRow],
         gateways: &[GatewayRow],
         points: &[(String, PointRow)],
+        asked: &Asked<'_>,
     ) -> Self {
         let (ctx, t) = (s.ctx, s.ctx.texts());
         let of = |states: &[CaseState]| -> Vec<Card> {
@@ -96,7 +135,7 @@ impl UnitPage {
         let cases_first =
             cases.iter().filter(|case| matches!(state_of(case), CaseState::Open | CaseState::Acknowledged));
         todo.extend(cases_first.filter(|case| first(case)).map(|case| card(case, ctx)));
-        let own = own(alerts, ctx);
+        let own = own(alerts, asked, ctx);
         let waiting = of(&[CaseState::Verifying, CaseState::Verified]);
         let mut closed: Vec<&CaseRow> = cases
             .iter()
@@ -109,8 +148,16 @@ impl UnitPage {
             .filter(|(_, point)| !point.truth)
             .map(|(name, point)| device(name, point, ctx))
             .collect();
-        let headline = headline(todo.len() + own.len(), gateways, ctx);
-        Self { s, t, name, headline, todo, own, waiting, recent, devices }
+        let several = asked.duties.len() > 1;
+        let duties: Vec<DigestCard> =
+            asked.duties.iter().map(|digest| digest_card(digest, several, ctx)).collect();
+        let to_do = duties.iter().filter(|card| card.open > 0).count();
+        let headline = headline(todo.len() + to_do + own.len(), gateways, ctx);
+        let closures =
+            asked.requests.iter().filter(|request| request.kind == "closure").cloned().collect::<Vec<_>>();
+        let closures = cards(&closures, false, ctx);
+        let today = ctx.zone.field(ctx.now).split('T').next().unwrap_or_default().to_owned();
+        Self { s, t, name, headline, todo, duties, own, waiting, recent, devices, closures, today }
     }
 }
 
@@ -174,10 +221,80 @@ fn card(case: &CaseRow, ctx: Ctx) -> Card {
     }
 }
 
+/// Is it the unit's to put right, before anybody has a case of it? What the collector is told first (waste that has to be fetched
+/// soon) is told the unit, too: it calls the collector. Duties are told in the digest, leads are the center's.
+pub(crate) fn is_own(alert: &AlertRow) -> bool {
+    alert.case.is_none()
+        && matches!(alert.first.as_str(), "institution" | "collector")
+        && matches!(alert.told.as_str(), "alert" | "morning")
+}
+
+/// `site`: there are several, so each is named.
+fn digest_card(digest: &DigestRow, site: bool, ctx: Ctx) -> DigestCard {
+    let t = ctx.texts();
+    let lines: Vec<DutyCard> = digest.lines.iter().map(|line| duty_card(line, ctx)).collect();
+    let open = lines.iter().filter(|line| line.state != "done").count();
+    let title = match open {
+        0 => t.duties_all_done.clone(),
+        n => fill(&t.duties_title, &[("n", &n.to_string())]),
+    };
+    DigestCard {
+        day: digest.day.clone(),
+        title: if site { format!("{} · {title}", digest.site) } else { title },
+        // Before half past eight nothing was told yet.
+        told: if digest.id == 0 {
+            String::new()
+        } else {
+            fill(&t.duties_told, &[("time", &ctx.zone.clock(digest.at))])
+        },
+        open,
+        lines,
+    }
+}
+
+fn duty_card(line: &DutyLine, ctx: Ctx) -> DutyCard {
+    let t = ctx.texts();
+    let known = duty_name(&line.duty, t);
+    let what = known.map_or_else(|| ctx.words(&line.title), ToOwned::to_owned);
+    let names = [ctx.words(&line.device_name), what];
+    let done = line.state == "done";
+    let standing = match (line.state.as_str(), line.due_at) {
+        ("done", _) => t.duty_done.clone(),
+        ("overdue", Some(at)) if at < ctx.now => {
+            fill(&t.time_overdue, &[("span", &duration_short(ctx.now - at, ctx.lang))])
+        }
+        ("overdue", _) => t.duty_overdue.clone(),
+        (_, Some(at)) if at > ctx.now => fill(&t.duty_due_at, &[("time", &ctx.zone.clock(at))]),
+        _ => t.duty_due.clone(),
+    };
+    DutyCard {
+        duty: line.duty.clone(),
+        name: names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" · "),
+        overdue: line.state == "overdue",
+        state: line.state.clone(),
+        standing,
+        action: if done { String::new() } else { ctx.words(&line.action) },
+    }
+}
+
+/// What a duty is called; `None` of one that a pack from elsewhere brings: its rule's title says it.
+fn duty_name<'t>(duty: &str, t: &'t Texts) -> Option<&'t str> {
+    Some(match duty {
+        "bowie-dick" => &t.duty_bowie_dick,
+        "biological" => &t.duty_biological,
+        "chemical" => &t.duty_chemical,
+        "calibration" => &t.duty_calibration,
+        "lamp-cleaning" => &t.duty_lamp_cleaning,
+        "water-line" => &t.duty_water_line,
+        "manual-reading" => &t.duty_manual_reading,
+        _ => return None,
+    })
+}
+
 /// One per rule and device, the newest; the most urgent first.
-fn own(alerts: &[AlertRow], ctx: Ctx) -> Vec<OwnCard> {
+fn own(alerts: &[AlertRow], asked: &Asked<'_>, ctx: Ctx) -> Vec<OwnCard> {
     let mut newest: BTreeMap<(&str, &str, &str), &AlertRow> = BTreeMap::new();
-    for alert in alerts.iter().filter(|alert| alert.case.is_none() && alert.first == "institution") {
+    for alert in alerts.iter().filter(|alert| is_own(alert)) {
         let held = newest.entry((&alert.gateway, &alert.rule, &alert.device)).or_insert(alert);
         if alert.n > held.n {
             *held = alert;
@@ -192,6 +309,7 @@ fn own(alerts: &[AlertRow], ctx: Ctx) -> Vec<OwnCard> {
         device: ctx.words(&alert.device_name),
         action: ctx.words(&alert.action),
         since: ago(alert.since.unwrap_or(alert.raised_at), ctx.now, ctx.lang),
+        pause: pause_form(alert, asked.pause_max.get(&alert.n).copied(), asked.requests, ctx),
     };
     own.into_iter().map(card).collect()
 }
@@ -220,7 +338,12 @@ fn device(device: &str, point: &PointRow, ctx: Ctx) -> Device {
         good,
         note: match point.at {
             Some(at) if good => ago(at, ctx.now, ctx.lang),
-            Some(_) | None => quality_name(&point.quality, t).to_owned(),
+            Some(_) | None => point
+                .cause
+                .as_deref()
+                .and_then(|cause| cause_name(cause, t))
+                .unwrap_or_else(|| quality_name(&point.quality, t))
+                .to_owned(),
         },
     }
 }
@@ -256,6 +379,7 @@ pub(crate) struct UnitCasePage {
     submit: bool,
     curve: Curve,
     timeline: Vec<Entry>,
+    pause: PauseForm,
     refusal: Option<String>,
     text: String,
     photo_hint: String,
@@ -271,6 +395,7 @@ impl UnitCasePage {
         s: Shell,
         detail: &CaseDetail,
         curve: Curve,
+        pause: PauseForm,
         refusal: Option<String>,
         typed: &str,
     ) -> Self {
@@ -336,6 +461,7 @@ impl UnitCasePage {
             submit: may("submit"),
             curve,
             timeline,
+            pause,
             refusal,
             text: typed.to_owned(),
             photo_hint: limited(&t.unit_photo_hint),

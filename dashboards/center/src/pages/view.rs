@@ -197,6 +197,25 @@ pub(crate) fn quality_name<'t>(code: &str, texts: &'t Texts) -> &'t str {
     }
 }
 
+/// Why a point has no number, or one in doubt, in the reader's words; `None` = an unknown code.
+pub(crate) fn cause_name<'t>(code: &str, texts: &'t Texts) -> Option<&'t str> {
+    Some(match code {
+        "no_communication" => &texts.cause_no_communication,
+        "device_refused" => &texts.cause_device_refused,
+        "malformed" => &texts.cause_malformed,
+        "sentinel" => &texts.cause_sentinel,
+        "implausible" => &texts.cause_implausible,
+        "source_offline" => &texts.cause_source_offline,
+        "gateway_down" => &texts.cause_gateway_down,
+        "never_seen" => &texts.quality_none,
+        "stuck" => &texts.quality_stuck,
+        "clock" => &texts.cause_clock,
+        "held" => &texts.cause_held,
+        "stale" => &texts.quality_stale,
+        _ => return None,
+    })
+}
+
 /// Whose turn it is before the supervisor's.
 pub(crate) fn first_name<'t>(code: &str, texts: &'t Texts) -> &'t str {
     match code {
@@ -217,14 +236,6 @@ pub(crate) fn role_name(role: Role, texts: &Texts) -> &str {
         Role::Maintainer => &texts.role_maintainer,
         Role::Collector => &texts.role_collector,
         Role::Auditor => &texts.role_auditor,
-    }
-}
-
-/// May somebody in this role receive an alert? What the page offers; the casebook decides.
-pub(crate) fn may_receive(role: Role) -> bool {
-    match role {
-        Role::DutyOfficer | Role::Reviewer | Role::Admin => true,
-        Role::Institution | Role::Inspector | Role::Maintainer | Role::Collector | Role::Auditor => false,
     }
 }
 
@@ -263,9 +274,24 @@ mod tests {
 
     #[test]
     fn a_place_without_a_value_is_a_dash() {
-        assert_eq!(tidy("{device}已经{value},"), "—已经—,");
+        assert_eq!(tidy("{device}已经{value}，"), "—已经—，");
         assert_eq!(tidy("no places"), "no places");
         assert_eq!(tidy("broken {value"), "broken —");
+    }
+
+    #[test]
+    fn every_cause_has_a_name_of_its_own() {
+        use gateway_model::{BadCause, UncertainCause};
+        let bad = BadCause::ALL.iter().map(crate::project::code);
+        let doubt = [UncertainCause::Clock, UncertainCause::Held, UncertainCause::Stale];
+        for lang in [Lang::Zh, Lang::En] {
+            let codes = bad.clone().chain(doubt.iter().map(crate::project::code));
+            let names: Vec<&str> = codes.map(|code| cause_name(&code, lang.texts()).unwrap()).collect();
+            let mut once = names.clone();
+            once.sort_unstable();
+            once.dedup();
+            assert_eq!(once.len(), names.len(), "{names:?}");
+        }
     }
 
     #[test]

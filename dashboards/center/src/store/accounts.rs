@@ -103,7 +103,7 @@ impl Store {
     /// Institutions, by id; at most [`PAGE_MAX`].
     pub async fn institutions(&self, scope: &Scope) -> sqlx::Result<Vec<InstitutionRow>> {
         sqlx::query(
-            "SELECT id, name_zh, name_en, kind FROM institutions WHERE ($1 IS NULL OR id = $1) ORDER BY id LIMIT $2",
+            "SELECT id, name_zh, name_en, kind, NULLIF(township, '') FROM institutions WHERE ($1 IS NULL OR id = $1) ORDER BY id LIMIT $2",
         )
         .bind(scope.institution())
         .bind(PAGE_MAX)
@@ -115,6 +115,7 @@ impl Store {
                 id: row.try_get(0)?,
                 name: Words { zh: row.try_get(1)?, en: row.try_get(2)? },
                 kind: row.try_get(3)?,
+                township: row.try_get(4)?,
             })
         })
         .collect()
@@ -260,21 +261,23 @@ pub async fn add_token(
     Ok(())
 }
 
-/// Adds an institution or renames it.
+/// Adds an institution or renames it. Without a township it keeps the one that it has; an empty one takes it away.
 pub async fn put_institution(
     connection: &mut SqliteConnection,
     row: &InstitutionRow,
     at: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO institutions (id, name_zh, name_en, kind, created_at) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (id) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en, kind = excluded.kind",
+        "INSERT INTO institutions (id, name_zh, name_en, kind, created_at, township) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (id) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en, kind = excluded.kind,
+             township = COALESCE(excluded.township, institutions.township)",
     )
     .bind(&row.id)
     .bind(&row.name.zh)
     .bind(&row.name.en)
     .bind(&row.kind)
     .bind(at)
+    .bind(&row.township)
     .execute(connection)
     .await?;
     Ok(())

@@ -9,7 +9,7 @@ use super::{AlertRow, CycleRow, PAGE_MAX, Scope, Store, from_json, json};
 /// Which alerts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AlertFilter {
-    /// Only those that are not over at the gateway.
+    /// Only those that are not over at the gateway, and no leads: what people watch.
     pub open_only: bool,
     /// Only those the center learned of after this one ([`AlertRow::n`]); `None` = the newest page.
     pub after: Option<i64>,
@@ -32,11 +32,12 @@ fn row(row: &SqliteRow) -> sqlx::Result<AlertRow> {
 }
 
 impl Store {
-    /// Alerts, newest first (oldest first after `after`); at most [`PAGE_MAX`].
+    /// Alerts, newest first (oldest first after `after`); at most [`PAGE_MAX`]. Leads are the center's, and never live.
     pub async fn alert_list(&self, scope: &Scope, filter: AlertFilter) -> sqlx::Result<Vec<AlertRow>> {
         let order = if filter.after.is_some() { "ASC" } else { "DESC" };
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{SELECT} WHERE ($1 IS NULL OR a.institution = $1) AND ($2 = FALSE OR a.state = 'open') AND a.n > $3
+               AND (a.told <> 'lead' OR ($1 IS NULL AND $2 = FALSE))
              ORDER BY a.n {order} LIMIT $4"
         )))
         .bind(scope.institution())
@@ -198,11 +199,12 @@ pub async fn keep(connection: &mut SqliteConnection, alert: &StoredAlert) -> sql
     let row = &alert.row;
     sqlx::query(
         "INSERT INTO alerts (n, gateway, epoch, number, source, institution, rule, state, event, case_id,
-             record_epoch, record_seq, since, raised, cleared, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             record_epoch, record_seq, since, raised, cleared, body, told)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          ON CONFLICT (n) DO UPDATE SET state = excluded.state, event = excluded.event, case_id = excluded.case_id,
              record_epoch = excluded.record_epoch, record_seq = excluded.record_seq,
-             since = excluded.since, raised = excluded.raised, cleared = excluded.cleared, body = excluded.body",
+             since = excluded.since, raised = excluded.raised, cleared = excluded.cleared, body = excluded.body,
+             told = excluded.told",
     )
     .bind(row.n)
     .bind(&row.gateway)
@@ -220,6 +222,7 @@ pub async fn keep(connection: &mut SqliteConnection, alert: &StoredAlert) -> sql
     .bind(alert.raised)
     .bind(alert.cleared)
     .bind(json(row))
+    .bind(&row.told)
     .execute(connection)
     .await?;
     Ok(())

@@ -45,6 +45,8 @@ pub struct Quiet {
     pub told: Option<i64>,
     /// How the watch took its silence when it looked last; see [`set_contact`].
     pub contact: Option<String>,
+    /// Township of its institution.
+    pub township: Option<String>,
 }
 
 /// `contact`: how the watch takes its silence; before the watch has looked, its age alone decides.
@@ -131,6 +133,15 @@ impl Store {
         enrolled(&mut connection, id).await
     }
 
+    /// When a gateway joined, civil time.
+    pub async fn enrolled_at(&self, id: &str) -> sqlx::Result<Option<i64>> {
+        let found = sqlx::query("SELECT enrolled_at FROM gateways WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.read())
+            .await?;
+        found.map(|row| row.try_get(0)).transpose()
+    }
+
     /// Orders given at this moment that are about no alert: (gateway, outcome, bytes as signed), by number.
     pub async fn orders_issued(&self, at: i64) -> sqlx::Result<Vec<(String, Option<String>, Vec<u8>)>> {
         sqlx::query(
@@ -170,8 +181,8 @@ impl Store {
     /// Gateways whose last sign of life is older than `before`.
     pub async fn quiet(&self, before: i64) -> sqlx::Result<Vec<Quiet>> {
         sqlx::query(
-            "SELECT id, public_key, institution, site, epoch_floor, last_seen, silent_alert, contact FROM gateways
-             WHERE last_seen <= $1 ORDER BY id",
+            "SELECT g.id, g.public_key, g.institution, g.site, g.epoch_floor, g.last_seen, g.silent_alert, g.contact, NULLIF(i.township, '')
+             FROM gateways g JOIN institutions i ON i.id = g.institution WHERE g.last_seen <= $1 ORDER BY g.id",
         )
         .bind(before)
         .fetch_all(self.read())
@@ -184,8 +195,22 @@ impl Store {
                 last_seen: row.try_get(5)?,
                 told: row.try_get(6)?,
                 contact: row.try_get(7)?,
+                township: row.try_get(8)?,
             })
         })
+        .collect()
+    }
+
+    /// How many gateways that were ever heard there are in each township; those without one are in none.
+    pub async fn townships(&self) -> sqlx::Result<Vec<(String, usize)>> {
+        sqlx::query(
+            "SELECT i.township, count(*) FROM gateways g JOIN institutions i ON i.id = g.institution
+             WHERE i.township <> '' AND g.last_seen IS NOT NULL GROUP BY i.township ORDER BY i.township",
+        )
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, usize::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0))))
         .collect()
     }
 

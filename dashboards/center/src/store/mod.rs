@@ -16,12 +16,18 @@ pub mod alerts;
 pub mod aside;
 pub mod audit;
 pub mod cases;
+pub mod digests;
 pub mod epochs;
 pub mod gateways;
 pub mod keys;
+pub mod leads;
 pub mod records;
+pub mod requests;
 pub mod rows;
 
+pub use digests::{DigestRow, DutyLine};
+pub use leads::LeadRow;
+pub use requests::RequestRow;
 pub use rows::*;
 
 /// A transaction on the one writing connection.
@@ -38,6 +44,8 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (4, include_str!("../../migrations/0004_aside.sql")),
     (14, include_str!("../../migrations/0014_keys.sql")),
     (26, include_str!("../../migrations/0026_contact.sql")),
+    (28, include_str!("../../migrations/0028_requests.sql")),
+    (30, include_str!("../../migrations/0030_telling.sql")),
 ];
 
 /// The database.

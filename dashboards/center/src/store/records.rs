@@ -126,22 +126,6 @@ impl Store {
         .collect()
     }
 
-    /// Records of inputs that end before the span, newest first; at most `limit`: where the value at its beginning comes from.
-    pub async fn records_before(&self, gateway: &str, from: i64, limit: i64) -> sqlx::Result<Vec<RecordRow>> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND t1 < $2 AND kind = 'inputs' AND state = 'stored'
-             ORDER BY t1 DESC, epoch DESC, seq DESC LIMIT $3"
-        )))
-        .bind(gateway)
-        .bind(from)
-        .bind(limit)
-        .fetch_all(self.read())
-        .await?
-        .iter()
-        .map(record)
-        .collect()
-    }
-
     /// What evidence about a span needs: everything from the last checkpoint before it (with the first records of its
     /// epoch) to its end, in order; at most [`gateway_evidence::RECORDS_MAX`].
     pub async fn records_for_evidence(
@@ -237,7 +221,10 @@ impl Store {
     pub async fn records_for_audit(&self, gateway: &str, from: i64, to: i64) -> sqlx::Result<Vec<RecordRow>> {
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND state <> 'revoked'
-               AND (kind IN ('start', 'config', 'checkpoint', 'part', 'gap') OR (t1 >= $2 AND t0 <= $3)) ORDER BY epoch, seq"
+               AND (kind IN ('start', 'config', 'checkpoint', 'part', 'gap') OR (t1 >= $2 AND t0 <= $3)
+                 OR (epoch, seq) = (SELECT epoch, seq FROM records WHERE gateway = $1 AND state <> 'revoked'
+                      AND kind = 'inputs' AND t1 < $2 ORDER BY epoch DESC, seq DESC LIMIT 1))
+             ORDER BY epoch, seq"
         )))
         .bind(gateway)
         .bind(from)
@@ -246,6 +233,42 @@ impl Store {
         .await?
         .iter()
         .map(record)
+        .collect()
+    }
+
+    /// Records of readings that end in this span of engine time, or begin in it; in order.
+    pub async fn inputs_between(&self, gateway: &str, from: i64, to: i64) -> sqlx::Result<Vec<RecordRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM records WHERE gateway = $1 AND state = 'stored' AND kind = 'inputs' AND t1 >= $2 AND t0 <= $3
+             ORDER BY epoch, seq"
+        )))
+        .bind(gateway)
+        .bind(from)
+        .bind(to)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+    }
+
+    /// (epoch, first, last engine time) of every record that reaches into this span of engine time, in order.
+    pub async fn spans_between(
+        &self,
+        gateway: &str,
+        from: i64,
+        to: i64,
+    ) -> sqlx::Result<Vec<(i64, i64, i64)>> {
+        sqlx::query(
+            "SELECT epoch, t0, t1 FROM records WHERE gateway = $1 AND state = 'stored' AND t1 >= $2 AND t0 <= $3 ORDER BY epoch, seq",
+        )
+        .bind(gateway)
+        .bind(from)
+        .bind(to)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
         .collect()
     }
 

@@ -225,6 +225,13 @@ pub struct AlertRow {
     pub priority: String,
     /// `institution`, `maintainer`, `collector`, `supervisor`.
     pub first: String,
+    /// How it is told: `alert` as it comes, `duty` as a line of the day's digest, `lead` on Monday's list, `morning` as an item
+    /// on the next morning.
+    #[serde(default = "as_it_comes")]
+    pub told: String,
+    /// Raised in a trial run: it opens no case.
+    #[serde(default)]
+    pub trial: bool,
     /// `open` until it is over at the gateway, then `cleared`.
     pub state: String,
     /// Display state: `unacknowledged`, `acknowledged`, `returned_unacknowledged`, `latched`, `shelved`, `suppressed_by_design`,
@@ -355,7 +362,7 @@ pub struct CycleRow {
     pub door_opened: bool,
     /// Not measured.
     pub unseen_ms: i64,
-    /// `passed`, `too_cool`, `too_short`, `door_opened`, `too_hot`, `drying`, `not_measured`.
+    /// `passed`, `too_cool`, `too_short`, `door_opened`, `too_hot`, `drying`, `not_measured`, `aborted`.
     pub outcome: String,
     /// Program it was judged against.
     pub program: String,
@@ -370,6 +377,8 @@ pub struct InstitutionRow {
     pub name: Words,
     /// `hotel`, `clinic`, `hospital`, …
     pub kind: String,
+    /// Township or street (乡镇、街道), where it was entered.
+    pub township: Option<String>,
 }
 
 /// A person with an account.
@@ -439,6 +448,11 @@ pub struct Series {
     pub gaps: Vec<(i64, i64)>,
     /// The span held more than was decoded: ask for a shorter one.
     pub truncated: bool,
+}
+
+/// Of rows that were kept before there were others.
+fn as_it_comes() -> String {
+    center_casebook::Telling::Alert.code().to_owned()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]

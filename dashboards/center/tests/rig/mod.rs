@@ -266,6 +266,7 @@ pub fn plan() -> Plan {
             sentinels: vec![],
             truth: false,
             calibration: None,
+            stuck: None,
         }],
         rules: vec![RulePlan {
             id: "cold-chain/too-warm".into(),
@@ -286,14 +287,14 @@ pub fn plan() -> Plan {
             text: RuleText {
                 title: text("温度过高", "Too warm"),
                 sentence: text(
-                    "{device}为{value}{unit},上限{limit}{unit}。",
+                    "{device}为{value}{unit}，上限{limit}{unit}。",
                     "{device} is at {value} {unit}, limit {limit} {unit}.",
                 ),
                 action: text("请检查", "Check it"),
                 norm: text("疫苗储存和运输管理规范", "Vaccine storage rules"),
                 mark: "V".into(),
             },
-            verify: VerifyPlan { window_ms: 2_000, coverage_permille: 900 },
+            verify: VerifyPlan { window_ms: 2_000, coverage_permille: 900, during: None, criterion: None },
             handling: None,
         }],
         modules: vec![],
@@ -432,6 +433,7 @@ impl Gateway {
             limit: Some(8.0),
             since: Some(EngineTime(at)),
             detail: None,
+            about: None,
         };
         let list = vec![Conclusion { at: EngineTime(at), body: ConclusionBody::Alert(change) }];
         let body = ConclusionsBody { because: Seq(self.seq - 1), list, frames: vec![] };

@@ -25,6 +25,15 @@ pub fn raw(point: &BlockPoint, words: &[u16]) -> Option<Raw> {
 fn decoded(encoding: Encoding, offset: u16, words: &[u16]) -> Option<Raw> {
     let from = usize::from(offset);
     let words = words.get(from..from + usize::from(encoding.kind.words()))?;
+    if let ([word], EncodingKind::U16 | EncodingKind::I16) = (words, encoding.kind) {
+        // What nearly every register holds.
+        let word = match encoding.order {
+            WordOrder::Abcd | WordOrder::Cdab => *word,
+            WordOrder::Badc | WordOrder::Dcba => word.swap_bytes(),
+        };
+        let signed = encoding.kind == EncodingKind::I16;
+        return Some(Raw::Int(if signed { i64::from(word.cast_signed()) } else { i64::from(word) }));
+    }
     let (bytes, length) = ordered(words, encoding.order);
     let bytes = &bytes[..length];
     Some(match encoding.kind {
@@ -38,6 +47,8 @@ fn decoded(encoding: Encoding, offset: u16, words: &[u16]) -> Option<Raw> {
         EncodingKind::I8(half) => Raw::Int(i64::from(byte(bytes, half).cast_signed())),
         EncodingKind::U16 | EncodingKind::U32 => Raw::Int(number(bytes) as i64),
         EncodingKind::I16 => Raw::Int(i64::from(number(bytes) as u16 as i16)),
+        EncodingKind::U24 => Raw::Int((number(bytes) & 0xFF_FFFF) as i64),
+        EncodingKind::I24 => Raw::Int(i64::from(((number(bytes) as u32) << 8).cast_signed() >> 8)),
         EncodingKind::I32 => Raw::Int(i64::from(number(bytes) as u32 as i32)),
         // Beyond 2^63 there is no record for it, and no counter of the field goes there.
         EncodingKind::U64 => Raw::Int(i64::try_from(number(bytes)).ok()?),
@@ -171,6 +182,7 @@ mod tests {
         ] {
             check(Kind::U32, order, &words, Raw::Int(i64::from(bits)));
             check(Kind::I32, order, &words, Raw::Int(i64::from(bits)));
+            check(Kind::U24, order, &words, Raw::Int(0x02_0304));
             check(Kind::F32, order, &words, Raw::F32(bits));
             check(Kind::Bcd(2), order, &words, Raw::Int(1_020_304));
         }
@@ -184,6 +196,13 @@ mod tests {
             check(Kind::U64, order, &words, Raw::Int(bits.cast_signed()));
             check(Kind::I64, order, &words, Raw::Int(bits.cast_signed()));
             check(Kind::F64, order, &words, Raw::F64(bits));
+        }
+        // What stands above the three bytes (a status, a sign, nothing) is not looked at.
+        for above in [0x0000, 0xFF00, 0x5A00] {
+            check(Kind::I24, Abcd, &[above | 0xFF, 0xFFFE], Raw::Int(-2));
+            check(Kind::I24, Abcd, &[above | 0x7F, 0xFFFF], Raw::Int(8_388_607));
+            check(Kind::I24, Cdab, &[0x0000, above | 0x80], Raw::Int(-8_388_608));
+            check(Kind::U24, Dcba, &[0xFFFF, (above | 0x80).swap_bytes()], Raw::Int(0x80_FFFF));
         }
         check(Kind::I64, Abcd, &[0xFFFF; 4], Raw::Int(-1));
         check(Kind::U64, Abcd, &[0xFFFF; 4], None);

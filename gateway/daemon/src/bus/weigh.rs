@@ -113,10 +113,11 @@ fn tf0(bytes: &[u8]) -> Found {
     let sum = body.iter().fold(0, |sum, byte| sum ^ byte);
     let said = str::from_utf8(xor).ok().and_then(|text| u8::from_str_radix(text, 16).ok());
     let decimals = i8::try_from(body[7].wrapping_sub(b'0')).ok().filter(|decimals| *decimals <= 6);
-    let signed = matches!(body[0], b'+' | b'-');
+    // Six digits: a point among them is another format, whose sum happens to fit.
+    let plain = matches!(body[0], b'+' | b'-') && body[1..7].iter().all(u8::is_ascii_digit);
     match (decimal(&body[..7]), decimals) {
         (Some(Raw::Dec { mantissa, exponent: 0 }), Some(decimals))
-            if said == Some(sum) && signed && frame[11] == ETX =>
+            if said == Some(sum) && plain && frame[11] == ETX =>
         {
             Found::Weight(Kind::Shown, Raw::Dec { mantissa, exponent: -decimals }, TF0)
         }
@@ -231,6 +232,9 @@ mod tests {
             bytes.extend(&good);
             check(WeighingFormat::YaohuaTf0, &bytes, &[(Kind::Shown, dec(1234, -2))]);
         }
+        // Five digits and a point, with a sum that fits (found by fuzzing).
+        let bytes = hex("022b30303030302e30303503");
+        check(WeighingFormat::YaohuaTf0, &[bytes, good].concat(), &[(Kind::Shown, dec(1234, -2))]);
         check(WeighingFormat::Equals, b"321=4.x2100=4.32100=", &[(Kind::Shown, dec(1234, -1))]);
         check(WeighingFormat::YaohuaAscii, b"g\r\nww0x0.000kgww001.000kg", &[(Kind::Gross, dec(1000, -3))]);
     }

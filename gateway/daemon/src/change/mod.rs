@@ -13,7 +13,7 @@ pub mod health;
 pub mod store;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_model::{CommandBody, ConfigChange, ConfigStep, EngineTime};
@@ -42,6 +42,28 @@ pub struct Origin {
     pub path: PathBuf,
     /// What the command line says otherwise.
     pub overrides: Override,
+    /// The site file as [`begin`] found it, for the life that begins with it: to read it again takes as much memory as all
+    /// that follows.
+    found: Arc<Mutex<Option<Found>>>,
+}
+
+/// A site file: what it is made of, if that can be read, and whether it is without problems.
+type Found = (Option<Configuration>, bool);
+
+impl Origin {
+    /// From this file, but for what is said otherwise.
+    pub fn new(path: PathBuf, overrides: Override) -> Self {
+        Self { path, overrides, found: Arc::default() }
+    }
+
+    /// What [`begin`] found, the first time; what is there now afterwards.
+    fn found(&self) -> Found {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        found.unwrap_or_else(|| {
+            let (local, read) = config::gather(&self.path);
+            (local, read.is_ok())
+        })
+    }
 }
 
 impl std::fmt::Debug for Origin {
@@ -179,8 +201,8 @@ impl Changer {
     fn began(&mut self) {
         let Some(origin) = &self.origin else { return };
         let state = self.store.state();
-        let (local, read) = config::gather(&origin.path);
-        let chosen = state.choose(local.as_ref().map(Configuration::id), read.is_ok());
+        let (local, good) = origin.found();
+        let chosen = state.choose(local.as_ref().map(Configuration::id), good);
         let settled = state.settled();
         let noted = match (chosen, &local) {
             (store::Choice::Kept(id, why), _) => {
@@ -307,6 +329,8 @@ impl Changer {
             let noted = State { confirmed: Some(id), local: here, refused: None, ..state };
             self.store.put(noted).map_err(keep)?;
             self.id = Some(id);
+            // What is no part of a plan or a bus, such as how far a point may be off.
+            self.site = site;
             return Ok(said);
         }
         self.store.put(State { trial: Some(id), ..state }).map_err(keep)?;
@@ -484,7 +508,8 @@ fn read(origin: &Origin, given: Option<Configuration>) -> Result<Checked, (Optio
 pub fn begin(origin: &Origin, data: &Path) -> Result<Site, String> {
     let store = Store::of(data);
     let (local, read) = config::gather(&origin.path);
-    let chosen = store.state().choose(local.as_ref().map(Configuration::id), read.is_ok());
+    let good = read.is_ok();
+    let chosen = store.state().choose(local.as_ref().map(Configuration::id), good);
     let site = match (chosen, read) {
         (store::Choice::SiteFile, read) => read.map_err(|problems| config::explain(&problems, false)),
         (store::Choice::Kept(id, why), read) => {
@@ -501,6 +526,7 @@ pub fn begin(origin: &Origin, data: &Path) -> Result<Site, String> {
     };
     let mut site = site?;
     (origin.overrides)(&mut site)?;
+    *origin.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((local, good));
     Ok(site)
 }
 

@@ -72,7 +72,7 @@ pub(super) fn backtest(asked: &Backtest) -> Ended {
         Ok(site) => site,
         Err(status) => return Ok(status),
     };
-    let mut plans = vec![site.plan.clone()];
+    let mut plans = vec![gateway_model::Plan::clone(&site.plan)];
     if let Some(rules) = &asked.rules {
         let files = rules::packs(rules)?;
         anyhow::ensure!(
@@ -81,7 +81,7 @@ pub(super) fn backtest(asked: &Backtest) -> Ended {
             rules.display()
         );
         match config::load_under(&asked.site, &files) {
-            Ok(other) => plans.push(other.plan),
+            Ok(other) => plans.push(std::sync::Arc::unwrap_or_clone(other.plan)),
             Err(problems) => {
                 show(&problems);
                 return Ok(CONFIG);
@@ -216,6 +216,18 @@ pub(super) fn tell(plans: &[Plan], found: &Found, lacking: &Lacking, shown: &Sho
         eprintln!(
             "{} readings are of points that the site file does not have (any more), or has in another kind of unit",
             backtested.unknown
+        );
+    }
+    if backtested.restuck > 0 {
+        eprintln!(
+            "{} readings stood still for longer than `stuck` allows now: they count as stuck here, and did not then",
+            backtested.restuck
+        );
+    }
+    if backtested.numberless > 0 {
+        eprintln!(
+            "{} readings were recorded as stuck, and `stuck` would allow them now: the record has no number of them, so they stay bad here",
+            backtested.numberless
         );
     }
     if backtested.holes > 0 {
@@ -414,7 +426,8 @@ impl Teller<'_> {
             .collect();
         json!({
             "from": self.civil_ms(self.found.window.0), "to": self.civil_ms(self.found.window.1),
-            "readings": self.found.readings, "unknown_readings": self.found.unknown, "holes": self.found.holes,
+            "readings": self.found.readings, "stuck_now": self.found.restuck,
+            "stuck_without_number": self.found.numberless, "unknown_readings": self.found.unknown, "holes": self.found.holes,
             "damaged": lacking.damaged, "not_understood": lacking.not_understood,
             "rules": rules, "differences": differences,
         })

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use gateway_rules::did_you_mean;
+use gateway_wire::{hash, hex};
 
 use super::{Ended, GOOD, USAGE, say};
 use crate::clock::Wall;
 use crate::commission::dialogue::Dialogue;
 use crate::commission::drive::{Bench, is_serial};
 use crate::commission::line::Framing;
-use crate::commission::sheet;
+use crate::commission::sheet::{self, Picture};
 use crate::config::{Card, CardSettings, LineSettings, Parity, cards};
 
 /// What is asked of it.
@@ -47,6 +48,9 @@ pub(super) struct Commission {
     /// Look at all 247 unit ids for each device, not only at the usual ones.
     #[arg(long)]
     all_ids: bool,
+    /// A photo of a device for the sheet, JPEG or PNG of at most 8 MB: `xy-md02-2=plate.jpg`; may be given more than once.
+    #[arg(long = "photo", value_name = "DEVICE=FILE", value_parser = photo)]
+    photos: Vec<(String, PathBuf)>,
     /// Where the acceptance sheet goes.
     #[arg(long, default_value = "acceptance.md")]
     sheet: PathBuf,
@@ -62,7 +66,29 @@ pub(super) fn parity(text: &str) -> Result<Parity, String> {
     }
 }
 
+fn photo(text: &str) -> Result<(String, PathBuf), String> {
+    let pair = text.split_once('=').map(|(device, file)| (device.to_owned(), PathBuf::from(file)));
+    pair.ok_or_else(|| "expected DEVICE=FILE, such as xy-md02-2=plate.jpg".to_owned())
+}
+
+/// What the sheet says of them; before anybody is asked anything, so that a wrong name costs no installation.
+fn pictures(photos: &[(String, PathBuf)]) -> anyhow::Result<Vec<Picture>> {
+    let picture = |(device, file): &(String, PathBuf)| {
+        let bytes = super::device::photo_bytes(file)?;
+        let file = file.display().to_string();
+        Ok(Picture { device: device.clone(), file, sha256: hex(&hash(&bytes)) })
+    };
+    photos.iter().map(picture).collect()
+}
+
 pub(super) fn commission(asked: Commission) -> Ended {
+    let pictures = match pictures(&asked.photos) {
+        Ok(pictures) => pictures,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            return Ok(USAGE);
+        }
+    };
     let (card, settings) = match card(&asked) {
         Ok(found) => found,
         Err(why) => {
@@ -94,7 +120,11 @@ pub(super) fn commission(asked: Commission) -> Ended {
         let when = Wall::system().civil().and_then(|now| jiff::Timestamp::from_millisecond(now.0).ok());
         let when =
             when.map_or_else(|| "____________".to_owned(), |when| when.strftime("%Y-%m-%d").to_string());
-        let page = sheet::sheet(&card, &asked.bus, &when, &dialogue.installed);
+        let known = |picture: &&Picture| !dialogue.installed.iter().any(|one| one.id == picture.device);
+        for picture in pictures.iter().filter(known) {
+            eprintln!("没有这台设备 no such device was installed: {} ({})", picture.device, picture.file);
+        }
+        let page = sheet::sheet(&card, &asked.bus, &when, &dialogue.installed, &pictures);
         std::fs::write(&asked.sheet, page)
             .with_context(|| format!("write the acceptance sheet {}", asked.sheet.display()))?;
         eprintln!("验收单 acceptance sheet: {}", asked.sheet.display());

@@ -1,12 +1,14 @@
 //! `gateway device placed|replaced|calibrated|removed`: what happened to an instrument, said to the running gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::{Ended, GOOD, export, journal, runtime, say};
 use crate::door::{self, Told, What};
+use crate::install::photos;
+use crate::told::Beside;
 
 #[derive(Subcommand)]
 pub(super) enum Device {
@@ -23,6 +25,12 @@ pub(super) enum Device {
         /// Number of the technical review that accepted the place.
         #[arg(long)]
         review: Option<String>,
+        /// What a reference shows beside a point at this moment: `temperature=4.1`; may be given more than once.
+        #[arg(long = "reference", value_name = "POINT=NUMBER", value_parser = pair)]
+        references: Vec<(String, String)>,
+        /// A photo of instrument, sign or place, JPEG or PNG of at most 8 MB; up to 6 of them.
+        #[arg(long = "photo", value_name = "FILE")]
+        photos: Vec<PathBuf>,
     },
     /// Another one measures at the same place from now on.
     Replaced {
@@ -100,9 +108,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn device(asked: Device) -> Ended {
     let (of, what) = match asked {
-        Device::Placed { of, place, by, review } => {
+        Device::Placed { of, place, by, review, references, photos } => {
             let serial = of.serial.clone();
-            (of, What::Placed { serial, place, by, review })
+            let beside = |(point, reference)| Beside { point, shown: None, reference };
+            let compared = references.into_iter().map(beside).collect();
+            let photos = photos.iter().map(|file| photo(&of.data, file)).collect::<anyhow::Result<_>>()?;
+            (of, What::Placed { serial, place, by, review, compared, photos })
         }
         Device::Replaced { of, successor, by, reset } => {
             let serial = of.serial.clone();
@@ -117,6 +128,26 @@ pub(super) fn device(asked: Device) -> Ended {
     runtime()?.block_on(door::say(&of.data, &Told { device: of.device.clone(), what }))?;
     say(&serde_json::json!({ "device": of.device, "recorded": true }))?;
     Ok(GOOD)
+}
+
+/// Keeps a photo beside the records; its SHA-256.
+fn photo(data: &Path, file: &Path) -> anyhow::Result<String> {
+    photos::put(data, &photo_bytes(file)?).with_context(|| file.display().to_string())
+}
+
+/// A photo, if it is one and not too large.
+pub(super) fn photo_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let size = std::fs::metadata(file).with_context(|| file.display().to_string())?.len();
+    anyhow::ensure!(
+        size <= photos::PHOTO_MAX as u64,
+        "{}: {} MB; a photo has at most {} MB",
+        file.display(),
+        size >> 20,
+        photos::PHOTO_MAX >> 20
+    );
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    anyhow::ensure!(photos::kind(&bytes).is_some(), "{}: no photo: JPEG or PNG", file.display());
+    Ok(bytes)
 }
 
 fn calibrated(asked: Calibrated) -> anyhow::Result<(Of, What)> {

@@ -9,7 +9,9 @@ mod device;
 mod enrol;
 mod export;
 mod fsck;
+mod installer;
 mod journal;
+mod maintenance;
 pub mod plan;
 mod probe;
 mod progress;
@@ -116,6 +118,8 @@ enum Command {
     Probe(probe::Probe),
     /// Gives devices their unit ids, names and places, one at a time; prints the acceptance sheet 安装验收单.
     Commission(commission::Commission),
+    /// Opens the installation page of a running gateway for a phone: prints the code to enter, and where.
+    Installer(installer::Asked),
     /// Joins a supervision center with a code from its console.
     Enrol {
         /// The center's address; or what its QR code says, which has the code in it.
@@ -142,6 +146,8 @@ enum Command {
         #[command(subcommand)]
         what: device::Device,
     },
+    /// Takes a device out of service under a permit, or back: judged and recorded, not reminded of. The gateway has to be running.
+    Maintenance(maintenance::Maintenance),
     /// Looks into a journal.
     Journal {
         #[command(subcommand)]
@@ -293,6 +299,7 @@ pub fn main() -> ExitCode {
         Command::Once { site, overrides, json } => once(&site, &overrides, json),
         Command::Probe(asked) => probe::probe(&asked),
         Command::Commission(asked) => commission::commission(asked),
+        Command::Installer(asked) => installer::installer(asked),
         Command::Sink { command } => sink::sink(&command),
         Command::Audit(asked) => audit::audit(&asked),
         Command::Verify { policy_template: true, .. } => verify::template(),
@@ -303,6 +310,7 @@ pub fn main() -> ExitCode {
             enrol::enrol(&url, code.as_deref(), &site, data, replaces)
         }
         Command::Device { what } => device::device(what),
+        Command::Maintenance(asked) => maintenance::maintenance(asked),
         Command::RotateKey { dir } => enrol::rotate(&dir),
         Command::Journal { command } => match command {
             JournalCommand::Stat { dir, json } => journal::stat(&dir, json),

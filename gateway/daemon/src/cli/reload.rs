@@ -63,5 +63,5 @@ pub(super) fn diff(old: &Path, new: &Path) -> Ended {
 /// What the command line says otherwise, for each time the site file is read.
 pub(super) fn origin(path: &Path, overrides: Overrides) -> crate::change::Origin {
     let overrides = std::sync::Arc::new(move |site: &mut crate::config::Site| overrides.apply(site));
-    crate::change::Origin { path: path.to_owned(), overrides }
+    crate::change::Origin::new(path.to_owned(), overrides)
 }

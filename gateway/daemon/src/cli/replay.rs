@@ -6,6 +6,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -45,7 +46,7 @@ pub(super) fn replay(asked: &Replay) -> Ended {
     if asked.recording.is_dir() {
         let key = journal::key(&asked.recording)?;
         let (journal, _) = journal::opened(&asked.recording)?;
-        return of_journal(&journal, &key, &[site.plan], None, &asked.shown);
+        return of_journal(&journal, &key, &[Arc::unwrap_or_clone(site.plan)], None, &asked.shown);
     }
     if is_bundle(&asked.recording)? {
         return of_bundle(&site, &asked.recording, &asked.shown);
@@ -82,7 +83,7 @@ fn of_bundle(site: &Site, path: &Path, shown: &Shown) -> Ended {
     let times = opened.iter().map(|record| (record.header.t0, record.header.t1));
     let window = times.reduce(|(from, to), (t0, t1)| (from.min(t0), to.max(t1)));
     let window = window.with_context(|| format!("{} holds no record that can be read", path.display()))?;
-    let plans = [site.plan.clone()];
+    let plans = [gateway_model::Plan::clone(&site.plan)];
     let found = judge(opened.into_iter(), &plans, window, shown)?;
     drop(progress);
     tell(&plans, &found, &lacking, shown)
@@ -93,7 +94,7 @@ fn of_recording(site: &Site, path: &Path, shown: &Shown) -> Ended {
     let folder = Folder::new()?;
     let (key, complete) = record(site, path, &folder.0)?;
     let (journal, _) = Journal::open_read_only(&folder.0.join("journal"))?;
-    let status = of_journal(&journal, &key, std::slice::from_ref(&site.plan), None, shown)?;
+    let status = of_journal(&journal, &key, std::slice::from_ref(&*site.plan), None, shown)?;
     Ok(if complete { status } else { status.max(INCOMPLETE) })
 }
 
@@ -119,7 +120,7 @@ fn record(site: &Site, path: &Path, folder: &Path) -> anyhow::Result<(KeyRing, b
             segment_bytes: site.journal.segment_bytes,
         },
         key,
-        plan: site.plan.clone(),
+        plan: Arc::clone(&site.plan),
         epoch_floor: Epoch(0),
         heritage: Heritage::default(),
         from: Some(CivilTime(from)),

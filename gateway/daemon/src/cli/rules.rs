@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use gateway_rules::{Pack, Problem, Severity, Source, parse_pack, render};
 
 use super::{CONFIG, GOOD, WRONG};
-use crate::packtest::{TESTS_MIN, run, untested};
+use crate::packtest::{TESTS_MIN, run, unshown, untested};
 
 /// Bytes of a pack, at most.
 const PACK_MAX: u64 = 1 << 20;
@@ -48,7 +48,15 @@ fn one(pack: &Pack) -> anyhow::Result<u8> {
             problem
         })
         .collect();
+    let unshown: Vec<Problem> = unshown(pack)
+        .into_iter()
+        .map(|(rule, what)| {
+            let message = format!("no test of the rule `{rule}` shows {what}");
+            Problem::at(&pack.source, place(&pack.source.text, rule), Severity::Error, message)
+        })
+        .collect();
     explain(&untested, &pack.source);
+    explain(&unshown, &pack.source);
     super::say(&format_args!(
         "{}: {} tests, {} failed, {} rules with too few",
         pack.name,
@@ -56,7 +64,7 @@ fn one(pack: &Pack) -> anyhow::Result<u8> {
         failed.len(),
         untested.len()
     ))?;
-    Ok(if failed.is_empty() && untested.is_empty() { GOOD } else { WRONG })
+    Ok(if failed.is_empty() && untested.is_empty() && unshown.is_empty() { GOOD } else { WRONG })
 }
 
 /// Where the rule's name stands.

@@ -5,8 +5,19 @@ use std::fmt::Write as _;
 use super::dialogue::Installed;
 use crate::config::Card;
 
+/// A photo of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Id of the device.
+    pub device: String,
+    /// Where it lies.
+    pub file: String,
+    /// SHA-256 of its bytes, hex.
+    pub sha256: String,
+}
+
 /// The sheet, Markdown, in both languages. `when`: as a person writes it.
-pub fn sheet(card: &Card, bus: &str, when: &str, installed: &[Installed]) -> String {
+pub fn sheet(card: &Card, bus: &str, when: &str, installed: &[Installed], pictures: &[Picture]) -> String {
     let mut page = String::new();
     // Writing into a String cannot fail.
     let _head = write!(
@@ -48,6 +59,9 @@ pub fn sheet(card: &Card, bus: &str, when: &str, installed: &[Installed]) -> Str
         if device.values.is_empty() {
             page.push_str("| — | 无读数 no value | — | — | — |\n");
         }
+        for Picture { file, sha256, .. } in pictures.iter().filter(|picture| picture.device == device.id) {
+            let _picture = write!(page, "\n![照片 photo](<{file}>)  \nSHA-256 `{sha256}`\n");
+        }
     }
     page.push_str(
         "\n试运行开始 trial run begins: ____________\n\n安装人 installed by: ____________  使用单位 accepted by: ____________\n",
@@ -79,4 +93,34 @@ pub fn lines(card: &Card, bus: &str, installed: &[Installed]) -> String {
 /// A text that stays in its cell.
 fn cell(text: &str) -> String {
     text.replace('|', "/").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::cards;
+
+    #[test]
+    fn a_photo_stands_below_its_device_with_its_hash() {
+        let card = cards().into_iter().find(|card| card.profile == "xy-md02").unwrap();
+        let device = |id: &str| Installed {
+            id: id.into(),
+            name: id.into(),
+            place: String::new(),
+            serial: String::new(),
+            unit: 2,
+            was: 1,
+            baud: None,
+            met: false,
+            values: Vec::new(),
+        };
+        let picture = Picture { device: "b".into(), file: "my plate.jpg".into(), sha256: "ab".repeat(32) };
+        let page = sheet(&card, "bus-1", "2026-11-23", &[device("a"), device("b")], &[picture]);
+        let (first, second) = page.split_once("## 2. b").unwrap();
+        assert!(!first.contains("SHA-256"), "{first}");
+        assert!(
+            second.contains(&format!("![照片 photo](<my plate.jpg>)  \nSHA-256 `{}`", "ab".repeat(32))),
+            "{second}"
+        );
+    }
 }

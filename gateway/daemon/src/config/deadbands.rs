@@ -20,7 +20,7 @@ const CELSIUS_FINE: f64 = 0.1;
 const OF_SPAN: &str = "% of span";
 
 /// How much.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Deadband {
     /// In some unit.
     Of(Quantity),
@@ -30,14 +30,37 @@ pub(super) enum Deadband {
 
 impl<'f> FromToml<'f> for Deadband {
     fn from_toml(file: &'f File<'f>, value: Spanned<DeValue<'f>>) -> Option<Self> {
-        let share = value.get_ref().as_str().and_then(|text| text.trim_end().strip_suffix(OF_SPAN));
-        let Some(share) = share else { return Quantity::from_toml(file, value).map(Self::Of) };
-        let percent = share.trim().parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
-        if percent.is_none() {
-            file.error(value.span(), "expected 0 to 100 % of span", Some("such as \"0.5 % of span\"".into()));
-        }
-        Some(Self::Share(percent? / 100.0))
+        let Some(share) = value.get_ref().as_str().and_then(share) else {
+            return Quantity::from_toml(file, value).map(Self::Of);
+        };
+        let hint = || Some("such as \"0.5 % of span\"".into());
+        share.map(Self::Share).map_err(|message| file.error(value.span(), message, hint())).ok()
     }
+}
+
+impl Deadband {
+    /// Reads `0.2 °C` or `0.5 % of span`. What is wrong comes back as a sentence.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match share(text) {
+            Some(share) => share.map(Self::Share),
+            None => Quantity::parse(text).map(Self::Of),
+        }
+    }
+
+    /// How much it is of a point that `measures` so much; `None` = in another unit, negative, or of a span nobody knows.
+    pub(super) fn within(self, unit: Unit, measures: Option<(f64, f64)>) -> Option<f64> {
+        match self {
+            Self::Of(quantity) => convert(quantity.value, quantity.unit, unit).filter(|value| *value >= 0.0),
+            Self::Share(share) => measures.map(|(low, high)| share * (high - low).abs()),
+        }
+    }
+}
+
+/// The share in `0.5 % of span`; `None` = it is no share.
+fn share(text: &str) -> Option<Result<f64, String>> {
+    let share = text.trim_end().strip_suffix(OF_SPAN)?;
+    let percent = share.trim().parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    Some(percent.map(|percent| percent / 100.0).ok_or_else(|| "expected 0 to 100 % of span".into()))
 }
 
 /// Deadbands of one part: point, and how much.
@@ -55,6 +78,28 @@ pub(super) fn read(table: &Table<'_>) -> Stated {
     table.table("deadband", "the deadbands").map_or_else(Vec::new, |table| table.entries())
 }
 
+/// `accuracy = { … }` of a part: how far a point may be off, written as a deadband is.
+pub(super) fn accuracies(table: &Table<'_>) -> Stated {
+    table.table("accuracy", "how far a point may be off").map_or_else(Vec::new, |table| table.entries())
+}
+
+/// How far a point may be off, in its unit: as the site file has it, else as its profile.
+pub(super) fn accuracy(
+    stated: &Stated,
+    profile: Option<f64>,
+    name: &str,
+    (unit, measures): (Unit, Option<(f64, f64)>),
+    file: &File<'_>,
+) -> Option<f64> {
+    let Some((_, said)) = stated.iter().find(|(of, _)| of.value == name) else { return profile };
+    let within = said.value.within(unit, measures).filter(|within| unit != Unit::Truth && *within > 0.0);
+    if within.is_none() {
+        let hint = format!("above 0, in {} or, where a span is known, % of span", unit.symbol());
+        file.error(said.span.clone(), format!("`{name}` cannot be off by that"), Some(hint));
+    }
+    within
+}
+
 /// What is stated for a point, in its unit.
 pub(super) fn stated<'f>(
     stated: &Stated,
@@ -69,14 +114,7 @@ pub(super) fn stated<'f>(
         file.error(span, format!("`{name}` is true or false: every change of it is news"), None);
         return None;
     }
-    let value = match (deadband.value, measures) {
-        (Deadband::Of(quantity), _) => {
-            convert(quantity.value, quantity.unit, unit).filter(|value| *value >= 0.0)
-        }
-        (Deadband::Share(share), Some((low, high))) => Some(share * (high - low).abs()),
-        (Deadband::Share(_), None) => None,
-    };
-    let Some(value) = value else {
+    let Some(value) = deadband.value.within(unit, measures) else {
         let message = match deadband.value {
             Deadband::Of(_) => format!("expected a deadband in {}, 0 or more", unit.symbol()),
             Deadband::Share(_) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::{
@@ -9,8 +10,8 @@ use gateway_model::{
     RuleKind, RulePlan, SiteId, Text, Unit,
 };
 use gateway_rules::{
-    At, File, Millis, Neighbour, Neighbours, Pack, Settings, Source, Subject, Table, bind, bind_unevaluable,
-    did_you_mean, known_settings,
+    At, File, Millis, Neighbour, Neighbours, Pack, Settings, Source, Subject, Table, Windows, bind,
+    bind_unevaluable, did_you_mean, known_settings,
 };
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,7 @@ use super::points::{HEARTBEAT_MS, Making, find};
 use super::profile::{self, DECIMALS_MAX, Form, Profile};
 use super::profile_mqtt;
 use super::site::{BlockPlan, Reach, StreamPlan, UnitId, Urgency};
+use super::stuck;
 
 /// What the devices amount to.
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ pub(super) struct Devices {
     pub(super) streams: Vec<StreamPlan>,
     pub(super) mqtt: Vec<MqttPlan>,
     pub(super) senses: Vec<SensePlan>,
+    pub(super) accuracy: BTreeMap<PointIx, f64>,
     pub(super) packs: Vec<Source>,
     pub(super) left_out: Vec<(String, String, String)>,
 }
@@ -65,6 +68,7 @@ pub(super) fn read<'f>(
         claims: Vec::new(),
         weighing: &common.weighing,
         used: Vec::new(),
+        windows: Windows::default(),
         watched: Vec::new(),
         deadbands: Vec::new(),
         drafts: Vec::new(),
@@ -110,6 +114,8 @@ pub(super) struct Reader<'f, 'l> {
     pub(super) weighing: &'l [usize],
     /// Packs in use; their place is their slot.
     used: Vec<&'l Pack>,
+    /// Windows of the plan so far.
+    windows: Windows,
     /// Devices with rules, and their bus.
     watched: Vec<(DeviceIx, u16)>,
     /// Deadbands that the site file states.
@@ -161,6 +167,8 @@ pub(super) struct Part<'l> {
     pub(super) unit: Option<Unit>,
     pub(super) carrier: Option<Carrier>,
     pub(super) deadbands: deadbands::Stated,
+    pub(super) stuck: stuck::Stated,
+    pub(super) accuracy: deadbands::Stated,
     pub(super) span: Range<usize>,
 }
 
@@ -247,7 +255,8 @@ impl<'f, 'l> Reader<'f, 'l> {
 
     /// Packs for devices of this kind.
     pub(super) fn packs_of(&self, kind: &str) -> Vec<&'l Pack> {
-        self.library.packs.iter().filter(|pack| pack.subject.kinds.iter().any(|own| own == kind)).collect()
+        let packs = self.library.packs.iter().map(Arc::as_ref);
+        packs.filter(|pack: &&Pack| pack.subject.kinds.iter().any(|own| own == kind)).collect()
     }
 
     /// Reads what is alike in `[[device.read]]` and `[[device.mqtt]]`; the table is left to finish.
@@ -260,8 +269,11 @@ impl<'f, 'l> Reader<'f, 'l> {
         let profile = profile.and_then(|name| self.profile(&name));
         let map = self.map(table, kind, profile);
         let options = self.options(options, profile, table);
-        let deadbands = deadbands::read(table);
-        for point in invert.iter().chain(deadbands.iter().map(|(point, _)| point)) {
+        let (deadbands, stuck) = (deadbands::read(table), stuck::read(table));
+        let accuracy = deadbands::accuracies(table);
+        let named = deadbands.iter().chain(&accuracy).map(|(point, _)| point);
+        let named = named.chain(stuck.iter().map(|(point, _)| point));
+        for point in invert.iter().chain(named) {
             let mapped =
                 map.as_ref().is_some_and(|map| map.iter().any(|(name, _)| name.value == point.value));
             if !mapped {
@@ -279,6 +291,8 @@ impl<'f, 'l> Reader<'f, 'l> {
             unit,
             carrier,
             deadbands,
+            stuck,
+            accuracy,
             span: table.key_span("profile"),
         })
     }
@@ -294,7 +308,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             );
             self.file.error(name.span.clone(), format!("there is no profile `{}`", name.value), Some(hint));
         }
-        found
+        found.map(Arc::as_ref)
     }
 
     fn options(
@@ -385,6 +399,9 @@ impl<'f, 'l> Reader<'f, 'l> {
                 span: field.span,
                 sentinels: &field.sentinels,
                 deadband: field.deadband,
+                stuck: field.stuck,
+                accuracy: field.accuracy,
+                discrete: !register.codes.is_empty(),
                 counts: register.encoding.kind.is_integer() && register.scale.is_none(),
                 source: describe(bus_name, unit, register),
                 every_ms: every.as_millis() as i64,
@@ -450,7 +467,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             };
             let bound = bind(pack, slot, &subject, ModuleIx::of(self.out.plan.modules.len()));
             let left_out = bound.left_out.clone();
-            bound.add_to(&mut self.out.plan);
+            bound.add_to(&mut self.out.plan, &mut self.windows);
             let left_out = left_out.into_iter().map(|(rule, point)| (draft.id.clone(), rule, point));
             self.out.left_out.extend(left_out);
         }
@@ -521,8 +538,13 @@ impl<'f, 'l> Reader<'f, 'l> {
         self.file = file;
         deadbands::check(&self.out.plan, &self.deadbands);
         deadbands::clear(&mut self.out.plan);
-        let everything: Vec<&Pack> =
-            self.library.packs.iter().filter(|pack| pack.subject.everything).collect();
+        let everything: Vec<&Pack> = self
+            .library
+            .packs
+            .iter()
+            .map(Arc::as_ref)
+            .filter(|pack: &&Pack| pack.subject.everything)
+            .collect();
         let hours = self.out.plan.rules.iter().any(asks_hours);
         for pack in everything {
             if self.watched.is_empty() {
@@ -532,7 +554,7 @@ impl<'f, 'l> Reader<'f, 'l> {
             let rules = bind_unevaluable(pack, slot, &self.watched, hours, self.file, self.settings);
             self.out.plan.rules.extend(rules);
         }
-        let all: Vec<&Pack> = self.library.packs.iter().collect();
+        let all: Vec<&Pack> = self.library.packs.iter().map(Arc::as_ref).collect();
         check_settings(self.file, self.settings, &all);
         self.out.blocks = coalesce(std::mem::take(&mut self.claims));
         if let Some(span) = self.broker_sense.take().filter(|_| self.out.mqtt.is_empty()) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use gateway_engine::fingerprint;
-use gateway_model::{Plan, PointPlan, RulePlan};
+use gateway_model::{Plan, PointPlan, RuleKind, RulePlan};
 
 use super::site::Site;
 use crate::recorder::slots::Slots;
@@ -83,11 +83,16 @@ impl Difference {
             rules.iter().map(|(name, (says, _))| (name.clone(), *says)).collect::<BTreeMap<_, _>>()
         };
         difference.rules = names(&says(&before), &says(&after));
-        let worded = |rule: &RulePlan| (rule.text.clone(), rule.priority, rule.first, rule.verify);
+        let worded = |plan: &Plan, rule: &RulePlan| {
+            let verify = (rule.verify.window_ms, rule.verify.coverage_permille, during(plan, rule));
+            (rule.text.clone(), rule.priority, rule.first, verify)
+        };
         difference.reworded = after
             .iter()
             .filter(|(name, (says, rule))| {
-                before.get(*name).is_some_and(|(was, old)| was == says && worded(old) != worded(rule))
+                before.get(*name).is_some_and(|(was, before)| {
+                    was == says && worded(&old.plan, before) != worded(&new.plan, rule)
+                })
             })
             .count();
         difference.others.extend((old.name != new.name).then_some("the site's name"));
@@ -217,6 +222,14 @@ fn rules(plan: &Plan) -> BTreeMap<String, (u64, RulePlan)> {
             (name, (fingerprint(plan, rule), rule.clone()))
         })
         .collect()
+}
+
+/// While what a rule is verified, as a number: its points and modules by their ids, not by their places.
+fn during(plan: &Plan, rule: &RulePlan) -> Option<u64> {
+    let when = rule.verify.during.clone()?;
+    let (returned, shown, limit) = (None, None, None);
+    let kind = RuleKind::Condition { when, returned, on_delay_ms: 0, off_delay_ms: 0, shown, limit };
+    Some(fingerprint(plan, &RulePlan { kind, handling: None, ..rule.clone() }))
 }
 
 fn hours(plan: &Plan) -> (Option<&gateway_model::CalendarPlan>, bool, i16) {

@@ -92,15 +92,19 @@ fn head(root: &Table<'_>, buses: Vec<BusPlan>) -> Option<Head> {
 }
 
 impl Head {
-    pub(super) fn into_site(self, devices: Devices) -> Site {
+    pub(super) fn into_site(self, mut devices: Devices) -> Site {
+        // Kept as long as the gateway runs.
+        devices.plan.points.shrink_to_fit();
+        devices.plan.rules.shrink_to_fit();
         Site {
-            plan: devices.plan,
+            plan: devices.plan.into(),
             name: self.name,
             buses: self.buses,
-            blocks: devices.blocks,
+            blocks: devices.blocks.into(),
             streams: devices.streams,
             mqtt: devices.mqtt,
             senses: devices.senses,
+            accuracy: devices.accuracy,
             broker: self.broker,
             center: self.center,
             journal: self.journal,

@@ -22,12 +22,14 @@ mod profile;
 mod profile_mqtt;
 mod sinks;
 mod site;
+mod stuck;
 mod table;
 mod weighing;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gateway_rules::{At, File, Pack, Problem, Severity, Source, Table, embedded_packs, parse_pack, render};
 
@@ -70,20 +72,29 @@ pub fn gather(path: &Path) -> (Option<Configuration>, Result<Site, Vec<Problem>>
         files.borrow_mut().insert(relative.to_owned(), text.clone());
         Ok(Source { name: path.display().to_string(), text })
     };
-    let site = load_with(&Source { name, text: text.clone() }, &read, Vec::new());
+    let site = load_with(&Shipped::read(), &Source { name, text: text.clone() }, &read, Vec::new());
     let configuration = Configuration { site: text, files: files.into_inner().into_iter().collect() };
     (Some(configuration), site.map(|site| rebased(site, &base)))
 }
 
 /// Reads a site from its bytes. Secret files that it names lie where they would for the site file at `path`.
 pub fn load_configuration(configuration: &Configuration, path: &Path) -> Result<Site, Vec<Problem>> {
+    load_configuration_with(&Shipped::read(), configuration, path)
+}
+
+/// The same, for whoever reads many.
+pub fn load_configuration_with(
+    shipped: &Shipped,
+    configuration: &Configuration,
+    path: &Path,
+) -> Result<Site, Vec<Problem>> {
     let source = Source { name: CONFIGURATION_NAME.to_owned(), text: configuration.site.clone() };
     let read = |relative: &str| {
         let text = configuration.file(relative);
         let text = text.ok_or_else(|| "it is not among the files that came with the site file".to_owned())?;
         Ok(Source { name: relative.to_owned(), text: text.to_owned() })
     };
-    load_with(&source, &read, Vec::new()).map(|site| rebased(site, &base_of(path)))
+    load_with(shipped, &source, &read, Vec::new()).map(|site| rebased(site, &base_of(path)))
 }
 
 /// The same as [`load`] under other rules: these pack files are taken instead of those of their names, or beside them.
@@ -107,7 +118,7 @@ pub fn load_under(path: &Path, rules: &[PathBuf]) -> Result<Site, Vec<Problem>> 
         let path = base.join(relative);
         read_file(&path).map(|text| Source { name: path.display().to_string(), text })
     };
-    load_with(&Source { name, text }, &read, packs).map(|site| rebased(site, &base))
+    load_with(&Shipped::read(), &Source { name, text }, &read, packs).map(|site| rebased(site, &base))
 }
 
 /// What problems call the site file of a configuration that is no file of its own.
@@ -129,7 +140,8 @@ fn rebased(mut site: Site, base: &Path) -> Site {
 /// Reads a site from a text that stands alone.
 pub fn load_str(name: &str, text: &str) -> Result<Site, Vec<Problem>> {
     let source = Source { name: name.to_owned(), text: text.to_owned() };
-    load_with(&source, &|_| Err("a site without a file cannot name other files".to_owned()), Vec::new())
+    let read = |_: &str| Err("a site without a file cannot name other files".to_owned());
+    load_with(&Shipped::read(), &source, &read, Vec::new())
 }
 
 /// Problems of a configuration as a page of text.
@@ -172,14 +184,19 @@ fn unreadable(name: &str, message: &str) -> Problem {
 /// How other files are read.
 type Read<'r> = &'r dyn Fn(&str) -> Result<Source, String>;
 
-fn load_with(source: &Source, read: Read<'_>, rules: Vec<Source>) -> Result<Site, Vec<Problem>> {
+fn load_with(
+    shipped: &Shipped,
+    source: &Source,
+    read: Read<'_>,
+    rules: Vec<Source>,
+) -> Result<Site, Vec<Problem>> {
     let file = File::new(source);
     let mut foreign = Vec::new();
     let root = file.root();
     let sheets = root.as_ref().map_or_else(Vec::new, |root| sheets(root, read, &mut foreign));
     let tables: Vec<File<'_>> = sheets.iter().map(|sheet| File::new(&sheet.site)).collect();
     let site = root.and_then(|root| {
-        let library = Library::new(&root, read, rules, &mut foreign);
+        let library = Library::new(shipped, &root, read, rules, &mut foreign);
         let (common, head) = head::read(&root);
         let rows = tables.iter().filter_map(File::root).collect();
         let devices = devices::read(&root, rows, &library, &common, head.as_ref());
@@ -205,23 +222,53 @@ fn load_with(source: &Source, read: Read<'_>, rules: Vec<Source>) -> Result<Site
     }
 }
 
+/// The packs and profiles that come with the program, read. That is most of what reading a small site costs.
+#[derive(Debug, Clone)]
+pub struct Shipped {
+    packs: Vec<Result<Arc<Pack>, Vec<Problem>>>,
+    profiles: Vec<Result<Arc<profile::Profile>, Vec<Problem>>>,
+}
+
+impl Shipped {
+    /// Reads them.
+    pub fn read() -> Self {
+        Self {
+            packs: embedded_packs().iter().map(pack).collect(),
+            profiles: profile::embedded().iter().map(profile).collect(),
+        }
+    }
+}
+
+/// A pack as a site needs it: without its tests, whose series are most of it.
+fn pack(source: &Source) -> Result<Arc<Pack>, Vec<Problem>> {
+    parse_pack(source).map(|pack| Arc::new(Pack { tests: Vec::new(), ..pack }))
+}
+
+fn profile(source: &Source) -> Result<Arc<profile::Profile>, Vec<Problem>> {
+    profile::parse(source).map(Arc::new)
+}
+
 /// Packs and profiles at hand: those of the program, replaced or extended by files of the site.
 struct Library {
-    packs: Vec<Pack>,
+    packs: Vec<Arc<Pack>>,
     /// Some packs have problems of their own: nobody knows what they would have watched.
     broken: bool,
-    profiles: BTreeMap<String, profile::Profile>,
+    profiles: BTreeMap<String, Arc<profile::Profile>>,
 }
 
 impl Library {
-    fn new(root: &Table<'_>, read: Read<'_>, rules: Vec<Source>, problems: &mut Vec<Problem>) -> Self {
+    fn new(
+        shipped: &Shipped,
+        root: &Table<'_>,
+        read: Read<'_>,
+        rules: Vec<Source>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let mut library = Self { packs: Vec::new(), broken: false, profiles: BTreeMap::new() };
-        let mut packs = embedded_packs();
-        packs.extend(files(root, "packs", read));
         // The last of a name holds.
-        packs.extend(rules);
-        for source in &packs {
-            match parse_pack(source) {
+        let own = files(root, "packs", read).into_iter().chain(rules).map(|source| pack(&source));
+        for pack in shipped.packs.iter().cloned().chain(own) {
+            match pack {
                 Ok(pack) => {
                     library.packs.retain(|known| known.name != pack.name);
                     library.packs.push(pack);
@@ -232,10 +279,9 @@ impl Library {
                 }
             }
         }
-        let mut profiles = profile::embedded();
-        profiles.extend(files(root, "profiles", read));
-        for source in &profiles {
-            match profile::parse(source) {
+        let own = files(root, "profiles", read).into_iter().map(|source| profile(&source));
+        for profile in shipped.profiles.iter().cloned().chain(own) {
+            match profile {
                 Ok(profile) => drop(library.profiles.insert(profile.name.clone(), profile)),
                 Err(found) => problems.extend(found),
             }

@@ -108,6 +108,7 @@ impl Reader<'_, '_> {
                 sentinels: Vec::new(),
                 truth: *unit == Unit::Truth,
                 calibration: None,
+                stuck: None,
             });
             draft.points.insert(name.value.clone(), (point, *unit));
             self.out.senses.push(SensePlan { point, sense: *sense });

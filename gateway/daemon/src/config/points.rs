@@ -11,6 +11,7 @@ use super::mapping::{
 };
 use super::profile::{Field, Form};
 use super::profile_mqtt::{Item, Words};
+use super::stuck::{self, Said};
 
 /// As many as it was shown to read once a second and to record (docs/bench-poll.md), and to have verified (docs/decisions/0025).
 pub(super) const POINTS_MAX: usize = 100_000;
@@ -34,6 +35,11 @@ pub(super) struct Making<'a> {
     pub(super) span: Option<(f64, f64)>,
     pub(super) sentinels: &'a [i64],
     pub(super) deadband: Option<f64>,
+    pub(super) stuck: Option<Said>,
+    /// How far it may be off, in `unit`.
+    pub(super) accuracy: Option<f64>,
+    /// One of a few codes, or a count of what happened.
+    pub(super) discrete: bool,
     /// Without a stated deadband: half a count, or 0 where a count has no fixed size.
     pub(super) counts: bool,
     pub(super) source: String,
@@ -98,6 +104,9 @@ impl<'f> Reader<'f, '_> {
             span: field.span,
             sentinels: &field.sentinels,
             deadband: field.deadband,
+            stuck: field.stuck,
+            accuracy: field.accuracy,
+            discrete: matches!(part.profile.form, Form::Feed(_)),
             counts,
             source,
             every_ms: 0,
@@ -242,6 +251,21 @@ impl<'f> Reader<'f, '_> {
             }
             None => deadband,
         };
+        let about = stuck::About {
+            name,
+            unit,
+            span,
+            step: making.counts.then_some(gain.abs()),
+            deadband,
+            every_ms: making.every_ms,
+            discrete: making.discrete,
+        };
+        let pack = wanted.and_then(|wanted| wanted.stuck);
+        let stuck = stuck::decide(&about, &part.stuck, making.stuck, pack, self.file);
+        // A difference, as a gain is: an offset does not move it.
+        let accuracy = making.accuracy.map(|off| (scaled(off) - scaled(0.0)).abs());
+        let accuracy = deadbands::accuracy(&part.accuracy, accuracy, &name.value, (unit, span), self.file);
+        self.out.accuracy.extend(accuracy.map(|accuracy| (point, accuracy)));
         self.out.plan.points.push(PointPlan {
             id: format!("{}/{}", draft.id, name.value),
             device: draft.ix,
@@ -261,6 +285,7 @@ impl<'f> Reader<'f, '_> {
             sentinels: making.sentinels.to_vec(),
             truth,
             calibration: None,
+            stuck,
         });
         draft.points.insert(name.value.clone(), (point, unit));
         Some(point)

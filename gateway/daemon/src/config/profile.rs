@@ -10,6 +10,7 @@ use super::profile_mqtt::{self, Item, JsonRules, Words};
 use super::site::{
     Encoding, EncodingKind, FunctionCode, Half, Reach, WeighingField, WeighingFormat, WordOrder,
 };
+use super::stuck::Said;
 
 /// A profile, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +67,10 @@ pub(super) struct Field<P> {
     pub(super) sentinels: Vec<i64>,
     /// In `unit`, where the profile states one.
     pub(super) deadband: Option<f64>,
+    /// For how long it may stand still.
+    pub(super) stuck: Option<Said>,
+    /// How far it may be off, in `unit`, where the maker says so.
+    pub(super) accuracy: Option<f64>,
     /// Where it is.
     pub(super) place: P,
 }
@@ -272,7 +277,12 @@ fn field<P>(table: Table<'_>, place: &impl Fn(&Table<'_>, u16) -> Option<P>) -> 
     let span = table.get::<Vec<At<f64>>>("span");
     let sentinels = table.get::<Vec<At<i64>>>("sentinels").map_or_else(Vec::new, |list| list.value);
     let deadband = table.get::<f64>("deadband").map(|deadband| deadband.value);
+    let stuck = table.get::<Said>("stuck").map(|said| said.value);
+    let accuracy = table.get::<f64>("accuracy").map(|accuracy| accuracy.value);
     let file = table.file();
+    if accuracy.is_some_and(|accuracy| accuracy <= 0.0 || !accuracy.is_finite()) {
+        file.error(table.key_span("accuracy"), "expected how far it may be off, above 0", None);
+    }
     let range = match span.as_ref().map(|span| span.value.iter().map(|at| at.value).collect::<Vec<_>>()) {
         None => None,
         Some(ends) if ends.len() == 2 && ends[0] < ends[1] => Some((ends[0], ends[1])),
@@ -299,6 +309,8 @@ fn field<P>(table: Table<'_>, place: &impl Fn(&Table<'_>, u16) -> Option<P>) -> 
         span: range,
         sentinels: sentinels.iter().map(|at| at.value).collect(),
         deadband,
+        stuck,
+        accuracy,
         place,
     };
     (1..).zip(places).map(field).collect()
@@ -384,10 +396,10 @@ fn place(table: &Table<'_>, shift: u16) -> Option<(FunctionCode, u16, Encoding)>
         }
     };
     let Some(encoding_kind) = encoding_kind(&kind.value) else {
-        let known = ["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit"];
+        let known = ["u16", "i16", "u24", "i24", "u32", "i32", "u64", "i64", "f32", "f64", "bit"];
         let hint = did_you_mean(&kind.value, known).map_or_else(
             || {
-                "u16, i16, u32, i32, u64, i64, f32, f64, \"u8 high\", \"i8 low\", \"bcd 4\", \"ascii 8\", bit (of a bit \
+                "u16, i16, u24, i24, u32, i32, u64, i64, f32, f64, \"u8 high\", \"i8 low\", \"bcd 4\", \"ascii 8\", bit (of a bit \
                  table), \"bit 5\" or \"bits 0-2\" (of a register)"
                     .to_owned()
             },
@@ -430,6 +442,8 @@ fn encoding_kind(text: &str) -> Option<EncodingKind> {
     Some(match (word, rest.is_empty()) {
         ("u16", true) => EncodingKind::U16,
         ("i16", true) => EncodingKind::I16,
+        ("u24", true) => EncodingKind::U24,
+        ("i24", true) => EncodingKind::I24,
         ("u32", true) => EncodingKind::U32,
         ("i32", true) => EncodingKind::I32,
         ("u64", true) => EncodingKind::U64,
@@ -546,6 +560,8 @@ mod tests {
             "i16",
             "u32",
             "i32",
+            "u24",
+            "i24",
             "u64",
             "i64",
             "f32",

@@ -334,6 +334,10 @@ impl Reader<'_, '_> {
         let prefix = self.table.get::<String>("prefix");
         let readings = self.table.get::<bool>("readings").is_none_or(|readings| readings.value);
         let by_device = self.table.get::<bool>("by_device").is_some_and(|by_device| by_device.value);
+        if by_device && !readings {
+            let hint = "leave one of `by_device` and `readings = false` out".to_owned();
+            file.warn(self.table.key_span("by_device"), "this sink publishes no readings", Some(hint));
+        }
         let version = self.table.get::<String>("version").and_then(|word| broker::version(file, &word));
         let login = self.login();
         if let Some(prefix) = &prefix {
@@ -428,4 +432,40 @@ fn template(file: &File<'_>, body: &At<String>) {
             .map_or_else(|| format!("known: {}", FIELDS.join(", ")), |near| format!("did you mean `{near}`?"))
     });
     file.error(span, error.message, hint);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TargetPlan;
+    use crate::config::load_str;
+
+    /// An MQTT sink with these lines: what it publishes (readings, by device), and the warnings. The first problem otherwise.
+    fn publishes(lines: &str) -> Result<((bool, bool), Vec<String>), String> {
+        let hotel = include_str!("../../../../deploy/example/hotel.toml");
+        let sink = "[[sink]]\nname = \"b\"\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:1883\"";
+        let site = load_str("hotel.toml", &format!("{hotel}\n{sink}\n{lines}\n"))
+            .map_err(|problems| problems[0].message.clone())?;
+        let warnings = site.warnings.into_iter().map(|warning| warning.message).collect();
+        match &site.sinks[..] {
+            [sink] => match &sink.target {
+                TargetPlan::Mqtt(plan) => Ok(((plan.readings, plan.by_device), warnings)),
+                other @ (TargetPlan::Influx(_) | TargetPlan::Webhook(_)) => Err(format!("{other:?}")),
+            },
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn an_mqtt_sink_publishes_point_by_point_unless_it_is_told_otherwise() {
+        assert_eq!(publishes(""), Ok(((true, false), vec![])));
+        assert_eq!(publishes("by_device = true"), Ok(((true, true), vec![])));
+        assert_eq!(publishes("by_device = false"), Ok(((true, false), vec![])));
+        assert_eq!(publishes("readings = false"), Ok(((false, false), vec![])));
+        assert_eq!(
+            publishes("readings = false\nby_device = true"),
+            Ok(((false, true), vec!["this sink publishes no readings".to_owned()]))
+        );
+        assert!(publishes("by_device = \"yes\"").unwrap_err().contains("true or false"));
+        assert!(publishes("by_devices = true").unwrap_err().contains("by_devices"));
+    }
 }

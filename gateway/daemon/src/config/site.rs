@@ -2,9 +2,11 @@
 //!
 //! Slots: `buses[i]` is slot `i` of `Plan::buses`; the broker follows them as the last slot.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::{Plan, PointIx, Text};
@@ -16,23 +18,26 @@ use super::own::SensePlan;
 use super::sinks::SinkPlan;
 use crate::bus::frame::Framing;
 
-/// A checked site: what runs, and nothing that could still be wrong in itself.
+/// A checked site: what runs, and nothing that could still be wrong in itself. Cloning one copies no plan and no blocks: most of what a
+/// gateway holds in memory, and several parts keep the site.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
     /// What the engine eats and every config record holds.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// The site as people call it.
     pub name: Text,
     /// Serial lines and Modbus TCP servers; `buses[i]` is slot `i` of `plan.buses`.
     pub buses: Vec<BusPlan>,
     /// What is read from them, grouped by bus, then unit, then address.
-    pub blocks: Vec<BlockPlan>,
+    pub blocks: Arc<[BlockPlan]>,
     /// What is heard from weighing indicators.
     pub streams: Vec<StreamPlan>,
     /// What is listened to.
     pub mqtt: Vec<MqttPlan>,
     /// What the box tells of itself.
     pub senses: Vec<SensePlan>,
+    /// How far a point may be off beside a reference, in its unit, where profile or site file say so.
+    pub accuracy: BTreeMap<PointIx, f64>,
     /// Where MQTT comes from. Slot `buses.len()` of `plan.buses`, named `mqtt`.
     pub broker: Broker,
     /// Where records go; `None` = nowhere yet: they stay in the journal.
@@ -406,6 +411,10 @@ pub enum EncodingKind {
     U16,
     /// `Raw::Int`.
     I16,
+    /// The lower three bytes of two registers, whatever stands in the fourth: `Raw::Int`.
+    U24,
+    /// The same with sign in its bit 23: `Raw::Int`.
+    I24,
     /// `Raw::Int`.
     U32,
     /// `Raw::Int`.
@@ -504,6 +513,8 @@ impl fmt::Display for EncodingKind {
             Self::Ascii(words) => write!(f, "ascii {}", u16::from(*words) * 2),
             Self::U16 => f.write_str("u16"),
             Self::I16 => f.write_str("i16"),
+            Self::U24 => f.write_str("u24"),
+            Self::I24 => f.write_str("i24"),
             Self::U32 => f.write_str("u32"),
             Self::I32 => f.write_str("i32"),
             Self::F32 => f.write_str("f32"),
@@ -526,7 +537,7 @@ impl EncodingKind {
             | Self::I8(_)
             | Self::U16
             | Self::I16 => 1,
-            Self::U32 | Self::I32 | Self::F32 => 2,
+            Self::U24 | Self::I24 | Self::U32 | Self::I32 | Self::F32 => 2,
             Self::U64 | Self::I64 | Self::F64 => 4,
             Self::Bcd(words) | Self::Ascii(words) => words.into(),
         }
@@ -543,6 +554,8 @@ impl EncodingKind {
             | Self::I8(_)
             | Self::U16
             | Self::I16
+            | Self::U24
+            | Self::I24
             | Self::U32
             | Self::I32
             | Self::U64

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gateway_model::{ModulePlan, Op, PointIx, Raw, RuleKind, Unit};
+use gateway_model::{ModulePlan, Op, PointIx, Raw, RuleKind, Unit, WindowFunction};
 
 use super::*;
 
@@ -49,10 +49,14 @@ fn the_hotel_reads_two_cabinets_with_four_requests() {
             "cabinet-1 disinfection-cabinet/too-hot",
             "cabinet-1 disinfection-cabinet/door-open",
             "cabinet-1 disinfection-cabinet/cycle-unmeasured",
+            "cabinet-1 disinfection-cabinet/cycle-aborted",
+            "cabinet-1 disinfection-cabinet/hot-without-power",
             "cabinet-2 disinfection-cabinet/cycle-failed",
             "cabinet-2 disinfection-cabinet/too-hot",
             "cabinet-2 disinfection-cabinet/door-open",
             "cabinet-2 disinfection-cabinet/cycle-unmeasured",
+            "cabinet-2 disinfection-cabinet/cycle-aborted",
+            "cabinet-2 disinfection-cabinet/hot-without-power",
             "cabinet-1 gateway-self/device-unevaluable",
             "cabinet-2 gateway-self/device-unevaluable",
             "cabinet-1 gateway-self/bus-unevaluable",
@@ -86,8 +90,13 @@ fn the_clinic_loads() {
     let hot = site.plan.rules.iter().find(|rule| rule.id == "cold-chain/too-warm").unwrap();
     let temperature = point(&site, "fridge-1/temperature");
     let RuleKind::Condition { when, returned, on_delay_ms, shown, limit, .. } = &hot.kind else { panic!() };
-    assert_eq!(when.0, [Op::Point(temperature), Op::Number(8.0), Op::Greater]);
-    assert_eq!(returned.as_ref().unwrap().0, [Op::Point(temperature), Op::Number(7.5), Op::Greater, Op::Not]);
+    // The mean of a quarter of an hour.
+    let windows = &site.plan.judging.as_ref().unwrap().windows;
+    let slot = windows.iter().position(|window| (window.point, window.span_ms) == (temperature, 900_000));
+    let window = slot.unwrap() as u32;
+    let mean = Op::Window { window, point: temperature, function: WindowFunction::Average };
+    assert_eq!(when.0, [mean, Op::Number(8.0), Op::Greater]);
+    assert_eq!(returned.as_ref().unwrap().0, [mean, Op::Number(7.5), Op::Greater, Op::Not]);
     assert_eq!((*on_delay_ms, *shown, *limit), (1_800_000, Some(temperature), Some(8.0)));
     let lamp = &site.plan.points[point(&site, "lamp-1/irradiance").slot()];
     assert_eq!((lamp.unit, lamp.gain), (Unit::MicrowattPerCm2, 0.1));
@@ -444,6 +453,7 @@ fn a_deadband_is_refused_where_every_answer_counts_and_warned_of_where_it_blurs(
     assert_eq!(
         said,
         [
+            "`temperature` is not watched for a frozen probe: it is seen to move by 0.3 °C only",
             "this deadband blurs `cold-chain/too-cold`, whose limit is 2 °C",
             "this deadband blurs `cold-chain/freezing`, whose limit is 0 °C",
         ]
@@ -471,5 +481,46 @@ fn a_metered_line_has_a_budget_and_a_budget_needs_a_metered_line() {
     ] {
         let problems = budget(line).unwrap_err();
         assert!(problems.iter().any(|problem| problem.to_string().contains(words)), "{line}: {problems:?}");
+    }
+}
+
+/// How far a point may be off beside a reference: the site's word before the profile's, in the point's unit.
+#[test]
+fn accuracy_is_stated_beside_the_map_or_in_the_profile() {
+    const PROFILE: &str = "name = \"probe\"\ntransport = \"modbus\"\nmark = \"P\"\ntitle = { zh = \"探头\", en = \"Probe\" }\n\
+        [[field]]\nname = \"uv\"\nat = \"input 0\"\ntype = \"u16\"\nunit = \"W/m²\"\nspan = [0, 150]\naccuracy = 0.5\n\
+        [[field]]\nname = \"contact\"\nat = \"discrete 0\"\ntype = \"bit\"\nunit = \"bool\"\n";
+    let site = |kind: &str, map: &str, lines: &str| {
+        let text = format!(
+            "[site]\nid = \"s\"\ninstitution = \"923301000000000193\"\nname = {{ zh = \"点\", en = \"Site\" }}\n\
+             [profiles]\nfiles = [\"probe.toml\"]\n\
+             [[bus]]\nname = \"b\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:502\"\n\
+             [[device]]\nid = \"f\"\nkind = \"{kind}\"\nname = {{ zh = \"点\", en = \"F\" }}\n\
+             [[device.read]]\nbus = \"b\"\nunit = 1\nprofile = \"probe\"\n{map}\n{lines}\n"
+        );
+        let read = |name: &str| Ok(Source { name: name.to_owned(), text: PROFILE.to_owned() });
+        super::load_with(
+            &super::Shipped::read(),
+            &Source { name: "site.toml".to_owned(), text },
+            &read,
+            Vec::new(),
+        )
+        .map_err(|problems| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>())
+    };
+    let off = |site: super::Site| site.accuracy.into_values().collect::<Vec<_>>();
+    assert_eq!(off(site("sensor", "", "").unwrap()), [0.5]);
+    assert_eq!(off(site("sensor", "", "accuracy = { uv = \"2 W/m²\" }").unwrap()), [2.0]);
+    assert_eq!(off(site("sensor", "", "accuracy = { uv = \"2 % of span\" }").unwrap()), [3.0]);
+    // The pack's point is in µW/cm²: 1 W/m² is 100 of them.
+    let lamp = off(site("uv-lamp", "map = { irradiance = \"uv\" }", "").unwrap());
+    assert!((lamp[0] - 50.0).abs() < 1e-9, "{lamp:?}");
+    for (lines, words) in [
+        ("accuracy = { contact = \"1\" }", "`contact` cannot be off by that"),
+        ("accuracy = { uv = \"1 kPa\" }", "`uv` cannot be off by that"),
+        ("accuracy = { uv = \"0 W/m²\" }", "`uv` cannot be off by that"),
+        ("accuracy = { vu = \"1 W/m²\" }", "`vu` is not in the map"),
+    ] {
+        let problems = site("sensor", "", lines).map(|_| ()).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.contains(words)), "{lines}: {problems:?}");
     }
 }

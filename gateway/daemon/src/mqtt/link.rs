@@ -225,5 +225,7 @@ version!(v3, rumqttc_v4, V3, |options| {
         .set_max_packet_size(super::PACKET_MAX as usize, super::PACKET_MAX as usize);
 });
 version!(v5, rumqttc, V5, |options| {
+    // It says nothing itself; without a limit the library keeps a place for each of 65,535 messages on their way: 16 MiB.
+    options.set_outgoing_inflight_upper_limit(1);
     options.set_clean_start(true).set_max_packet_size(Some(super::PACKET_MAX));
 });

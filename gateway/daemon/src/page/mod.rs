@@ -1,5 +1,5 @@
-//! The gateway's own page: what it sees and whether the center has it. Read-only, on loopback unless the site file says
-//! otherwise; a strict CSP and no script at all.
+//! The gateway's own page: what it sees and whether the center has it. Read-only but for the hour of installation ([`install`]), on
+//! loopback unless the site file says otherwise; a strict CSP and no script at all.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use gateway_model::{
-    CivilTime, DeviceIx, EngineTime, GatewayId, Plan, Priority, Quality, Raw, Shown, Text, UncertainCause,
-    Unit,
+    BadCause, CivilTime, DeviceIx, EngineTime, GatewayId, Plan, Priority, Quality, Raw, Shown, Text,
+    UncertainCause, Unit,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -20,9 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::health::Told;
 use crate::metrics::Metrics;
-use crate::recorder::{Doors, Snapshot};
+use crate::recorder::Snapshot;
+use crate::told::Entries;
 use crate::{change, sinks, uplink};
 
+mod install;
+mod install_words;
+mod installation;
 mod words;
 
 use words::{Lang, Words};
@@ -44,8 +48,8 @@ pub struct Facts {
     pub gateway: GatewayId,
     /// Under the demo clock.
     pub simulated: bool,
-    /// The recorder's doors.
-    pub doors: Doors,
+    /// The recorder's doors, and the way in for whoever installs.
+    pub entries: Entries,
     /// The uplink, if there is a center.
     pub uplink: Option<uplink::Status>,
     /// Where records go besides the center.
@@ -69,6 +73,7 @@ impl Page {
             .route("/style.css", get(style))
             .route("/metrics", get(metrics))
             .route("/api/status", get(status_json))
+            .merge(install::routes())
             .with_state(self)
             .layer(axum::middleware::map_response(guarded))
     }
@@ -81,7 +86,8 @@ impl Page {
 
     async fn status(&self) -> Result<Status, StatusCode> {
         // The recorder ends before the page does.
-        let snapshot = self.0.doors.asks.snapshot().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        let snapshot =
+            self.0.entries.doors.asks.snapshot().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
         Ok(self.0.status(&snapshot))
     }
 }
@@ -171,7 +177,7 @@ struct PointRow {
 impl Facts {
     fn status(&self, snapshot: &Snapshot) -> Status {
         let plan = &snapshot.plan;
-        let civil = |at: EngineTime| self.doors.civil.civil(at).map(|civil| civil.0);
+        let civil = |at: EngineTime| self.entries.doors.civil.civil(at).map(|civil| civil.0);
         let alerts = snapshot.alerts.iter().filter_map(|alert| {
             let rule = plan.rules.get(alert.rule.slot())?;
             let device = plan.devices.get(rule.subject.slot())?;
@@ -276,6 +282,7 @@ fn quality(quality: Option<Quality<Raw>>) -> &'static str {
         Some(Quality::Good(_)) => "good",
         Some(Quality::Uncertain(_, UncertainCause::Stale)) => "stale",
         Some(Quality::Uncertain(_, UncertainCause::Clock | UncertainCause::Held)) => "uncertain",
+        Some(Quality::Bad(BadCause::Stuck)) => "stuck",
         Some(Quality::Bad(_)) => "bad",
     }
 }
@@ -315,13 +322,8 @@ impl StatusPage<'_> {
         format!("{:.1} MB", *bytes as f64 / 1e6)
     }
 
-    fn number(&self, value: Option<f64>, unit: &str) -> String {
-        match value {
-            None => "—".to_owned(),
-            Some(value) if unit == Unit::Truth.symbol() => self.words.truth(value != 0.0).to_owned(),
-            Some(value) if unit == Unit::One.symbol() => format!("{}", (value * 100.0).round() / 100.0),
-            Some(value) => format!("{} {unit}", (value * 100.0).round() / 100.0),
-        }
+    fn number(&self, value: Option<f64>, point: &str, unit: &str) -> String {
+        self.words.number(value, point, unit)
     }
 }
 
@@ -345,7 +347,7 @@ async fn status_json(State(page): State<Page>) -> Result<Json<Status>, StatusCod
 }
 
 async fn metrics(State(page): State<Page>) -> Result<Response, StatusCode> {
-    let snapshot = page.0.doors.asks.snapshot().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let snapshot = page.0.entries.doors.asks.snapshot().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let metrics = &page.0.metrics;
     let (ring, keep) = snapshot.bytes;
     metrics.alerts(snapshot.alerts.len());
@@ -371,8 +373,9 @@ async fn style() -> Response {
 
 async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    // The installation's pages have forms and say so themselves.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(CSP));
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CSP),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),

@@ -1,6 +1,6 @@
 //! The status page's words in the two languages, and how it writes a time.
 
-use gateway_model::{CivilTime, Text};
+use gateway_model::{CivilTime, Text, Unit};
 
 /// A language of the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,13 @@ pub(super) struct Words {
     good: &'static str,
     bad: &'static str,
     stale: &'static str,
+    stuck: &'static str,
     uncertain: &'static str,
     none: &'static str,
     yes: &'static str,
     no: &'static str,
+    open: &'static str,
+    closed: &'static str,
 }
 
 const ZH: Words = Words {
@@ -86,10 +89,13 @@ const ZH: Words = Words {
     good: "正常",
     bad: "无数据",
     stale: "数据过期",
+    stuck: "数值卡死：请检查探头",
     uncertain: "存疑",
     none: "尚无读数",
     yes: "是",
     no: "否",
+    open: "开",
+    closed: "关",
 };
 
 const EN: Words = Words {
@@ -126,10 +132,13 @@ const EN: Words = Words {
     good: "good",
     bad: "no data",
     stale: "stale",
+    stuck: "stuck: check the probe",
     uncertain: "uncertain",
     none: "nothing yet",
     yes: "yes",
     no: "no",
+    open: "open",
+    closed: "closed",
 };
 
 impl Lang {
@@ -166,6 +175,14 @@ impl Lang {
         }
     }
 
+    /// As it is asked for: `?lang=`.
+    pub(super) fn asked(self) -> &'static str {
+        match self {
+            Self::Zh => "zh",
+            Self::En => "en",
+        }
+    }
+
     pub(super) fn other(self) -> &'static str {
         match self {
             Self::Zh => "en",
@@ -180,6 +197,7 @@ impl Words {
             "good" => self.good,
             "bad" => self.bad,
             "stale" => self.stale,
+            "stuck" => self.stuck,
             "uncertain" => self.uncertain,
             _ => self.none,
         }
@@ -196,15 +214,42 @@ impl Words {
         }
     }
 
-    pub(super) fn truth(&self, truth: bool) -> &'static str {
-        if truth { self.yes } else { self.no }
+    /// A value with its unit.
+    pub(super) fn number(&self, value: Option<f64>, point: &str, unit: &str) -> String {
+        match value {
+            None => "—".to_owned(),
+            Some(value) if unit == Unit::Truth.symbol() => {
+                self.truth(point.ends_with("/door"), value != 0.0).to_owned()
+            }
+            Some(value) if unit == Unit::One.symbol() => format!("{}", (value * 100.0).round() / 100.0),
+            Some(value) => format!("{} {unit}", (value * 100.0).round() / 100.0),
+        }
+    }
+
+    /// A door is open or closed; of anything else it is so or not.
+    pub(super) fn truth(&self, door: bool, truth: bool) -> &'static str {
+        match (door, truth) {
+            (true, true) => self.open,
+            (true, false) => self.closed,
+            (false, true) => self.yes,
+            (false, false) => self.no,
+        }
     }
 }
 
 /// `11-22 09:30:05` at the site.
 pub(super) fn time(civil: CivilTime, utc_offset_min: i16) -> String {
+    written(civil, utc_offset_min, "%m-%d %H:%M:%S")
+}
+
+/// `2026-11-22 09:30` at the site.
+pub(super) fn day_and_time(civil: CivilTime, utc_offset_min: i16) -> String {
+    written(civil, utc_offset_min, "%Y-%m-%d %H:%M")
+}
+
+fn written(civil: CivilTime, utc_offset_min: i16, form: &str) -> String {
     let offset =
         jiff::tz::Offset::from_seconds(i32::from(utc_offset_min) * 60).unwrap_or(jiff::tz::Offset::UTC);
     jiff::Timestamp::from_millisecond(civil.0)
-        .map_or_else(|_| "—".to_owned(), |at| offset.to_datetime(at).strftime("%m-%d %H:%M:%S").to_string())
+        .map_or_else(|_| "—".to_owned(), |at| offset.to_datetime(at).strftime(form).to_string())
 }

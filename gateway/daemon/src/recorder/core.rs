@@ -16,8 +16,9 @@ use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_journal::{Class, Journal, Position};
 use gateway_model::{
-    Change, Conclusion, ConclusionBody, EngineTime, Epoch, Gap, GapCause, GatewayId, Input, ModuleIx,
-    ModulePlan, OrderOutcome, Plan, PointCounts, PointIx, RuleIx, RuleKind, Seq, StopCause, StorageState,
+    Change, Conclusion, ConclusionBody, DeviceFact, EngineTime, Epoch, Fact, FactBody, Gap, GapCause,
+    GatewayId, Input, ModuleIx, ModulePlan, OrderOutcome, Plan, PointCounts, PointIx, RuleIx, RuleKind, Seq,
+    StopCause, StorageState,
 };
 use gateway_wire::{
     Body, ConclusionsBody, Frame, Header, InputsBody, KeyRing, Parted, PartedKind, SigningKey, hash, seal,
@@ -252,6 +253,7 @@ impl Core {
                     }
                 }
             }
+            Event::Asked { author, body, taken } => self.asked(author, body, taken, now)?,
             Event::Receipted(position) => self.receipted = Some(position),
             Event::Overrun { from, to, count } => {
                 let gap = Gap { point: None, from, to, count, cause: GapCause::Overrun, records: None };
@@ -309,6 +311,12 @@ impl Core {
             | Input::Stop { .. }
             | Input::Heartbeat(_) => {}
         }
+        if let Input::Fact(Fact { device, body: FactBody::Device(DeviceFact::Replaced { .. }), .. }) = &input
+        {
+            // Intake keeps the same stretches as the engine.
+            let points = (0..).map(PointIx).zip(&self.plan.points);
+            self.intake.replaced(points.filter(|(_, point)| point.device == *device).map(|(ix, _)| ix));
+        }
         self.engine.step(&input, &mut self.concluded);
         self.open.first_at.get_or_insert(self.engine.now());
         self.open.items.push(input);
@@ -342,7 +350,9 @@ impl Core {
     }
 
     pub(super) fn inputs_batch(&mut self) -> Vec<(Class, Body)> {
-        let items = std::mem::take(&mut self.open.items);
+        // The next is probably as long.
+        let next = Vec::with_capacity(self.open.items.len());
+        let items = std::mem::replace(&mut self.open.items, next);
         let counts = self.close_counts();
         let plain = items.iter().all(|input| match input {
             Input::Reading(_) | Input::Advance(_) | Input::Heartbeat(_) => true,

@@ -84,6 +84,15 @@ pub enum Event {
         /// Told when it is on disk; dropped where there is no room for it.
         taken: oneshot::Sender<()>,
     },
+    /// Somebody at the box asks for something.
+    Asked {
+        /// Who: an id of the site's.
+        author: String,
+        /// What.
+        body: CommandBody,
+        /// Told when it is on disk, with whether it changed anything; dropped where there is no room for it.
+        taken: oneshot::Sender<bool>,
+    },
     /// MQTT readings were dropped because the recorder was full.
     Overrun {
         /// First loss.
@@ -137,7 +146,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Reconfigure {
     /// The plan.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// What is said of it in the record.
     pub change: ConfigChange,
     /// The order that asked for it.
@@ -180,6 +189,7 @@ impl Event {
             Self::Missed { .. }
             | Self::Fact(_)
             | Self::Entry { .. }
+            | Self::Asked { .. }
             | Self::Overrun { .. }
             | Self::ServerTime { .. }
             | Self::Receipted(_)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use gateway_engine::Engine;
 use gateway_journal::Class;
 use gateway_model::{
-    ClockInput, Command, CommandBody, ConclusionBody, ConfigChange, EngineTime, Epoch, Input, OrderOutcome,
-    Plan, SEMANTICS, Seq, StartCause, StartInput, StopCause,
+    ClockInput, Command, CommandBody, Conclusion, ConclusionBody, ConfigChange, EngineTime, Epoch, Input,
+    OrderOutcome, Plan, SEMANTICS, Seq, StartCause, StartInput, StopCause,
 };
 use gateway_wire::{Body, ConfigBody};
 use tokio::sync::oneshot;
@@ -63,14 +63,14 @@ impl Core {
     /// an error of the journal ends the recorder.
     pub(super) fn reconfigure(
         &mut self,
-        plan: Plan,
+        plan: Arc<Plan>,
         change: ConfigChange,
         ordered: Option<Ordered>,
         live: &[u32],
         now: EngineTime,
     ) -> anyhow::Result<Result<Begun, String>> {
         const FULL: &str = "the journal is full: there is no room for a config record. See `gateway journal stat`; make room and try again";
-        let old = self.engine.plan().clone();
+        let old = self.engine.shared_plan();
         let slots = Slots::between(&old, &plan);
         let at = now.max(self.engine.now());
         if self.full.is_some() {
@@ -98,7 +98,7 @@ impl Core {
     }
 
     /// A new epoch of the same process.
-    fn begin_anew(&mut self, plan: Plan, slots: &Slots, at: EngineTime) -> anyhow::Result<()> {
+    fn begin_anew(&mut self, plan: Arc<Plan>, slots: &Slots, at: EngineTime) -> anyhow::Result<()> {
         let (state, known) = (self.engine.save(), self.engine.clock());
         let previous = self.journal.last();
         let epoch = self.journal.begin_epoch_above(self.epoch.0)?;
@@ -111,17 +111,18 @@ impl Core {
             downtime_ms: Some(0),
             simulated: self.settings.wall.simulated(),
         };
-        let config = ConfigBody { plan: plan.clone(), software: software(), semantics: SEMANTICS };
+        let config = ConfigBody { plan: Plan::clone(&plan), software: software(), semantics: SEMANTICS };
         let mut batch = vec![(Class::Keep, Body::Start(start.clone()))];
         add_whole(&mut batch, Body::Config(Box::new(config)))?;
         add_whole(&mut batch, Body::Checkpoint(Box::new(state.clone())))?;
-        self.intake = self.intake.under(&plan, |point| slots.point(point));
+        self.intake = self.intake.under(self.engine.plan(), &plan, |point| slots.point(point));
         self.aging = Aging::of(&plan);
         self.frames = slots.moved(std::mem::take(&mut self.frames), plan.points.len());
         let (mut engine, mut concluded) = Engine::restore(plan, state)
             .map_err(|error| anyhow::anyhow!("take over the state under the new plan: {error}"))?;
         engine.step(&Input::Start(start), &mut concluded);
-        self.plan = Arc::new(engine.plan().clone());
+        self.intake.resume(&engine);
+        self.plan = engine.shared_plan();
         self.engine = engine;
         self.epoch = Epoch(epoch);
         self.carried.clear();
@@ -162,6 +163,30 @@ impl Core {
         self.seal(now)?;
         if rotates {
             self.rotation.cancel();
+        }
+        Ok(())
+    }
+
+    /// What somebody at the box asks for is an input like an order of the center, but nobody waits for an outcome in the record.
+    pub(super) fn asked(
+        &mut self,
+        author: String,
+        body: CommandBody,
+        taken: oneshot::Sender<bool>,
+        now: EngineTime,
+    ) -> anyhow::Result<()> {
+        if let Some(full) = &mut self.full {
+            full.refuse_entry(now);
+            return Ok(());
+        }
+        let before = self.concluded.len();
+        self.eat(Input::Command(Command { at: now, order: None, author, body }));
+        let by_a_person = |one: &Conclusion| matches!(&one.body, ConclusionBody::Suppression(change) if change.by.is_some());
+        let changed = self.concluded.get(before..).unwrap_or_default().iter().any(by_a_person);
+        self.seal(now)?;
+        if self.full.is_none() {
+            // Who asked may have gone away.
+            let _told = taken.send(changed);
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! restored), then `restore`, then the start input; after that each inputs record item by item. What the engine concludes
 //! is compared with what is recorded where a crash may have cut it off; else only its state is wanted.
 
+use std::sync::Arc;
+
 use gateway_engine::Engine;
 use gateway_model::{Conclusion, Cursor, EngineTime, GapCause, Input, Plan, Seq, StartInput, State};
 use gateway_wire::{Body, Header};
@@ -27,7 +29,7 @@ pub struct Replayer {
     engine: Option<Engine>,
     opening: Option<Opening>,
     /// Of the epoch that is being read.
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
     concluded: Vec<(Seq, Conclusion)>,
     /// The record before this one.
     last: Option<Cursor>,
@@ -44,13 +46,14 @@ pub struct Replayer {
 /// The first records of an epoch, until it is known whether a checkpoint is among them.
 struct Opening {
     start: StartInput,
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
     state: Option<State>,
 }
 
 impl Replayer {
     /// Begins in the middle of an epoch: at a checkpoint under the plan of that epoch.
-    pub fn at_checkpoint(plan: Plan, state: State) -> Result<Self, ReplayError> {
+    pub fn at_checkpoint(plan: impl Into<Arc<Plan>>, state: State) -> Result<Self, ReplayError> {
+        let plan = plan.into();
         let at = state.now;
         let (engine, _) = Engine::restore(plan.clone(), state).map_err(|error| restore_error(at, &error))?;
         Ok(Self { engine: Some(engine), plan: Some(plan), ..Self::default() })
@@ -79,7 +82,7 @@ impl Replayer {
             }
             Body::Config(config) => {
                 if let Some(opening) = &mut self.opening {
-                    opening.plan = Some(config.plan);
+                    opening.plan = Some(Arc::new(config.plan));
                 }
             }
             Body::Checkpoint(state) => {

@@ -80,6 +80,7 @@ impl Slots {
                 Event::Lost(Gap { point: point.flatten(), ..gap })
             }
             event @ (Event::Overrun { .. }
+            | Event::Asked { .. }
             | Event::ServerTime { .. }
             | Event::Order { .. }
             | Event::Receipted(_)
@@ -92,14 +93,18 @@ impl Slots {
     fn fact(&self, fact: Fact) -> Option<Fact> {
         let device = self.device(fact.device)?;
         let mut body = fact.body;
+        let moves = |point: &mut PointIx| {
+            let here = self.point(*point);
+            *point = here.unwrap_or(*point);
+            here.is_some()
+        };
         if let FactBody::Device(DeviceFact::Calibrated { uncertainty, corrections, .. }) = &mut body {
             for list in std::iter::once(uncertainty).chain(corrections) {
-                list.retain_mut(|(point, _)| {
-                    let here = self.point(*point);
-                    *point = here.unwrap_or(*point);
-                    here.is_some()
-                });
+                list.retain_mut(|(point, _)| moves(point));
             }
+        }
+        if let FactBody::Device(DeviceFact::Placed { accepted: Some(accepted), .. }) = &mut body {
+            accepted.compared.retain_mut(|compared| moves(&mut compared.point));
         }
         Some(Fact { device, at: fact.at, body })
     }

@@ -47,7 +47,7 @@ pub struct Setup {
     /// Signs them.
     pub key: SigningKey,
     /// The plan from now on.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Epochs are above this, should the journal itself be new.
     pub epoch_floor: Epoch,
     /// What came before this key and this journal.
@@ -148,10 +148,10 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         downtime_ms,
         simulated: settings.wall.simulated(),
     };
-    let config = ConfigBody { plan: plan.clone(), software: software(), semantics: SEMANTICS };
+    let config = ConfigBody { plan: Plan::clone(&plan), software: software(), semantics: SEMANTICS };
     let mut batch = vec![(Class::Keep, Body::Start(start.clone()))];
     add_whole(&mut batch, Body::Config(Box::new(config)))?;
-    let intake = Intake::new(&plan);
+    let mut intake = Intake::new(&plan);
     let frames = vec![None; plan.points.len()];
     let cause = past.cause;
     let lost = past.sealed.map(|sealed| lost(&plan, sealed, at, cause));
@@ -167,6 +167,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         None => Engine::new(plan),
     };
     engine.step(&Input::Start(start), &mut concluded);
+    intake.resume(&engine);
     batch.extend(lost.flatten().map(|gap| (Class::Keep, Body::Gap(gap))));
     batch.extend(missing(&opened.quarantined, at).map(|gap| (Class::Keep, Body::Gap(gap))));
 
@@ -197,7 +198,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         check_again_at: at,
         ring,
         rotation: CancellationToken::new(),
-        plan: Arc::new(engine.plan().clone()),
+        plan: engine.shared_plan(),
         generation: 0,
         older: BTreeMap::new(),
         settings,

@@ -16,8 +16,10 @@ use tokio::task::JoinHandle;
 use super::core::Trouble;
 use crate::config::MqttVersion;
 
-/// Messages on their way at a time; the library keeps to the broker's own window below it.
-pub(super) const WINDOW: usize = 64;
+/// Messages handed to the library at a time; it keeps to the broker's own window below it.
+pub(super) const AHEAD: usize = 512;
+/// Messages of one write, where so many are ready.
+const WRITE: usize = 64;
 /// Bytes of one message, whatever the broker allows.
 const PACKET_MAX: u32 = 256 * 1024;
 /// Silence after which the connection is tested, seconds.
@@ -154,7 +156,7 @@ fn refusal(reason: rumqttc::PubAckReason) -> Trouble {
 
 /// The two libraries are twins with types of their own: what is the same is written once.
 macro_rules! version {
-    ($module:ident, $mqtt:ident, $prepare:expr, $room:expr, $person:pat) => {
+    ($module:ident, $mqtt:ident, $prepare:expr, $hasten:expr, $room:expr, $person:pat) => {
         mod $module {
             use tokio::sync::watch;
             use tokio::task::JoinHandle;
@@ -163,11 +165,13 @@ macro_rules! version {
                 PublishOptions, QoS, TlsConfiguration, Transport,
             };
 
-            use super::{Call, KEEP_ALIVE_S, PACKET_MAX, Said, Trouble, WINDOW};
+            use super::{AHEAD, Call, KEEP_ALIVE_S, PACKET_MAX, Said, Trouble, WRITE};
 
             pub(super) fn open(call: Call, tell: watch::Sender<Said>) -> (AsyncClient, JoinHandle<()>) {
                 let mut options = MqttOptions::new(call.id, (call.host, call.port));
                 options.set_keep_alive(KEEP_ALIVE_S);
+                // One write for what is ready, not one for each message.
+                options.set_max_request_batch(WRITE);
                 if let Some((user, password)) = call.login {
                     options.set_credentials(user, password.into_bytes());
                 }
@@ -176,7 +180,9 @@ macro_rules! version {
                 }
                 let prepare: fn(&mut MqttOptions, (String, String), std::time::Duration) = $prepare;
                 prepare(&mut options, call.will, call.timeout);
-                let (client, mut events) = AsyncClient::builder(options).capacity(WINDOW).build();
+                let (client, mut events) = AsyncClient::builder(options).capacity(AHEAD).build();
+                let hasten: fn(&mut $mqtt::EventLoop) = $hasten;
+                hasten(&mut events);
                 let room: fn(&$mqtt::ConnAck) -> u32 = $room;
                 let task = tokio::spawn(async move {
                     loop {
@@ -225,6 +231,12 @@ version!(
         options.set_clean_session(true).set_max_packet_size(PACKET_MAX as usize, PACKET_MAX as usize);
         options.set_last_will(rumqttc_v4::LastWill::new(topic, state, rumqttc_v4::QoS::AtLeastOnce, true));
     },
+    |events| {
+        let mut network = events.network_options();
+        // The last messages of a batch must not wait until the broker has confirmed the bytes before them.
+        network.set_tcp_nodelay(true);
+        events.set_network_options(network);
+    },
     |_| PACKET_MAX,
     ConnectReturnCode::BadUserNamePassword
         | ConnectReturnCode::NotAuthorized
@@ -236,8 +248,15 @@ version!(
     rumqttc,
     |options, (topic, state), timeout| {
         options.set_clean_start(true).set_connect_timeout(timeout);
+        // Without a limit the library keeps a place for each of 65,535 messages on their way: 16 MiB.
+        options.set_outgoing_inflight_upper_limit(AHEAD as u16);
         options.set_last_will(rumqttc::LastWill::new(topic, state, rumqttc::QoS::AtLeastOnce, true, None));
+        let mut network = options.network_options();
+        // As above.
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
     },
+    |_| {},
     |ack| { ack.properties.as_ref().and_then(|properties| properties.max_packet_size).unwrap_or(PACKET_MAX) },
     ConnectReturnCode::BadUserNamePassword
         | ConnectReturnCode::NotAuthorized

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use gateway_journal::{Journal, Position};
-use gateway_model::{Epoch, GatewayId, Seq};
-use gateway_wire::{Body, Header, Joiner, peek, reread, whole_at};
+use gateway_model::{Epoch, GatewayId, Plan, Seq};
+use gateway_wire::{Body, Header, Joiner, Kind, peek, reread, whole_at};
 
 use super::core::Parcel;
 use super::gaps::{Follow, Gaps, Missed};
@@ -67,6 +67,17 @@ impl Source {
         }
     }
 
+    /// The plan of this epoch, shared with the recorder while it is the plan in force: every epoch has one.
+    async fn plan_of(&self, epoch: u64) -> Result<Option<Arc<Plan>>, Refused> {
+        match self {
+            Self::Live(doors) => {
+                let now = doors.asks.snapshot().await?;
+                Ok((now.epoch == epoch).then_some(now.plan))
+            }
+            Self::Offline(_) => Ok(None),
+        }
+    }
+
     /// What is known of the clock now.
     fn offset_ms(&self) -> Option<i64> {
         match self {
@@ -78,6 +89,15 @@ impl Source {
 
 fn lock(journal: &Mutex<Journal>) -> std::sync::MutexGuard<'_, Journal> {
     journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Records in which there is nothing for a sink: configurations and states. They are the largest there are, and not unpacked to
+/// find that out.
+fn holds_nothing(kind: Kind) -> bool {
+    match kind {
+        Kind::Config | Kind::Checkpoint | Kind::Part => true,
+        Kind::Start | Kind::Inputs | Kind::Conclusions | Kind::Gap | Kind::Other(_) => false,
+    }
 }
 
 /// What came of reading on.
@@ -150,13 +170,15 @@ impl Reader {
             self.ahead = self.source.read(self.next).await?.into();
         }
         let Some((position, bytes)) = self.ahead.front() else { return Ok(Read::End) };
-        let (position, opened) = (*position, reread(bytes).ok());
+        let (position, seen) = (*position, peek(bytes).ok());
+        let silent = seen.is_some_and(|(_, kind)| holds_nothing(kind));
+        let opened = if silent { None } else { reread(bytes).ok() };
         let (header, body) = match &opened {
             Some(opened) => (Some(opened.header), opened.body.as_ref().ok()),
-            None => (peek(bytes).ok().map(|(header, _)| header), None),
+            None => (seen.map(|(header, _)| header), None),
         };
         let parcels = match body {
-            None => None,
+            None => silent.then(Vec::new),
             Some(body) => match self.render(position, header, body).await? {
                 Err(NoClock) => return Ok(Read::NoClock),
                 Ok(parcels) => parcels,
@@ -285,14 +307,17 @@ impl Reader {
         if self.scene.as_ref().is_some_and(|(known, _)| *known == wanted) {
             return Ok(true);
         }
-        let Some(Body::Config(config)) = self.whole(Position { epoch: wanted.0, seq: wanted.1 }).await?
-        else {
-            return Ok(false);
+        let plan = match self.source.plan_of(wanted.0).await? {
+            Some(plan) => plan,
+            None => match self.whole(Position { epoch: wanted.0, seq: wanted.1 }).await? {
+                Some(Body::Config(config)) => Arc::new(config.plan),
+                Some(_) | None => return Ok(false),
+            },
         };
         let start = self.source.get(Position { epoch: wanted.0, seq: 0 }).await?;
         let start = start.and_then(|bytes| reread(&bytes).ok()).and_then(|opened| opened.body.ok());
         let simulated = matches!(start, Some(Body::Start(start)) if start.simulated);
-        self.scene = Some((wanted, Scene::new(self.gateway, config.plan, simulated)));
+        self.scene = Some((wanted, Scene::new(self.gateway, plan, simulated)));
         Ok(true)
     }
 

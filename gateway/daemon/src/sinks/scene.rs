@@ -1,6 +1,8 @@
 //! What a record tells those outside: readings, changes of alerts, cycles, gaps, each with the names of the plan and the
 //! time of the clock. Everything else in a record is the center's business.
 
+use std::sync::Arc;
+
 use gateway_model::{
     AlertChange, Change, ConclusionBody, Cycle, CycleOutcome, EngineTime, Gap, GatewayId, Input, ModulePlan,
     Plan, Quality, Raw, Reading, RulePlan, Unit,
@@ -14,7 +16,7 @@ pub struct Scene {
     /// Whose records: its id as text.
     gateway: String,
     /// What they are to be read with.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Civil − engine time, ms, if the clock is known.
     pub offset_ms: Option<i64>,
     /// Under the demo clock.
@@ -77,7 +79,8 @@ pub fn happenings(body: &Body) -> Vec<Happening<'_>> {
 
 impl Scene {
     /// Records of this gateway, read with this plan.
-    pub fn new(gateway: GatewayId, plan: Plan, simulated: bool) -> Self {
+    pub fn new(gateway: GatewayId, plan: impl Into<Arc<Plan>>, simulated: bool) -> Self {
+        let plan = plan.into();
         Self { gateway: gateway.to_string(), plan, offset_ms: None, simulated }
     }
 
@@ -189,7 +192,7 @@ impl Scene {
         let device = self.plan.devices.get(module.device.slot())?;
         let outcome = match cycle.outcome {
             CycleOutcome::Judged(verdict) => code(&verdict),
-            CycleOutcome::Drying | CycleOutcome::NotMeasured => code(&cycle.outcome),
+            CycleOutcome::Drying | CycleOutcome::NotMeasured | CycleOutcome::Aborted => code(&cycle.outcome),
         };
         let mut fields = Map::new();
         fields.insert("time".into(), self.stamp(at).into());

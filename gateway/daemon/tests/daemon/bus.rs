@@ -79,6 +79,7 @@ async fn a_dead_unit_is_probed_now_and_then_and_its_readings_are_reported_all_th
             Event::Missed { .. } => {}
             other @ (Event::Fact(_)
             | Event::Entry { .. }
+            | Event::Asked { .. }
             | Event::Overrun { .. }
             | Event::ServerTime { .. }
             | Event::Receipted(_)
@@ -235,6 +236,7 @@ async fn lived(
             }
             Event::Fact(_)
             | Event::Entry { .. }
+            | Event::Asked { .. }
             | Event::Overrun { .. }
             | Event::ServerTime { .. }
             | Event::Receipted(_)

@@ -7,6 +7,7 @@ mod change;
 mod faults;
 mod full;
 mod guard;
+mod install;
 mod journal;
 mod line;
 mod parts;

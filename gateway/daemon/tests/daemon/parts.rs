@@ -31,7 +31,7 @@ fn rig(limits: Limits) -> Rig {
     let mut site = site(&HOTEL.replace("accommodation-ir-125/30", "catering-100/10"));
     let like = site.plan.points[0].clone();
     let more = (0..16).map(|n| PointPlan { id: noise(96 << 10, n), every_ms: 0, ..like.clone() });
-    site.plan.points.extend(more);
+    std::sync::Arc::make_mut(&mut site.plan).points.extend(more);
     Rig::of(site, limits)
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn setup(data: &DataDir, plan: &Plan, wall: Wall, urgent: mpsc::Sende
         journal: data.journal(),
         limits: Limits::default(),
         key: data.key().unwrap(),
-        plan: plan.clone(),
+        plan: std::sync::Arc::new(plan.clone()),
         epoch_floor: Epoch(0),
         heritage: Heritage::default(),
         from: None,

@@ -34,14 +34,14 @@ use crate::rig::{HOSPITAL, HOTEL, Peer, eventually, site};
 const PAGE: Option<PagePlan> = Some(PagePlan { listen: SocketAddr::new(LOOPBACK, 0) });
 const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-struct Running {
-    up: Up,
+pub(crate) struct Running {
+    pub(crate) up: Up,
     stop: CancellationToken,
     ended: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
-    async fn start(mut site: Site, data: PathBuf, wall: Wall) -> Self {
+    pub(crate) async fn start(mut site: Site, data: PathBuf, wall: Wall) -> Self {
         site.page = PAGE;
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
@@ -63,13 +63,13 @@ impl Running {
         status["points"].as_array().unwrap().iter().find(|point| point["id"] == id).unwrap().clone()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.ended.await.unwrap().unwrap();
     }
 }
 
-fn plain() -> reqwest::Client {
+pub(crate) fn plain() -> reqwest::Client {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

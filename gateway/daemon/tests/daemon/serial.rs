@@ -140,9 +140,10 @@ async fn how_much_of_a_line_is_used() {
             &format!("transport = \"rtu\"\nbaud = {baud}"),
             "unit = 1\nevery = \"100 ms\"\nprofile = \"mb8art\"\nmap = { one = \"channel-1\", two = \"channel-2\" }",
         );
-        site.blocks[0].count = REGISTERS as u16;
-        site.blocks[0].points[1].offset = REGISTERS as u16 - 1;
-        site.blocks[0].every = Duration::from_millis(1);
+        let first = &mut std::sync::Arc::make_mut(&mut site.blocks)[0];
+        first.count = REGISTERS as u16;
+        first.points[1].offset = REGISTERS as u16 - 1;
+        first.every = Duration::from_millis(1);
         let one = site.blocks[0].clone();
         site.blocks =
             (1..=10).map(|unit| config::BlockPlan { unit: config::UnitId(unit), ..one.clone() }).collect();
@@ -196,7 +197,9 @@ async fn one_dead_device_of_ten() {
     );
     let mut site = config::load_str("site.toml", &text).unwrap_or_else(|problems| panic!("{problems:?}"));
     // Twenty registers of each: the module has eight.
-    site.blocks.iter_mut().for_each(|block| block.count = 20);
+    for block in std::sync::Arc::make_mut(&mut site.blocks) {
+        block.count = 20;
+    }
     let unit_of = |point: gateway_model::PointIx| {
         let block = site.blocks.iter().find(|block| block.points.iter().any(|known| known.point == point));
         block.expect("every point is in a block").unit.0

@@ -1,4 +1,4 @@
-//! T1–T8, T13, latching, engine time, absence.
+//! T1–T8, latching, engine time, absence. Which timeline shows which transition is in [`crate::table`].
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use gateway_model::RulePlan;
 use crate::rig::{M, T, absent, check, high, site};
 
 #[test]
-fn no_delay_raises_and_clears_at_once() {
+pub(crate) fn no_delay_raises_and_clears_at_once() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0)]),
         "
@@ -21,7 +21,7 @@ fn no_delay_raises_and_clears_at_once() {
 }
 
 #[test]
-fn the_on_delay_runs_by_itself_and_a_fleeting_violation_never_leaves_the_gateway() {
+pub(crate) fn the_on_delay_runs_by_itself_and_a_fleeting_violation_never_leaves_the_gateway() {
     check(
         &site(vec![high(T, 8.0, 0.0, 15, 0)]),
         "
@@ -39,7 +39,7 @@ fn the_on_delay_runs_by_itself_and_a_fleeting_violation_never_leaves_the_gateway
 }
 
 #[test]
-fn the_deadband_keeps_an_alert_up_but_does_not_stop_a_running_off_delay() {
+pub(crate) fn the_deadband_keeps_an_alert_up_but_does_not_stop_a_running_off_delay() {
     check(
         &site(vec![high(T, 8.0, 1.0, 0, 20)]),
         "
@@ -55,7 +55,7 @@ fn the_deadband_keeps_an_alert_up_but_does_not_stop_a_running_off_delay() {
 }
 
 #[test]
-fn back_within_the_off_delay_is_the_same_occurrence() {
+pub(crate) fn back_within_the_off_delay_is_the_same_occurrence() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 20)]),
         "
@@ -72,7 +72,7 @@ fn back_within_the_off_delay_is_the_same_occurrence() {
 }
 
 #[test]
-fn acknowledging_needs_the_last_event_seen() {
+pub(crate) fn acknowledging_needs_the_last_event_seen() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0)]),
         "
@@ -89,33 +89,8 @@ fn acknowledging_needs_the_last_event_seen() {
     );
 }
 
-/// After OPC UA Part 9, annex B.1.3: what returned unacknowledged becomes a branch of its own.
 #[test]
-fn an_unacknowledged_occurrence_stays_as_a_branch_until_it_is_acknowledged() {
-    check(
-        &site(vec![high(T, 8.0, 0.0, 0, 0)]),
-        "
-        0s   start 1
-        1s   t 9.0          => raise 1-1
-        2s   ack 1-1 #1     => ack 1-1, order done
-        3s   t 7.0          => clear 1-1
-        4s   t 9.0          => raise 1-2
-        5s   t 7.0          => clear 1-2 unacked
-        6s   t 9.0          => raise 1-3
-        7s   ack 1-2 #1     => refused stale
-        8s   ack 1-2 #2     => ack 1-2, order done
-        9s   ack 1-2 #3     => refused unknown_alert
-        10s  t 7.0          => clear 1-3 unacked
-        11s  t 9.0          => raise 1-4
-        12s  ack 1-4 #1     => ack 1-4, order done
-        13s  ack 1-3 #2     => ack 1-3, order done
-        14s  t 7.0          => clear 1-4
-        ",
-    );
-}
-
-#[test]
-fn a_latching_alert_says_so_and_stays_listed() {
+pub(crate) fn a_latching_alert_says_so_and_stays_listed() {
     let plan = site(vec![RulePlan { latching: true, ..high(T, 8.0, 0.0, 0, 0) }]);
     check(
         &plan,
@@ -131,7 +106,7 @@ fn a_latching_alert_says_so_and_stays_listed() {
 }
 
 #[test]
-fn an_older_stamp_is_eaten_at_the_current_time_and_an_older_reading_is_never_judged() {
+pub(crate) fn an_older_stamp_is_eaten_at_the_current_time_and_an_older_reading_is_never_judged() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0), absent(M, 300)]),
         "
@@ -190,7 +165,7 @@ fn absence_ends_with_any_number_but_not_with_a_failure_or_a_stale_mark() {
 }
 
 #[test]
-fn timers_due_at_the_same_moment_fire_in_the_order_of_their_rules() {
+pub(crate) fn timers_due_at_the_same_moment_fire_in_the_order_of_their_rules() {
     check(
         &site(vec![absent(T, 60), high(M, 8.0, 0.0, 50, 0), absent(M, 50)]),
         "
@@ -202,7 +177,7 @@ fn timers_due_at_the_same_moment_fire_in_the_order_of_their_rules() {
 }
 
 #[test]
-fn a_rule_remembers_a_bounded_number_of_unacknowledged_occurrences() {
+pub(crate) fn a_rule_remembers_a_bounded_number_of_unacknowledged_occurrences() {
     let mut timeline = String::from("0s start 1\n");
     for n in 1..=65 {
         let (on, off) = (n * 10, n * 10 + 5);

@@ -3,7 +3,7 @@
 use gateway_model::{
     AggravatePlan, AggravatedBy, CalendarPlan, Calibration, ChatterPlan, CivilTime, EscalatePlan, Handling,
     Judging, ModuleIx, ModulePlan, Op, PatiencePlan, Plan, Priority, Program, ProvablePlan, RuleKind,
-    RulePlan, StepPlan, Unit,
+    RulePlan, StepPlan, Unit, WindowEnd,
 };
 
 use crate::rig::{self, DOOR, T, absent, cabinet, check, check_across, high, rule};
@@ -25,7 +25,7 @@ fn above(limit: f64) -> Program {
 }
 
 #[test]
-fn a_latched_alert_stays_listed_until_it_is_over_received_and_reset() {
+pub(crate) fn a_latched_alert_stays_listed_until_it_is_over_received_and_reset() {
     let plan = site(vec![RulePlan { latching: true, ..high(T, 8.0, 0.0, 0, 0) }]);
     check(
         &plan,
@@ -100,7 +100,7 @@ fn the_value_of_a_failed_cycle_has_the_unit_of_its_temperature() {
 }
 
 #[test]
-fn a_higher_step_asks_for_attention_again_and_a_lower_one_does_not() {
+pub(crate) fn a_higher_step_asks_for_attention_again_and_a_lower_one_does_not() {
     let steps = vec![
         StepPlan { when: above(12.0), priority: Priority::Orange, hold_ms: 0, limit: Some(12.0) },
         StepPlan { when: above(20.0), priority: Priority::Red, hold_ms: 10_000, limit: Some(20.0) },
@@ -126,7 +126,7 @@ fn a_higher_step_asks_for_attention_again_and_a_lower_one_does_not() {
 }
 
 #[test]
-fn what_is_active_is_brought_to_mind_again() {
+pub(crate) fn what_is_active_is_brought_to_mind_again() {
     let handling = Handling { re_alarm_ms: Some(20_000), ..Handling::default() };
     check(
         &site(vec![with(high(T, 8.0, 0.0, 0, 0), handling)]),
@@ -143,7 +143,7 @@ fn what_is_active_is_brought_to_mind_again() {
 }
 
 #[test]
-fn a_pause_ends_by_itself_and_what_is_active_then_asks_anew() {
+pub(crate) fn a_pause_ends_by_itself_and_what_is_active_then_asks_anew() {
     check(
         &site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling::default())]),
         "
@@ -163,7 +163,7 @@ fn a_pause_ends_by_itself_and_what_is_active_then_asks_anew() {
 }
 
 #[test]
-fn a_pause_for_one_occurrence_ends_with_it() {
+pub(crate) fn a_pause_for_one_occurrence_ends_with_it() {
     check(
         &site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling::default())]),
         "
@@ -177,7 +177,7 @@ fn a_pause_for_one_occurrence_ends_with_it() {
 }
 
 #[test]
-fn suppressed_by_design_is_judged_all_the_same() {
+pub(crate) fn suppressed_by_design_is_judged_all_the_same() {
     let suppressed = Some(Program(vec![Op::TruthPoint(DOOR)]));
     check(
         &site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling { suppressed, ..Handling::default() })]),
@@ -195,7 +195,7 @@ fn suppressed_by_design_is_judged_all_the_same() {
 }
 
 #[test]
-fn a_device_out_of_service_is_recorded_and_not_reminded() {
+pub(crate) fn a_device_out_of_service_is_recorded_and_not_reminded() {
     check(
         &site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling::default())]),
         "
@@ -228,7 +228,7 @@ fn two_causes_of_suppression_must_both_end() {
 }
 
 #[test]
-fn three_times_in_a_minute_is_chatter_told_once_and_over_when_it_is_quiet() {
+pub(crate) fn three_times_in_a_minute_is_chatter_told_once_and_over_when_it_is_quiet() {
     let chatter = Some(ChatterPlan { activations: 3, within_ms: 60_000 });
     check(
         &site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling { chatter, ..Handling::default() })]),
@@ -252,7 +252,7 @@ fn three_times_in_a_minute_is_chatter_told_once_and_over_when_it_is_quiet() {
 }
 
 fn first_for(after_s: i64, repeated: Option<(u32, i64)>) -> Handling {
-    let escalate = EscalatePlan { after_ms: Some(after_s * 1000), open_time: false, repeated };
+    let escalate = EscalatePlan { after_ms: Some(after_s * 1000), repeated, ..EscalatePlan::default() };
     Handling { escalate: Some(escalate), ..Handling::default() }
 }
 
@@ -269,6 +269,29 @@ fn unsolved_when_the_window_ends_it_is_a_supervisors_item() {
         50s t 9       =>
         60s t 9       => 55s: escalate 1-2
         99s t 9       =>
+        ",
+    );
+}
+
+#[test]
+fn nobodys_turn_ends_while_it_is_suppressed() {
+    let suppressed = Some(Program(vec![Op::TruthPoint(DOOR)]));
+    check(
+        &site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling { suppressed, ..first_for(30, None) })]),
+        "
+        0s start 1
+        0s door 0     =>
+        1s t 9        => raise 1-1
+        20s door 1    => suppressedbydesign 0 +design, suppression 1-1
+        50s t 9       =>
+        60s door 0    => releasedbydesign 0, remind 1-1, escalate 1-1
+        70s t 7       => clear 1-1 unacked
+        80s t 9       => raise 1-2
+        85s door 1    => suppressedbydesign 0 +design, suppression 1-2
+        90s door 0    => releasedbydesign 0, remind 1-2
+        100s door 1   => suppressedbydesign 0 +design, suppression 1-2
+        115s t 7      => clear 1-2 unacked
+        120s door 0   => releasedbydesign 0
         ",
     );
 }
@@ -378,7 +401,7 @@ fn in_a_trial_run_every_alert_says_so() {
 }
 
 #[test]
-fn a_rule_that_the_site_switches_off_is_not_judged() {
+pub(crate) fn a_rule_that_the_site_switches_off_is_not_judged() {
     let on = site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling::default())]);
     let off = site(vec![with(high(T, 8.0, 0.0, 0, 0), Handling { disabled: true, ..Handling::default() })]);
     check_across(
@@ -460,7 +483,7 @@ fn while_civil_time_is_unknown_silence_is_not_counted_and_the_clock_is_the_cause
 
 #[test]
 fn a_declared_closure_puts_to_sleep_and_moves_the_window_of_whoever_is_first() {
-    let escalate = Some(EscalatePlan { after_ms: Some(300_000), open_time: true, repeated: None });
+    let escalate = Some(EscalatePlan { after_ms: Some(300_000), open_time: true, ..EscalatePlan::default() });
     check(
         &asleep_outside(vec![with(high(T, 8.0, 0.0, 0, 0), Handling { escalate, ..Handling::default() })]),
         "
@@ -477,8 +500,78 @@ fn a_declared_closure_puts_to_sleep_and_moves_the_window_of_whoever_is_first() {
     );
 }
 
+/// Thursday 1970-01-01 and each Monday and Thursday after it, from minute 10 to minute 100.
+fn twice_a_week(ends: WindowEnd) -> Plan {
+    let day = |n: u16| (n * 1440 + 10, n * 1440 + 100);
+    let calendar = CalendarPlan {
+        offsets: vec![(CivilTime(0), 0)],
+        open: vec![day(0), day(3)],
+        ..CalendarPlan::default()
+    };
+    let escalate = Some(EscalatePlan { after_ms: Some(60_000), ends: Some(ends), ..EscalatePlan::default() });
+    let rules = vec![with(high(T, 8.0, 0.0, 0, 0), Handling { escalate, ..Handling::default() })];
+    Plan { judging: Some(Judging { calendar: Some(calendar), ..Judging::default() }), ..site(rules) }
+}
+
 #[test]
-fn a_clock_that_steps_moves_no_delay() {
+fn a_window_ends_with_the_day_over_a_weekend_a_closure_and_a_restart() {
+    check(
+        &twice_a_week(WindowEnd::Day),
+        "
+        0s start 1
+        2s clock 0s                 =>
+        3s t 9                      => raise 1-1
+        100s start 2 after 5s        =>
+        101s clock 0s               =>
+        5999s t 9                   =>
+        6000s t 9                   => escalate 1-1
+        6010s t 7                   => clear 1-1 unacked
+        6020s t 9                   => raise 2-1
+        6030s closed 345600s 400000s => order done
+        351700s t 9                 =>
+        610799s t 9                 =>
+        610800s t 9                 => escalate 2-1
+        ",
+    );
+}
+
+#[test]
+fn working_days_are_days_on_which_the_institution_opens() {
+    check(
+        &twice_a_week(WindowEnd::WorkingDays(2)),
+        "
+        0s start 1
+        2s clock 0s                 =>
+        3s t 9                      => raise 1-1
+        10s closed 345600s 400000s  => order done
+        610801s t 9                 =>
+        700000s start 2 after 5s     =>
+        700001s clock 0s            =>
+        956400s t 9                 => escalate 1-1
+        ",
+    );
+}
+
+/// Without civil time the time of the plan counts; once it is known the day does.
+#[test]
+fn without_civil_time_a_window_of_days_is_a_span_of_time() {
+    check(
+        &twice_a_week(WindowEnd::Day),
+        "
+        0s start 1
+        3s t 9       => raise 1-1
+        63s t 9      => escalate 1-1
+        64s t 7      => clear 1-1 unacked
+        70s t 9      => raise 1-2
+        80s clock 0s =>
+        5999s t 9    =>
+        6000s t 9    => escalate 1-2
+        ",
+    );
+}
+
+#[test]
+pub(crate) fn a_clock_that_steps_moves_no_delay() {
     check(
         &site(vec![high(T, 8.0, 0.0, 20, 0)]),
         "
@@ -496,7 +589,7 @@ fn a_clock_that_steps_moves_no_delay() {
 /// occurrence nobody has acknowledged), active again on the trunk, inactive, branch #1 acknowledged, trunk
 /// acknowledged: each occurrence its own, each acknowledged by its own event, in any order.
 #[test]
-fn the_sequence_of_opc_ua_part_9_annex_b_1_3() {
+pub(crate) fn the_sequence_of_opc_ua_part_9_annex_b_1_3() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0)]),
         "

@@ -19,7 +19,12 @@ fn plan() -> Plan {
 /// Lines `<time> <answer>  => <what is handed on>`; `stale` asks for marks.
 #[track_caller]
 fn check(timeline: &str) {
-    let mut intake = Intake::new(&plan());
+    check_under(&plan(), timeline);
+}
+
+#[track_caller]
+pub(crate) fn check_under(plan: &Plan, timeline: &str) {
+    let mut intake = Intake::new(plan);
     for line in timeline.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (what, expected) = line.split_once("=>").unwrap_or((line, ""));
         let words: Vec<&str> = what.split_whitespace().collect();
@@ -175,7 +180,7 @@ fn counts_are_closed_per_point_and_begin_anew() {
         answered: 4,
         within_deadband: 1,
         late: 0,
-        failed: vec![1, 1, 0, 0, 0, 0, 0, 0],
+        failed: vec![1, 1, 0, 0, 0, 0, 0, 0, 0],
     };
     assert_eq!(intake.close(), [counts]);
     assert_eq!(intake.close(), []);
@@ -225,7 +230,10 @@ proptest! {
                 Act::Stale(ms) => handed_on.extend(intake.stale(EngineTime(now + ms))),
             }
         }
-        for counts in intake.close() {
+        let closed = intake.close();
+        prop_assert!(closed.is_sorted_by(|one, next| one.point < next.point), "each point once, in order");
+        prop_assert_eq!(intake.close(), []);
+        for counts in closed {
             let mut last = EngineTime(i64::MIN);
             let (mut kept, mut late) = (0, 0);
             for reading in handed_on.iter().filter(|reading| reading.point == counts.point) {
@@ -248,7 +256,7 @@ proptest! {
 }
 
 /// `t` as in [`plan`] with so many seconds between heartbeats, and a rule at 30.
-fn limited() -> Plan {
+pub(crate) fn limited() -> Plan {
     let mut limited = site(vec![high(T, 30.0, 0.0, 0, 0)]);
     limited.points[0] = PointPlan { heartbeat_ms: 3_600_000, ..plan().points[0].clone() };
     limited

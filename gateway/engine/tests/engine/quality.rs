@@ -5,7 +5,7 @@ use gateway_model::{DeviceIx, Op, Program, RuleKind, RulePlan};
 use crate::rig::{DOOR, T, U, bus_blind, check, device_blind, high, rule, site};
 
 #[test]
-fn silence_and_bad_values_never_clear_an_alert() {
+pub(crate) fn silence_and_bad_values_never_clear_an_alert() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0)]),
         "
@@ -21,7 +21,7 @@ fn silence_and_bad_values_never_clear_an_alert() {
 }
 
 #[test]
-fn delays_stand_still_while_the_value_is_not_good_and_start_anew() {
+pub(crate) fn delays_stand_still_while_the_value_is_not_good_and_start_anew() {
     check(
         &site(vec![high(T, 8.0, 0.0, 25, 25)]),
         "

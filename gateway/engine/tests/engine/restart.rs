@@ -6,7 +6,7 @@ use gateway_model::{Plan, SEMANTICS, State};
 use crate::rig::{M, T, U, absent, bus_blind, cabinet, check, check_across, device_blind, high, site};
 
 #[test]
-fn an_active_alert_survives_a_restart_and_alerts_are_numbered_anew() {
+pub(crate) fn an_active_alert_survives_a_restart_and_alerts_are_numbered_anew() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0)]),
         "
@@ -21,7 +21,7 @@ fn an_active_alert_survives_a_restart_and_alerts_are_numbered_anew() {
 }
 
 #[test]
-fn after_a_long_break_an_active_alert_has_a_gap_and_its_value_is_stale() {
+pub(crate) fn after_a_long_break_an_active_alert_has_a_gap_and_its_value_is_stale() {
     check(
         &site(vec![high(T, 8.0, 0.0, 0, 0)]),
         "
@@ -48,7 +48,7 @@ fn a_break_of_unknown_length_counts_as_long() {
 }
 
 #[test]
-fn a_pending_alert_goes_on_after_a_short_break_and_starts_anew_after_a_long_one() {
+pub(crate) fn a_pending_alert_goes_on_after_a_short_break_and_starts_anew_after_a_long_one() {
     let plan = site(vec![high(M, 8.0, 0.0, 100, 0)]);
     check(
         &plan,
@@ -213,7 +213,7 @@ fn a_long_downtime_in_mid_hold_waits_for_the_first_reading_before_it_gives_up() 
 }
 
 #[test]
-fn a_changed_rule_ends_its_alerts_as_superseded_and_is_looked_at_anew() {
+pub(crate) fn a_changed_rule_ends_its_alerts_as_superseded_and_is_looked_at_anew() {
     let (old, new) = (site(vec![high(M, 8.0, 0.0, 0, 0)]), site(vec![high(M, 5.0, 0.0, 0, 0)]));
     check_across(
         &old,

@@ -18,10 +18,10 @@ use gateway_engine::Engine;
 use gateway_model::{
     AckRegion, AlertChange, AlertId, BadCause, Change, CivilTime, ClearCause, ClockInput, ClockSource,
     Command, CommandBody, Conclusion, ConclusionBody, Counters, Cycle, CycleOutcome, DeviceFact, DeviceIx,
-    DevicePlan, EngineTime, Epoch, EscalationCause, Fact, FactBody, First, HeatCyclePlan, HeatProgram, Input,
-    InstitutionId, LatchRegion, ModuleIx, ModulePlan, Op, OrderOutcome, Plan, PointIx, PointPlan, Priority,
-    Program, Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, RuleText, SiteId, StartCause,
-    StartInput, Suppression, Text, UncertainCause, Unit, VerifyPlan,
+    DevicePlan, EngineTime, Epoch, EscalationCause, Fact, FactBody, First, Handling, HeatCyclePlan,
+    HeatProgram, Input, InstitutionId, LatchRegion, ModuleIx, ModulePlan, Op, OrderOutcome, Plan, PointIx,
+    PointPlan, Priority, Program, Quality, QualityRegion, Raw, Reading, RuleKind, RulePlan, RuleText, SiteId,
+    StartCause, StartInput, Suppression, Text, UncertainCause, Unit, VerifyPlan,
 };
 
 pub(crate) const T: PointIx = PointIx(0);
@@ -50,6 +50,7 @@ pub(crate) fn site(mut rules: Vec<RulePlan>) -> Plan {
             door: None,
             program: program(),
             probes: None,
+            stop: None,
         })],
         packs: vec![],
         buses: vec!["one".into(), "two".into()],
@@ -76,6 +77,7 @@ pub(crate) fn point(id: &str, device: u32, every_s: i64) -> PointPlan {
         sentinels: vec![],
         truth: false,
         calibration: None,
+        stuck: None,
     }
 }
 
@@ -93,6 +95,7 @@ pub(crate) fn program() -> HeatProgram {
         dry_c: 60.0,
         unseen_ms: 40_000,
         criteria: None,
+        dry_ms: None,
     }
 }
 
@@ -107,6 +110,7 @@ pub(crate) fn cabinet() -> Plan {
         door: Some(DOOR),
         program: program(),
         probes: None,
+        stop: None,
     })];
     plan
 }
@@ -122,9 +126,14 @@ pub(crate) fn rule(kind: RuleKind) -> RulePlan {
         self_fix_ms: None,
         latching: false,
         text: RuleText::default(),
-        verify: VerifyPlan { window_ms: 60_000, coverage_permille: 900 },
+        verify: VerifyPlan { window_ms: 60_000, coverage_permille: 900, during: None, criterion: None },
         handling: None,
     }
+}
+
+/// The rule with a handling that asks for nothing but that reminders can be paused for ten minutes.
+pub(crate) fn with(rule: RulePlan) -> RulePlan {
+    RulePlan { handling: Some(Handling { pause_max_ms: 600_000, ..Handling::default() }), ..rule }
 }
 
 /// `point > limit`, back at `limit - deadband`, with delays in seconds.
@@ -449,6 +458,7 @@ fn render_cycle(cycle: &Cycle) -> String {
     let verdict = match cycle.outcome {
         CycleOutcome::Judged(verdict) => format!("{verdict:?}"),
         CycleOutcome::Drying => "Drying".into(),
+        CycleOutcome::Aborted => "Aborted".into(),
         CycleOutcome::NotMeasured => "NotMeasured".into(),
     };
     let round = |celsius: f64| (celsius * 10.0).round() / 10.0;

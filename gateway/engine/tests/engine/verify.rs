@@ -1,6 +1,6 @@
 //! Verification of a rectification from readings.
 
-use gateway_engine::verify::{Reason, Verdict, Verification, Window, verify};
+use gateway_engine::verify::{Reason, Verdict, Verification, Verifier, Window};
 use gateway_model::{DeviceIx, EngineTime, Input, Plan, PointCounts, PointIx, Reading, RuleIx};
 use proptest::prelude::*;
 
@@ -26,6 +26,23 @@ fn counts(point: PointIx, lost: u32) -> (EngineTime, EngineTime, PointCounts) {
     let counts =
         PointCounts { point, due: 10, answered: 10 - lost, within_deadband: 0, late: 0, failed: vec![lost] };
     (seconds("95s"), seconds("165s"), counts)
+}
+
+fn verify(
+    plan: &Plan,
+    rule: RuleIx,
+    window: Window,
+    readings: &[Reading],
+    counts: &[(EngineTime, EngineTime, PointCounts)],
+) -> Verification {
+    let mut verifier = Verifier::new(plan, rule, window);
+    for reading in readings {
+        verifier.eat(&Input::Reading(*reading));
+    }
+    for (from, to, counts) in counts {
+        verifier.count(*from, *to, counts);
+    }
+    verifier.finish()
 }
 
 fn judge(plan: &Plan, timeline: &str, lost: u32) -> Verification {

@@ -76,6 +76,9 @@ pub struct CaseStep {
     /// SHA-256 of each attachment.
     #[n(11)]
     pub attachments: Vec<ByteArray<32>>,
+    /// Of a verdict that came from records: by which method, [`gateway_engine::verify::METHOD`].
+    #[n(12)]
+    pub method: Option<u16>,
 }
 
 /// A photo that a step names and that was erased by a logged act.

@@ -36,7 +36,7 @@ pub(super) struct Calibration {
 impl Instrument {
     fn take(&mut self, fact: &DeviceFact) {
         match fact {
-            DeviceFact::Placed { serial, place, review, by: _ } => {
+            DeviceFact::Placed { serial, place, review, by: _, accepted: _ } => {
                 self.serial = Some(serial.clone());
                 self.placement = review.clone().or_else(|| Some(place.clone()));
             }

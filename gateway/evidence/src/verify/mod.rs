@@ -11,6 +11,7 @@ pub(crate) mod instruments;
 pub(crate) mod numbers;
 mod recomputation;
 mod seals;
+mod verdicts;
 pub(crate) mod walk;
 
 use gateway_model::Cursor;
@@ -118,6 +119,8 @@ pub fn verify(bytes: &[u8], policy: Option<&TrustPolicy>) -> Report {
         told.take(&body);
     }
     let sequence = numbers::sequence(&parts, &seals, &chain, &told, erased.as_deref());
+    let mut recomputation = recomputation::line(&recomputed, &seals, &walk);
+    verdicts::check(&parts, &seals, &mut recomputation);
     let chain = numbers::chain(&parts, &seals, &chain, erased.as_deref().unwrap_or_default(), &walk.starts);
     Report {
         lines: vec![
@@ -130,7 +133,7 @@ pub fn verify(bytes: &[u8], policy: Option<&TrustPolicy>) -> Report {
             walk.time(&parts, policy.is_some_and(|policy| policy.accept_simulated)),
             walk.coverage(),
             context::line(&parts, &walk),
-            recomputation::line(&recomputed, &seals, &walk),
+            recomputation,
             Line::nothing("log", "bundles of version 1 hold no proof from a log of the center"),
             case::line(&parts, &walk),
             Line::nothing("anchor", "bundles of version 1 hold no time stamp of an authority (RFC 3161)"),

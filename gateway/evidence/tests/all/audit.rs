@@ -51,7 +51,7 @@ fn every_reading_due_is_accounted_for() {
     ten_seconds(&mut recorder, 0, 10, 0);
 
     let audited = audited(&recorder, begin, recorder.now + 1);
-    let failed = [0, 2, 0, 0, 0, 0, 0, 0];
+    let failed = [0, 2, 0, 0, 0, 0, 0, 0, 0];
     let expected = Account {
         planned: 55,
         due: 55,
@@ -80,10 +80,27 @@ fn a_record_that_is_not_there_is_untold() {
     recorder.records.remove(3);
     let without = audited(&recorder, begin, recorder.now + 1);
     assert_eq!(without.points["fridge/temperature"].untold(), 10);
-    // Half of the span is half of the readings.
-    recorder.records.truncate(3);
-    let half = audited(&recorder, begin, begin + 10_000);
-    assert_eq!(half.points["fridge/temperature"].planned, 10);
+}
+
+#[test]
+fn a_record_across_the_end_of_a_span_is_of_the_span_it_ends_in_with_all_its_time() {
+    let mut recorder = Recorder::new();
+    let begin = recorder.now;
+    for _ in 0..4 {
+        ten_seconds(&mut recorder, 0, 0, 0);
+    }
+    // The second record tells of the 5 s before midnight and the 5 s after it.
+    let midnight = begin + 15_000;
+    let (before, after) = (audited(&recorder, begin, midnight), audited(&recorder, midnight, begin + 40_001));
+    let sums = |audited: &Audited| {
+        let account = &audited.points["fridge/temperature"];
+        (account.planned, account.due)
+    };
+    assert_eq!((sums(&before), sums(&after)), ((10, 10), (30, 30)));
+    // One of them is missing: the day that the next one ends in says so.
+    recorder.records.remove(3);
+    let after = audited(&recorder, midnight, begin + 40_001);
+    assert_eq!((sums(&after), after.points["fridge/temperature"].untold()), ((30, 20), 10));
 }
 
 #[test]

@@ -79,15 +79,51 @@ fn a_case_is_checked_step_by_step() {
     });
 }
 
-/// Two bundles per semantics number: every later release must find it valid, byte for byte as it is. `NONSITE_GOLDEN=write` writes
+#[test]
+fn a_verdict_follows_from_the_records_again_or_is_found() {
+    let records = day_of(3).bytes();
+    let ends =
+        |bytes: &Vec<u8>| gateway_wire::peek(bytes).map(|(header, _)| (header.t0.0, header.t1.0)).unwrap();
+    let (first, last) = (ends(&records[0]).0, ends(&records[records.len() - 1]).1);
+    let check = |outcome: &str, reason: &str, window, method, expected: &[&'static str]| {
+        let mut judged = case();
+        let step = &mut judged.events[5];
+        (step.outcome, step.text) = (Some(outcome.into()), Some(reason.into()));
+        (step.window, step.method) = (window, method);
+        let report = verify(&with_case(judged), Some(&trust()));
+        let codes: Vec<_> = found(&report, "recomputation").iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, expected, "{}", report.text());
+        line(&report, "recomputation").facts["verdicts"].clone()
+    };
+    let all = Some((first, last));
+    assert_eq!(check("fail", "violated", all, Some(1), &[]), 1);
+    assert_eq!(check("pass", "held", all, Some(1), &["verdict"]), 0);
+    assert_eq!(check("fail", "silent", all, Some(1), &["verdict"]), 0);
+    // It says nothing about records, or another release said it in another way.
+    assert_eq!(check("pass", "held", all, None, &[]), 0);
+    assert_eq!(check("pass", "held", all, Some(9), &["verdict_method"]), 0);
+    assert_eq!(check("pass", "held", None, Some(1), &["verdict_unchecked"]), 0);
+    // The records begin in the middle of the window, and nothing of what they hold violates.
+    let before = Some((first - 1_000, first + 500));
+    assert_eq!(check("pass", "held", before, Some(1), &["verdict_unchecked"]), 0);
+    assert_eq!(check("insufficient", "no_history", before, Some(1), &[]), 1);
+}
+
+/// Three bundles per semantics number: every later release must find it valid, byte for byte as it is. `NONSITE_GOLDEN=write` writes
 /// one that does not exist yet, and never another.
 #[test]
 fn bundles_of_earlier_releases_are_still_valid() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/bundles");
     let own = folder.join(format!("semantics-{}.tar", gateway_model::SEMANTICS));
     let mixed = folder.join(format!("semantics-{}-mixed.tar", gateway_model::SEMANTICS));
+    let looking = folder.join(format!("semantics-{}-windows.tar", gateway_model::SEMANTICS));
     if std::env::var_os("NONSITE_GOLDEN").is_some_and(|write| write == "write") {
-        for (path, bytes) in [(own, with_case(case())), (mixed, crate::mixed::bundle(1))] {
+        let bundles = [
+            (own, with_case(case())),
+            (mixed, crate::mixed::bundle(1)),
+            (looking, crate::mixed::looking_bundle(1)),
+        ];
+        for (path, bytes) in bundles {
             if !path.exists() {
                 std::fs::write(path, bytes).unwrap();
             }
@@ -104,5 +140,5 @@ fn bundles_of_earlier_releases_are_still_valid() {
             bundles += 1;
         }
     }
-    assert_eq!(bundles, 2 * usize::from(gateway_model::SEMANTICS), "two per semantics number");
+    assert_eq!(bundles, 3 * usize::from(gateway_model::SEMANTICS), "three per semantics number");
 }

@@ -14,6 +14,7 @@ mod case;
 mod chain;
 mod mixed;
 mod recompute;
+mod restuck;
 
 use gateway_engine::Engine;
 use gateway_model::{
@@ -41,7 +42,7 @@ fn plan(limit: f64) -> Plan {
         self_fix_ms: None,
         latching: false,
         text: RuleText::default(),
-        verify: VerifyPlan { window_ms: 60_000, coverage_permille: 900 },
+        verify: VerifyPlan { window_ms: 60_000, coverage_permille: 900, during: None, criterion: None },
         handling: None,
     };
     let point = PointPlan {
@@ -60,6 +61,7 @@ fn plan(limit: f64) -> Plan {
         sentinels: vec![],
         truth: false,
         calibration: None,
+        stuck: None,
     };
     let device = DevicePlan { id: "fridge".into(), kind: "fridge".into(), name: Text::default(), bus: 0 };
     Plan {

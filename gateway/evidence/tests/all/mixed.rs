@@ -3,8 +3,9 @@
 
 use gateway_evidence::{Outcome, verify};
 use gateway_model::{
-    AlertId, BadCause, Command, CommandBody, ConclusionBody, DeviceIx, EngineTime, Epoch, Input, Op, Plan,
-    PointIx, PointPlan, Program, Quality, Raw, Reading, RuleIx, RuleKind, RulePlan, UncertainCause,
+    AlertId, BadCause, Command, CommandBody, ConclusionBody, DeviceIx, EngineTime, Epoch, Handling, Input,
+    Judging, Op, PatiencePlan, Plan, PointIx, PointPlan, Program, Quality, Raw, Reading, RuleIx, RuleKind,
+    RulePlan, ShownPlan, UncertainCause, WindowFunction, WindowPlan,
 };
 use gateway_wire::Body;
 
@@ -127,6 +128,89 @@ fn plan(limit: f64) -> Plan {
     }
 }
 
+/// The same points under conditions that look through windows, and one with patience.
+fn looking(limit: f64) -> Plan {
+    let base = plan(limit);
+    let spans = [(TEMPERATURE, 60), (PRESSURE, 300), (TEMPERATURE, 120), (PRESSURE, 60), (DOOR, 60)];
+    let windows: Vec<WindowPlan> =
+        spans.iter().map(|&(point, span_s)| WindowPlan { point, span_ms: span_s * 1_000 }).collect();
+    let ask = |window: u32, function| Op::Window { window, point: spans[window as usize].0, function };
+    let condition = |when: Vec<Op>, returned: Option<Vec<Op>>, on_delay_ms| RuleKind::Condition {
+        when: Program(when),
+        returned: returned.map(Program),
+        on_delay_ms,
+        off_delay_ms: 4_000,
+        shown: None,
+        limit: Some(limit),
+    };
+    let mean = ask(0, WindowFunction::Average);
+    let (most, least) = (ask(1, WindowFunction::Maximum), ask(1, WindowFunction::Minimum));
+    let (door, t) = (Op::TruthPoint(DOOR), Op::Point(TEMPERATURE));
+    let kinds = [
+        (
+            "mean",
+            condition(
+                vec![mean, Op::Number(limit - 1.0), Op::Greater],
+                Some(vec![mean, Op::Number(limit - 2.0), Op::Less]),
+                0,
+            ),
+        ),
+        ("spread", condition(vec![most, least, Op::Subtract, Op::Number(8.5), Op::Greater], None, 0)),
+        (
+            "median",
+            condition(vec![ask(2, WindowFunction::Median), Op::Number(limit - 2.0), Op::Less], None, 5_000),
+        ),
+        (
+            "rate",
+            condition(
+                vec![
+                    ask(3, WindowFunction::Rate),
+                    Op::Number(1_500.0),
+                    Op::Greater,
+                    ask(0, WindowFunction::Count),
+                    Op::Number(2.0),
+                    Op::Less,
+                    Op::Or,
+                ],
+                None,
+                1_000,
+            ),
+        ),
+        ("age", condition(vec![ask(0, WindowFunction::Age), Op::Number(20_000.0), Op::Greater], None, 0)),
+        (
+            "choice",
+            condition(
+                vec![
+                    door,
+                    ask(3, WindowFunction::Last),
+                    ask(3, WindowFunction::Sum),
+                    Op::Select,
+                    Op::Number(6.0),
+                    Op::Greater,
+                ],
+                None,
+                0,
+            ),
+        ),
+        ("patient", condition(vec![t, Op::Number(limit), Op::Greater], None, 2_000)),
+    ];
+    let was_open = Program(vec![ask(4, WindowFunction::Maximum), door, Op::Not, Op::And]);
+    let rule = |(id, kind): (&str, RuleKind)| RulePlan {
+        id: format!("cold-chain/{id}"),
+        subject: DeviceIx(0),
+        kind,
+        handling: Some(Handling {
+            shown: (id == "mean")
+                .then(|| ShownPlan { value: Program(vec![mean]), unit: gateway_model::Unit::Celsius }),
+            patience: (id == "patient").then(|| PatiencePlan { when: was_open.clone(), on_delay_ms: 20_000 }),
+            ..Handling::default()
+        }),
+        ..base.rules[0].clone()
+    };
+    let rules = kinds.into_iter().map(rule).collect();
+    Plan { rules, judging: Some(Judging { windows, ..Judging::default() }), ..base }
+}
+
 fn reading(dice: &mut Dice, now: i64) -> Input {
     let late = if dice.roll(20) == 0 { 45_000 } else { 0 };
     let (point, raw) = match dice.roll(5) {
@@ -136,7 +220,7 @@ fn reading(dice: &mut Dice, now: i64) -> Input {
         _ => (DOOR, Raw::Int(dice.roll(2) as i64)),
     };
     let value = match dice.roll(24) {
-        0 => Quality::Bad(BadCause::ALL[dice.roll(8) as usize]),
+        0 => Quality::Bad(BadCause::ALL[dice.roll(BadCause::ALL.len() as u64) as usize]),
         1 => Quality::Uncertain(raw, UncertainCause::Stale),
         2 => Quality::Uncertain(raw, UncertainCause::Held),
         3 => Quality::Uncertain(raw, UncertainCause::Clock),
@@ -171,7 +255,7 @@ fn acknowledge(dice: &mut Dice, recorder: &Recorder) -> Option<Input> {
     Some(Input::Command(Command { at: EngineTime(recorder.now), order, author: "p".into(), body }))
 }
 
-fn recorder(seed: u64) -> Recorder {
+fn recorder(seed: u64, plan: fn(f64) -> Plan) -> Recorder {
     let mut dice = Dice(seed);
     let mut recorder = Recorder::of(3, plan(8.0));
     recorder.clock();
@@ -209,35 +293,49 @@ fn recorder(seed: u64) -> Recorder {
 
 /// A bundle of such hours.
 pub(crate) fn bundle(seed: u64) -> Vec<u8> {
-    let recorder = recorder(seed);
+    bundle_of(&recorder(seed, plan))
+}
+
+/// A bundle of such hours under rules that look through windows.
+pub(crate) fn looking_bundle(seed: u64) -> Vec<u8> {
+    bundle_of(&recorder(seed, looking))
+}
+
+fn bundle_of(recorder: &Recorder) -> Vec<u8> {
     sealed(&recorder.key.verifying_key(), &recorder.bytes(), &recorder.selection(), Vec::new())
 }
 
 #[test]
 fn whatever_happens_comes_out_the_same_again() {
     for seed in 1..=5 {
-        let report = verify(&bundle(seed), Some(&trust()));
-        assert_eq!(report.outcome(), Outcome::Valid, "seed {seed}:\n{}", report.text());
+        for bundle in [bundle(seed), looking_bundle(seed)] {
+            let report = verify(&bundle, Some(&trust()));
+            assert_eq!(report.outcome(), Outcome::Valid, "seed {seed}:\n{}", report.text());
+        }
     }
 }
 
 #[test]
 fn the_mixture_holds_every_rule_and_change() {
-    let recorder = recorder(1);
-    let mut seen = std::collections::BTreeSet::new();
-    for (record, _) in &recorder.records {
-        let Body::Conclusions(conclusions) = &record.body else { continue };
-        for one in &conclusions.list {
-            if let ConclusionBody::Alert(change) = &one.body {
-                assert!(change.rule.is_some_and(|rule| rule < RuleIx(6)) && change.alert.epoch > Epoch(0));
-                seen.insert((change.rule, format!("{:?}", change.change)));
+    for (plan, rules) in [(plan as fn(f64) -> Plan, 6), (looking, 7)] {
+        let mut seen = std::collections::BTreeSet::new();
+        for (record, _) in &recorder(1, plan).records {
+            let Body::Conclusions(conclusions) = &record.body else { continue };
+            for one in &conclusions.list {
+                if let ConclusionBody::Alert(change) = &one.body {
+                    let known = change.rule.is_some_and(|rule| rule < RuleIx(rules));
+                    assert!(known && change.alert.epoch > Epoch(0));
+                    seen.insert((change.rule, format!("{:?}", change.change)));
+                }
             }
         }
-    }
-    for rule in 0..6 {
-        assert!(seen.contains(&(Some(RuleIx(rule)), "Raised".to_owned())), "rule {rule}: {seen:?}");
-    }
-    for change in ["Cleared(Returned)", "Cleared(Superseded)", "Acknowledged", "Quality", "Gap", "Recurred"] {
-        assert!(seen.iter().any(|(_, one)| one == change), "{change}: {seen:?}");
+        for rule in 0..rules {
+            assert!(seen.contains(&(Some(RuleIx(rule)), "Raised".to_owned())), "rule {rule}: {seen:?}");
+        }
+        for change in
+            ["Cleared(Returned)", "Cleared(Superseded)", "Acknowledged", "Quality", "Gap", "Recurred"]
+        {
+            assert!(seen.iter().any(|(_, one)| one == change), "{change}: {seen:?}");
+        }
     }
 }

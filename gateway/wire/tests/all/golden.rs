@@ -84,6 +84,7 @@ fn program(id: &str) -> HeatProgram {
         start_c: 40.0,
         end_c: 60.0,
         end_ms: 60_000,
+        dry_ms: None,
         dry_c: 80.0,
         unseen_ms: 60_000,
         criteria: None,
@@ -107,6 +108,7 @@ fn config() -> Body {
         sentinels: vec![32_767],
         truth,
         calibration: None,
+        stuck: None,
     };
     let rule = |id: &str, kind| RulePlan {
         id: id.into(),
@@ -124,7 +126,7 @@ fn config() -> Body {
             norm: text("GB 17988-2008", "GB 17988-2008"),
             mark: "C".into(),
         },
-        verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900 },
+        verify: VerifyPlan { window_ms: 3_600_000, coverage_permille: 900, during: None, criterion: None },
         handling: None,
     };
     let too_hot = RuleKind::Condition {
@@ -171,6 +173,7 @@ fn config() -> Body {
             door: Some(PointIx(1)),
             program: program("catering-100/10"),
             probes: None,
+            stop: None,
         })],
         packs: vec![PackRef {
             name: "disinfection-cabinet".into(),
@@ -297,6 +300,7 @@ fn conclusions() -> Body {
             limit: Some(125.0),
             since: Some(T),
             detail: None,
+            about: None,
         })
     };
     let cycle = ConclusionBody::Cycle(Cycle {
@@ -346,6 +350,7 @@ fn checkpoint() -> Body {
             last: Some((T.plus(20_000), Quality::Good(Raw::Int(236)))),
             good_at: Some(T.plus(20_000)),
             since: None,
+            still: None,
         }],
         rules: vec![RuleState {
             rule: "disinfection-cabinet/too-hot".into(),
@@ -373,6 +378,7 @@ fn checkpoint() -> Body {
                 unseen_ms: 0,
                 dip: None,
                 measures: None,
+                start: None,
             }),
             program: "catering-100/10".into(),
         }],
@@ -392,7 +398,16 @@ fn device_facts() -> Body {
     };
     let (serial, by) = (|| String::from("PT-0042"), || String::from("p-17"));
     let items = vec![
-        fact(0, DeviceFact::Placed { serial: serial(), place: "1号柜 上层".into(), by: by(), review: None }),
+        fact(
+            0,
+            DeviceFact::Placed {
+                serial: serial(),
+                place: "1号柜 上层".into(),
+                by: by(),
+                review: None,
+                accepted: None,
+            },
+        ),
         fact(
             1,
             DeviceFact::Calibrated {
@@ -528,9 +543,11 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("commands-v1", header(10), kinds::commands(), true),
         ("facts-v1", header(10), kinds::facts(), true),
         ("changes-v1", header(10), kinds::changes(), true),
+        ("about-v1", header(10), kinds::about(), true),
         ("suppressions-v1", header(10), kinds::suppressions(), true),
         ("config-judging-v1", header(10), kinds::config(&config()), true),
         ("config-patience-v1", header(10), kinds::patience(&config()), true),
+        ("config-during-v1", header(10), kinds::during(&config()), true),
         ("checkpoint-judging-v1", header(10), kinds::checkpoint(), true),
         ("stop-reconfigured-v1", header(9), stop(StopCause::Reconfigured), false),
         ("order-declined-v1", header(9), order(OrderOutcome::Declined("too long".into())), false),
@@ -542,6 +559,11 @@ fn records() -> Vec<(&'static str, Header, Body, bool)> {
         ("config-head-v2", header(1), config_in_parts()[0].clone(), false),
         ("config-part-0-v1", header(2), config_in_parts()[1].clone(), true),
         ("config-part-1-v1", header(3), config_in_parts()[2].clone(), true),
+        ("config-stuck-v1", header(10), kinds::stuck_config(&config()), true),
+        ("config-stuck-above-v1", header(10), kinds::stuck_above_config(&config()), true),
+        ("acceptance-v1", header(10), kinds::acceptance(), true),
+        ("inputs-stuck-v1", header(10), kinds::stuck_inputs(), true),
+        ("checkpoint-stuck-v1", header(10), kinds::stuck_checkpoint(&checkpoint()), true),
     ]
 }
 

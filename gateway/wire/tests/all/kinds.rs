@@ -2,16 +2,17 @@
 //! change, a plan and a state can hold.
 
 use gateway_model::{
-    AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertDetail, AlertId, AlertState, BagState,
-    CalendarPlan, Calibration, Change, ChatterPlan, CivilTime, ClearCause, ClockSource, ClockState, Command,
-    CommandBody, Conclusion, ConclusionBody, Counted, Counters, Cycle, CycleMeasured, CycleOutcome,
-    CycleState, CycleVerdict, DayCount, DeviceFact, DeviceIx, DosePlan, DutyPlan, EngineTime, Epoch,
-    EscalatePlan, EscalationCause, Fact, FactBody, Handling, HandlingState, HeatCriteria, HeatMeasures,
-    HeatProbes, HoursQuestion, Input, Judging, JudgingState, LatchRegion, MeterState, ModuleEvent, ModuleIx,
-    ModulePlan, ModuleState, OccurrenceState, Op, PatiencePlan, Phase, PointIx, Priority, ProcessRegion,
-    Program, ProvablePlan, QualityRegion, RatioPlan, Raw, Regions, RuleIx, RuleKind, RuleState, RunPlan, Seq,
-    ShownPlan, SpecialDays, State, StepPlan, Suppression, SuppressionChange, SuppressionEvent, Unit,
-    WastePlan, WasteState, WindowBucket, WindowFunction, WindowPlan, WindowState,
+    About, Acceptance, AckRegion, AggravatePlan, AggravatedBy, AlertChange, AlertDetail, AlertId, AlertState,
+    BadCause, BagState, CalendarPlan, Calibration, Change, ChatterPlan, CivilTime, ClearCause, ClockSource,
+    ClockState, Command, CommandBody, Compared, Conclusion, ConclusionBody, Counted, Counters, Cycle,
+    CycleMeasured, CycleOutcome, CycleState, CycleVerdict, DayCount, DeviceFact, DeviceIx, DosePlan,
+    DutyPlan, EngineTime, Epoch, EscalatePlan, EscalationCause, Fact, FactBody, Handling, HandlingState,
+    HeatCriteria, HeatMeasures, HeatProbes, HeatStart, HeatStop, HeatStopPlan, HoursQuestion, Input, Judging,
+    JudgingState, LatchRegion, MeterState, ModuleEvent, ModuleIx, ModulePlan, ModuleState, OccurrenceState,
+    Op, PatiencePlan, Phase, Photo, PointCounts, PointIx, Priority, ProcessRegion, Program, ProvablePlan,
+    Quality, QualityRegion, RatioPlan, Raw, Reading, Regions, RuleIx, RuleKind, RuleState, RunPlan, Seq,
+    ShownPlan, SpecialDays, State, StepPlan, Still, Stuck, Suppression, SuppressionChange, SuppressionEvent,
+    Unit, WastePlan, WasteState, WindowBucket, WindowEnd, WindowFunction, WindowPlan, WindowState,
 };
 use gateway_wire::{Body, ConclusionsBody, ConfigBody, InputsBody};
 
@@ -61,6 +62,7 @@ pub(crate) fn facts() -> Body {
         place: "1号柜".into(),
         by: by(),
         review: Some("JS-2026-3".into()),
+        accepted: None,
     };
     let replaced = |counters| DeviceFact::Replaced {
         serial: serial(),
@@ -89,6 +91,33 @@ pub(crate) fn facts() -> Body {
     ];
     let fact = |(n, body): (i64, FactBody)| Input::Fact(Fact { device: DeviceIx(0), at: T.plus(n), body });
     inputs((0..).zip(bodies).map(fact).collect())
+}
+
+/// Alerts about things that have names, with a detail before it and without.
+pub(crate) fn about() -> Body {
+    let alert = |(n, about): (i64, About)| {
+        let change = AlertChange {
+            alert: ALERT,
+            event: 1,
+            rule: Some(RuleIx(0)),
+            change: Change::Raised,
+            regions: Regions::default(),
+            value: Some(2.0),
+            limit: None,
+            since: Some(T),
+            detail: (n > 0).then(AlertDetail::default),
+            about: Some(about),
+        };
+        Conclusion { at: T.plus(n), body: ConclusionBody::Alert(change) }
+    };
+    let labels =
+        |labels: &[&str], more| About { labels: labels.iter().map(ToString::to_string).collect(), more };
+    let list = [labels(&["MW-20261122-0007"], 0), labels(&["MW-7", "MW-8"], 3)];
+    Body::Conclusions(ConclusionsBody {
+        because: Seq(9),
+        list: (0..).zip(list).map(alert).collect(),
+        frames: vec![],
+    })
 }
 
 /// Every change of an alert that `conclusions-v1` has not, each with its detail, and what stands beside alerts.
@@ -133,6 +162,7 @@ pub(crate) fn changes() -> Body {
                 folded: n,
                 escalated: n > 7,
             }),
+            about: None,
         })
     };
     let cycle = |n, outcome, measured| {
@@ -156,6 +186,7 @@ pub(crate) fn changes() -> Body {
         cycle(13, CycleOutcome::Judged(CycleVerdict::NotSaturated), Some(measured)),
         cycle(14, CycleOutcome::Drying, None),
         cycle(15, CycleOutcome::NotMeasured, Some(CycleMeasured::default())),
+        cycle(16, CycleOutcome::Aborted, None),
     ];
     concluded((0..).zip(changes).map(alert).chain(cycles).collect())
 }
@@ -210,6 +241,7 @@ fn handling() -> Handling {
             after_ms: Some(7_200_000),
             open_time: true,
             repeated: Some((3, 604_800_000)),
+            ends: Some(WindowEnd::WorkingDays(5)),
         }),
         chatter: Some(ChatterPlan { activations: 10, within_ms: 600_000 }),
         pause_max_ms: 86_400_000,
@@ -250,6 +282,7 @@ pub(crate) fn config(base: &Body) -> Body {
     });
     if let Some(ModulePlan::HeatCycle(heat)) = plan.modules.first_mut() {
         heat.probes = Some(HeatProbes { others: vec![PointIx(1)], pressure: Some(PointIx(1)) });
+        heat.stop = Some(HeatStopPlan { power: Some(PointIx(1)), heating: 0.1 });
         heat.program.criteria = Some(HeatCriteria {
             f0_min: Some(12.0),
             a0_s: Some(600.0),
@@ -288,6 +321,7 @@ pub(crate) fn config(base: &Body) -> Body {
             great_g: Some(5_000),
             net: Some(PointIx(0)),
             stable: Some(PointIx(1)),
+            division_g: None,
         }),
     ]);
     let counted =
@@ -341,6 +375,22 @@ pub(crate) fn patience(base: &Body) -> Body {
     Body::Config(Box::new(ConfigBody { plan, software: base.software.clone(), semantics: base.semantics }))
 }
 
+/// `base` with a rule that is verified only while something else holds, a program with a shortest run, and a scale with divisions.
+pub(crate) fn during(base: &Body) -> Body {
+    let Body::Config(base) = base else { unreachable!("it is one") };
+    let mut plan = base.plan.clone();
+    if let Some(rule) = plan.rules.first_mut() {
+        rule.verify.during = Some(Program(vec![Op::Point(PointIx(0)), Op::Number(8.0), Op::Greater]));
+    }
+    for module in &mut plan.modules {
+        if let ModulePlan::HeatCycle(heat) = module {
+            heat.program.dry_ms = Some(180_000);
+        }
+    }
+    plan.modules.push(ModulePlan::Waste(WastePlan { division_g: Some(100), ..WastePlan::default() }));
+    Body::Config(Box::new(ConfigBody { plan, software: base.software.clone(), semantics: base.semantics }))
+}
+
 fn bag() -> BagState {
     BagState {
         weighed_g: Some(3_240),
@@ -354,6 +404,67 @@ fn bag() -> BagState {
 }
 
 /// The state of every module, of handling and of windows.
+/// A point that is watched for standing still.
+pub(crate) fn stuck_config(base: &Body) -> Body {
+    let Body::Config(base) = base else { unreachable!("it is one") };
+    let mut plan = base.plan.clone();
+    plan.points[0].stuck = Some(Stuck { after_ms: 86_400_000, noise: 0.05, above: None });
+    Body::Config(Box::new(ConfigBody { plan, software: base.software.clone(), semantics: base.semantics }))
+}
+
+/// The same, watched above a rest value only.
+pub(crate) fn stuck_above_config(base: &Body) -> Body {
+    let Body::Config(mut config) = stuck_config(base) else { unreachable!("it is one") };
+    if let Some(stuck) = &mut config.plan.points[0].stuck {
+        stuck.above = Some(15.0);
+    }
+    Body::Config(config)
+}
+
+/// What was seen when an instrument was accepted.
+pub(crate) fn acceptance() -> Body {
+    let placed = DeviceFact::Placed {
+        serial: "UV-0042".into(),
+        place: "1号柜".into(),
+        by: "p-17".into(),
+        review: None,
+        accepted: Some(Acceptance {
+            compared: vec![Compared {
+                point: PointIx(0),
+                shown: Raw::F64(4.3_f64.to_bits()),
+                reference: Raw::Dec { mantissa: 41, exponent: -1 },
+                accuracy: Some(Raw::F64(0.3_f64.to_bits())),
+            }],
+            photos: vec![Photo { sha256: [7; 32] }],
+        }),
+    };
+    let fact = Fact { device: DeviceIx(0), at: T, body: FactBody::Device(placed) };
+    Body::Inputs(InputsBody { items: vec![Input::Fact(fact)], counts: vec![] })
+}
+
+/// It stood still, and was silent before it was stuck.
+pub(crate) fn stuck_inputs() -> Body {
+    let reading = |after, value| Input::Reading(Reading { point: PointIx(0), at: T.plus(after), value });
+    let failed = vec![1, 0, 0, 0, 0, 0, 0, 0, 2];
+    let items = vec![
+        reading(0, Quality::Good(Raw::Int(41))),
+        reading(86_300_000, Quality::Bad(BadCause::NoCommunication)),
+        reading(86_400_000, Quality::Bad(BadCause::Stuck)),
+    ];
+    let counts =
+        vec![PointCounts { point: PointIx(0), due: 4, answered: 1, within_deadband: 0, late: 0, failed }];
+    Body::Inputs(InputsBody { items, counts })
+}
+
+/// What an engine remembers of it.
+pub(crate) fn stuck_checkpoint(base: &Body) -> Body {
+    let Body::Checkpoint(base) = base else { unreachable!("it is one") };
+    let mut state = base.clone();
+    state.points[0].last = Some((T.plus(86_400_000), Quality::Bad(BadCause::Stuck)));
+    state.points[0].still = Some(Still { value: Raw::Int(41), since: T, silent: Some(T.plus(86_300_000)) });
+    Body::Checkpoint(state)
+}
+
 pub(crate) fn checkpoint() -> Body {
     let device = || String::from("cabinet-1");
     let occurrence = OccurrenceState { alert: ALERT, event: 6, since: T };
@@ -378,6 +489,15 @@ pub(crate) fn checkpoint() -> Body {
             spread_k: Some(0.5),
             saturation_k: None,
             best: Some((Some(0.5), None)),
+        }),
+        start: Some(HeatStart {
+            first: (T, 41.5),
+            step: (T.plus(3), 98.0),
+            rate: Some(0.002),
+            last: (T.plus(4), 98.5),
+            shut: true,
+            heating: false,
+            stop: Some(HeatStop { at: T.plus(4), celsius: 98.5, power: true }),
         }),
     };
     let handling = HandlingState {
@@ -448,6 +568,7 @@ pub(crate) fn checkpoint() -> Body {
                 duty: "lamp-cleaning".into(),
                 done: Some((T, true)),
                 since: Some(T),
+                good_since_bad: Some(2),
             },
             ModuleState::Waste {
                 device: device(),

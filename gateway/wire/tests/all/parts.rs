@@ -30,6 +30,7 @@ fn config(points: usize) -> Body {
         sentinels: Vec::new(),
         truth: false,
         calibration: None,
+        stuck: None,
     };
     let device = |n: usize| DevicePlan {
         id: format!("meter-{n}"),
@@ -65,6 +66,7 @@ fn state(points: usize) -> Body {
             last: Some((EngineTime(roll() as i64), Quality::Good(Raw::F64(roll())))),
             good_at: Some(EngineTime(roll() as i64)),
             since: None,
+            still: None,
         })
         .collect();
     Body::Checkpoint(Box::new(State { semantics: SEMANTICS, points, ..State::default() }))

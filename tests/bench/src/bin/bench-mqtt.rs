@@ -2,7 +2,7 @@
 //!
 //! Every field of every message differs from the one before it. The first field is what a rule "above 40 for 5 s" watches:
 //! *flickering* devices are above it for 4 s of every 5 s, by the time that stands in the message, and must never raise
-//! it; *warm* devices go above it after a third of the time and stay, and must raise it once. All others stay below.
+//! it (they are below it for the last 5 s); *warm* devices go above it after a third of the time and stay, and must raise it once. All others stay below.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -97,7 +97,9 @@ fn message(
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
     let flickers = device < options.flickering;
     let warm = !flickers && device < options.flickering + options.warm;
-    let above = if flickers { now % 5_000 < 4_000 } else { warm && passed > options.lasting / 3 };
+    // What is above the limit when nobody publishes any more stays above it: that would be a true alert.
+    let ends = passed + Duration::from_secs(5) > options.lasting;
+    let above = if flickers { now % 5_000 < 4_000 && !ends } else { warm && passed > options.lasting / 3 };
     payload.clear();
     write!(payload, "{{\"t\":{now}")?;
     for field in 1..=options.fields {

@@ -130,7 +130,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         journal: data.journal(),
         limits: Limits { ring_bytes: 2 << 30, keep_bytes: 256 << 20, segment_bytes: 8 << 20 },
         key: key.clone(),
-        plan: plan(POINTS, 1_000),
+        plan: plan(POINTS, 1_000).into(),
         heritage: recorder::start::Heritage::default(),
         epoch_floor: Epoch(0),
         from: Some(CivilTime(from)),

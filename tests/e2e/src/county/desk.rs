@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 
 use center_casebook::{
-    Actor, Case, Command, CommandBody, Contact, Disposition, Key, Role, Silence, decide, incident, is_item,
-    priority,
+    Actor, Case, Command, CommandBody, Contact, Disposition, Key, Role, Silence, Telling, decide, incident,
+    is_item, next_morning, priority, telling,
 };
 use gateway_engine::contact_due_ms;
-use gateway_model::{AlertId, Change as Kind, CivilTime, GatewayId, InstitutionId, Priority};
+use gateway_model::{
+    AlertChange, AlertId, Change as Kind, CivilTime, GatewayId, InstitutionId, Priority, RulePlan,
+};
 
 use super::edge::Lived;
 use super::fleet::Premises;
@@ -89,6 +91,8 @@ pub(super) fn sit(premises: &[Premises], lived: &[Lived], world: &World<'_>) -> 
         known: BTreeMap::new(),
         open: BTreeMap::new(),
         cases: Vec::new(),
+        mornings: Vec::new(),
+        townships: townships(premises),
         watch: Watch::new(lived, &dead),
     };
     let mut next = turns.iter().peekable();
@@ -98,6 +102,7 @@ pub(super) fn sit(premises: &[Premises], lived: &[Lived], world: &World<'_>) -> 
             center.hear(turn);
         }
         center.look(second);
+        center.morning(second);
         if second % HOUR == 0 {
             center.work(second);
         }
@@ -117,7 +122,21 @@ struct Center<'w> {
     open: BTreeMap<Key, usize>,
     /// Second at which it was opened.
     cases: Vec<(Case, i64)>,
+    /// Waste that is kept too long: turns in which it was raised.
+    mornings: Vec<(usize, usize)>,
+    /// Gateways in each township.
+    townships: Vec<usize>,
     watch: Watch,
+}
+
+fn townships(premises: &[Premises]) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    for one in premises {
+        let township = one.township as usize;
+        sizes.resize(sizes.len().max(township + 1), 0);
+        sizes[township] += 1;
+    }
+    sizes
 }
 
 impl Center<'_> {
@@ -159,40 +178,68 @@ impl Center<'_> {
         }
         seen.chatter += u32::from(change.change == Kind::Chattering);
         let is_over = seen.cleared.is_some();
-        if !is_over && case.is_none() && is_item(rule, change.detail) {
-            seen.item = Some(turn.heard);
-            let gateway = gateway_id(turn.site);
-            let institution = InstitutionId(plan.institution.0.clone());
-            let key = if self.world.grouped {
-                Key::of(institution, gateway, &device, rule)
-            } else {
-                Key {
-                    institution,
-                    gateway,
-                    device: format!("{device}/{}", change.alert),
-                    rule: rule.id.clone(),
-                }
-            };
-            let body = CommandBody::Raise {
-                key: key.clone(),
-                alert: change.alert,
-                priority: urgent,
-                recurrence_of: None,
-            };
-            let case = self.open.get(&key).copied();
-            let (case, opened) = self.command(case, &key, gateway, body, turn.heard);
-            self.desk.alerts[slot].opened = opened;
-            self.known.insert(id, (slot, Some(case)));
-            self.desk.announced.push(turn.heard);
-            if opened {
-                self.desk.items.push((turn.heard, urgent == Priority::Red));
-            }
+        if change.change == Kind::Raised && telling(plan, rule) == Telling::Morning {
+            self.mornings.push((turn.site, turn.change));
+        }
+        if !is_over && case.is_none() && is_item(plan, rule, change.detail) {
+            self.raise(turn.site, change, rule, slot, turn.heard);
         } else if is_over && let Some(case) = case {
             let key = self.cases[case].0.key.clone();
             // A case that was closed meanwhile is not touched by it (invariant 8).
             if self.open.get(&key) == Some(&case) {
                 let body = CommandBody::Clear { alert: change.alert };
                 self.command(Some(case), &key, gateway_id(turn.site), body, turn.heard);
+            }
+        }
+    }
+
+    /// An alert becomes a supervisor's item: a case, or part of the one that is open.
+    fn raise(&mut self, site: usize, change: &AlertChange, rule: &RulePlan, slot: usize, second: i64) {
+        let plan = &self.lived[site].site.plan;
+        let device = &self.desk.alerts[slot].device;
+        let urgent = priority(rule, change.detail);
+        let gateway = gateway_id(site);
+        let institution = InstitutionId(plan.institution.0.clone());
+        let key = if self.world.grouped {
+            Key::of(institution, gateway, device, rule)
+        } else {
+            Key { institution, gateway, device: format!("{device}/{}", change.alert), rule: rule.id.clone() }
+        };
+        let body = CommandBody::Raise {
+            key: key.clone(),
+            alert: change.alert,
+            priority: urgent,
+            recurrence_of: None,
+        };
+        let case = self.open.get(&key).copied();
+        let (case, opened) = self.command(case, &key, gateway, body, second);
+        self.desk.alerts[slot].item = Some(second);
+        self.desk.alerts[slot].opened = opened;
+        self.known.insert((site, change.alert), (slot, Some(case)));
+        self.desk.announced.push(second);
+        if opened {
+            self.desk.items.push((second, urgent == Priority::Red));
+        }
+    }
+
+    /// As `center::desk::mornings`.
+    fn morning(&mut self, second: i64) {
+        let now = self.civil(second);
+        let lived = self.lived;
+        let begin_ms = self.world.begin_ms;
+        let (due, later): (Vec<_>, Vec<_>) = self.mornings.drain(..).partition(|(site, change)| {
+            let raised = lived[*site].changes[*change].at_ms;
+            now >= next_morning(CivilTime(begin_ms + raised), lived[*site].site.plan.utc_offset_min)
+        });
+        self.mornings = later;
+        for (site, change) in due {
+            let change = &lived[site].changes[change].change;
+            let Some(&(slot, case)) = self.known.get(&(site, change.alert)) else { continue };
+            let trial = change.detail.is_some_and(|detail| detail.trial);
+            let rule = change.rule.and_then(|rule| lived[site].site.plan.rules.get(rule.slot()));
+            let over = self.desk.alerts[slot].cleared.is_some() || case.is_some();
+            if let Some(rule) = rule.filter(|_| !over && !trial) {
+                self.raise(site, change, rule, slot, second);
             }
         }
     }
@@ -281,14 +328,16 @@ impl Center<'_> {
                 Some(_) | None => {
                     let before = CivilTime(last.0 - 60_000);
                     let in_service = contact_due_ms(calendar, before, last) > 0;
-                    Silence { last, due_ms: contact_due_ms(calendar, last, now), in_service }
+                    let due_ms = contact_due_ms(calendar, last, now);
+                    let township = Some(self.premises[site].township as usize);
+                    Silence { last, due_ms, in_service, township }
                 }
             };
             self.watch.known[site] = Some(silence);
             silences.push(silence);
             silent.push(site);
         }
-        let together = incident(&silences, now);
+        let together = incident(&silences, &self.townships, now);
         if together.is_empty() {
             if let Some(slot) = self.watch.incident.take() {
                 self.desk.alerts[slot].cleared = Some(second);

@@ -73,6 +73,12 @@ impl Violation {
         }
     }
 
+    /// The very first day is watched from nowhere, and ratios over a day know nothing of it; a probe can die on it, and five
+    /// working days behind it are over within a week.
+    fn first_day(self) -> i64 {
+        i64::from(self != Self::ProbeDead)
+    }
+
     /// Days from its beginning until a supervisor must know, at most.
     fn takes(self) -> i64 {
         match self {
@@ -104,8 +110,8 @@ pub(super) fn plant(seed: u64, sites: &[Premises], days: i64) -> BTreeMap<u64, (
             // Before the festival, or anywhere for a house that works through it.
             let last =
                 (days - violation.takes()).min(if site.festival.is_some() { FESTIVAL - 1 } else { days });
-            // The very first day is watched from nowhere: ratios over a day know nothing of it.
-            let day = dice.between(1, last.max(2));
+            let first = violation.first_day();
+            let day = dice.between(first, last.max(first + 1));
             // Closed on Sundays: the day after.
             let day = if site.works(day) { day } else { (day + 1).min(last.max(0)) };
             if site.works(day) {

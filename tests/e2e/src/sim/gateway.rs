@@ -203,7 +203,7 @@ pub fn alerts(data: &Path) -> Vec<Seen> {
             // The demo clock sets engine time to civil time at the first start; nothing moves it here.
             let second = (conclusion.at.0 - MIDNIGHT.0).div_euclid(1000);
             let rule = change.rule.and_then(|rule| plan.rules.get(rule.slot()));
-            let item = rule.is_some_and(|rule| center_casebook::is_item(rule, change.detail));
+            let item = rule.is_some_and(|rule| center_casebook::is_item(&plan, rule, change.detail));
             if let Some(open) =
                 seen.iter_mut().find(|seen| seen.alert == change.alert && seen.cleared.is_none())
                 && item

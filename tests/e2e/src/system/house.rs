@@ -164,7 +164,12 @@ impl House {
         let done = self.ask(move |app, _| {
             Box::pin(async move {
                 let words = Words { zh: institution.clone(), en: institution.clone() };
-                let row = InstitutionRow { id: institution.clone(), name: words, kind: "hotel".into() };
+                let row = InstitutionRow {
+                    id: institution.clone(),
+                    name: words,
+                    kind: "hotel".into(),
+                    township: None,
+                };
                 let known = Known {
                     id,
                     ring: verifying.into(),

@@ -86,6 +86,7 @@ scenarios! {
     holiday_declared "holiday-declared",
     holiday_undeclared "holiday-undeclared",
     used_while_closed "used-while-closed",
+    fridge_frozen "fridge-frozen",
 }
 
 #[test]

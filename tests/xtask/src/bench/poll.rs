@@ -6,10 +6,11 @@
 //! signed records on disk.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -21,6 +22,8 @@ use super::site::{Plan, Source};
 use crate::demo::child::Child;
 use crate::ground::Ground;
 
+/// What a check of the largest site may take, several times over.
+const CHECK_WITHIN: Duration = Duration::from_mins(2);
 /// After its start a gateway makes its connections and its first records; that is not measured.
 const WARM_UP: Duration = Duration::from_secs(5);
 
@@ -67,7 +70,9 @@ struct Row {
     program: &'static str,
     readings_per_s: f64,
     cpu_per_million: f64,
+    /// At the end, and the most there ever was.
     rss_kib: Option<u64>,
+    rss_max_kib: Option<u64>,
     remarks: String,
 }
 
@@ -147,6 +152,7 @@ fn floor(poller: &Path, options: &Poll, case: &Case, addresses: &[String]) -> Re
         readings_per_s: readings / number("seconds")?,
         cpu_per_million: number("cpu_s")? / readings * 1e6,
         rss_kib: told["rss_kib"].as_u64(),
+        rss_max_kib: told["rss_kib"].as_u64(),
         remarks: format!(
             "errors {}, periods missed {}; answer within {:.2} / {:.2} ms (50 / 99 %)",
             told["errors"],
@@ -176,13 +182,8 @@ fn gateway(
         sink: sink.map(|(broker, form)| (broker.address.as_str(), form)),
     };
     let site = plan.write(folder)?;
-    let check = Command::new(program(ground, "gateway")).arg("check").arg(&site).output();
-    let check = check.context("run gateway check")?;
-    if !check.status.success() {
-        let words =
-            String::from_utf8_lossy(&check.stderr).into_owned() + &String::from_utf8_lossy(&check.stdout);
-        let first = words.lines().find(|line| line.contains("error")).unwrap_or("no word of why");
-        return Ok(Err(format!("{} ({})", first.trim(), check.status)));
+    if let Err(words) = checked(ground, folder, &site)? {
+        return Ok(Err(words));
     }
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let arguments = ["run".to_owned(), text(site), "--data".to_owned(), text(folder.join("data"))];
@@ -221,9 +222,42 @@ fn gateway(
         program: name,
         readings_per_s: readings / passed.seconds(),
         cpu_per_million: passed.cpu_s() / readings * 1e6,
-        rss_kib: gateway.resident_max_kib(),
+        rss_kib: gateway.resident_kib(),
+        rss_max_kib: gateway.resident_max_kib(),
         remarks,
     }))
+}
+
+/// `gateway check`: what it said where it refused the site, or that it did not end in time.
+fn checked(ground: &Ground, folder: &Path, site: &Path) -> Result<std::result::Result<(), String>> {
+    // Into a file: a pipe that nobody reads while we wait would make it wait, too.
+    let path = folder.join("check.txt");
+    let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    let mut check = Command::new(program(ground, "gateway"))
+        .arg("check")
+        .arg(site)
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()
+        .context("run gateway check")?;
+    let deadline = Instant::now() + CHECK_WITHIN;
+    let status = loop {
+        if let Some(status) = check.try_wait().context("wait for gateway check")? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            check.kill().context("end gateway check")?;
+            check.wait().context("wait for gateway check")?;
+            return Ok(Err(format!("gateway check did not end within {CHECK_WITHIN:?}; ended")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    if status.success() {
+        return Ok(Ok(()));
+    }
+    let words = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let first = words.lines().find(|line| line.contains("error")).unwrap_or("no word of why");
+    Ok(Err(format!("{} ({status})", first.trim())))
 }
 
 /// The C program of this repository, on Debian's libmodbus.
@@ -253,16 +287,20 @@ fn print(case: &Case, rows: &[Row], refused: Option<&str>) -> Result<()> {
         case.devices.div_ceil(case.units),
         case.wanted_per_s()
     );
-    println!("  {:<26} {:>10} {:>10} {:>10} {:>9}", "", "readings/s", "CPU s/M", "of the C's", "memory");
+    println!(
+        "  {:<26} {:>10} {:>10} {:>10} {:>9} {:>9}",
+        "", "readings/s", "CPU s/M", "of the C's", "memory", "at most"
+    );
     let floor = rows.first().context("the C poller was measured")?.cpu_per_million;
     for row in rows {
         println!(
-            "  {:<26} {:>10.0} {:>10.2} {:>10.2} {:>9}   {}",
+            "  {:<26} {:>10.0} {:>10.2} {:>10.2} {:>9} {:>9}   {}",
             row.program,
             row.readings_per_s,
             row.cpu_per_million,
             row.cpu_per_million / floor,
             mib(row.rss_kib),
+            mib(row.rss_max_kib),
             row.remarks
         );
     }

@@ -31,7 +31,7 @@ pub(super) struct House {
 }
 
 pub(super) fn origin(dir: &TempDir) -> Origin {
-    Origin { path: dir.path().join("site.toml"), overrides: Arc::new(|_| Ok(())) }
+    Origin::new(dir.path().join("site.toml"), Arc::new(|_| Ok(())))
 }
 
 impl House {

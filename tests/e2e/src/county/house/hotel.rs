@@ -66,7 +66,8 @@ impl House {
                 "cabinet-1",
                 &["gateway-self/device-unevaluable"],
                 at,
-                5 * DAY + HOUR,
+                // Until midnight of the fifth working day behind it; this house opens every day.
+                5 * DAY + 16 * HOUR,
             );
         }
     }
