@@ -122,7 +122,13 @@ impl Core {
     /// then room may be made after all.
     pub(super) fn fill_up(&mut self, pending: Pending, now: EngineTime) -> anyhow::Result<()> {
         let Pending { rest, lack } = pending;
-        let mut batch: Vec<_> = rest.into_iter().map(|(_, body)| (Class::Keep, body)).collect();
+        let mut batch = rest;
+        // A state stands behind everything that the engine ate to get there.
+        if !self.open.items.is_empty() || !self.concluded.is_empty() {
+            batch.extend(self.inputs_batch());
+        }
+        let batch = batch.into_iter().map(|(_, body)| (Class::Keep, body)).collect();
+        let mut batch = self.renumbered(batch);
         let without = batch.len();
         self.add_state(&mut batch)?;
         if let Some(Pending { mut rest, .. }) = self.put(batch, true)? {

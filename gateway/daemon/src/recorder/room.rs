@@ -117,7 +117,7 @@ impl Core {
     }
 
     /// Conclusions name the inputs before them by number, and gap records may have come in between.
-    fn renumbered(&self, mut batch: Vec<(Class, Body)>) -> Vec<(Class, Body)> {
+    pub(super) fn renumbered(&self, mut batch: Vec<(Class, Body)>) -> Vec<(Class, Body)> {
         let mut inputs = None;
         for (seq, (_, body)) in (self.journal.next().seq..).zip(&mut batch) {
             match body {

@@ -48,8 +48,9 @@ const RESTART: Duration = Duration::from_secs(5);
 const DRAINED_WITHIN: Duration = Duration::from_hours(12);
 const JOURNAL: &str = "/journal";
 const KEEP_BYTES: u64 = 32 << 20;
-/// Where the center is set back, a gateway may also have given up what only its backup lacks.
-pub(super) const KEEP_SMALL: u64 = 64 << 10;
+/// Where the center is set back, a gateway may also have given up what only its backup lacks. Some ten states of such a site:
+/// less is not even room for one epoch's own, of which nothing may give way.
+pub(super) const KEEP_SMALL: u64 = 128 << 10;
 /// The disk may hold this much beside both sets: reserve, epoch, segments being begun.
 const BESIDE_BYTES: usize = 4 << 20;
 /// Any number above every file's.
@@ -505,9 +506,11 @@ impl Edge {
             }
             ensure!(
                 Instant::now() < deadline,
-                "{}: not at the center {} h after everything works again: {newest:?}, receipted {through:?}",
+                "{}: not at the center {} h after everything works again: {newest:?}, receipted {through:?}, {} requests \
+                 underway, the disk refuses: {refusing}",
                 self.name,
-                DRAINED_WITHIN.as_secs() / 3600
+                DRAINED_WITHIN.as_secs() / 3600,
+                self.wire.underway()
             );
             sleep(Duration::from_secs(10)).await;
         }
