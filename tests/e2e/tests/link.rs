@@ -192,10 +192,32 @@ async fn an_alert_gets_through_a_slow_and_a_lossy_line_ahead_of_the_backlog() {
 }
 
 /// A path with a smaller packet size than its ends believe, where nobody is told: what is large never arrives, however often
-/// it is sent. Batches become so small that they do.
+/// it is sent.
+const HOLE: Fault = Fault { rate: 0, loss: 0, hole: 1_200, idle: Duration::ZERO, swallow: false };
+
+/// One record is larger than what arrives: the configuration, with which every epoch begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_record_that_is_larger_than_a_line_takes_arrives_in_pieces() {
+    let place = Place::new("link-piece");
+    let (center, liar) = (Center::start(&place, None).await, Liar::start(COLD));
+    let line = Line::start(address(&center)).await;
+    let mut gateway = behind(&place, &center, &line, &liar, "", None).await;
+    line.set(HOLE);
+    let began = Instant::now();
+    gateway.run().await;
+    receipted(&gateway, Duration::from_mins(3)).await;
+    let largest = at_gateway(gateway.data()).iter().map(|found| found.bytes.len()).max().unwrap();
+    println!(
+        "a record of {largest} bytes through a hole of 1,200 after {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
+    assert!(largest > 2 * HOLE.hole, "{largest}: a test that shows nothing");
+    gateway.stop();
+}
+
+/// Batches become so small that they arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_line_that_swallows_large_packets_gets_an_alert_and_the_backlog_through() {
-    const HOLE: Fault = Fault { rate: 0, loss: 0, hole: 1_200, idle: Duration::ZERO, swallow: false };
     let place = Place::new("link-small");
     let clock = Clock::start(&place, real_now(), SPEED);
     let (center, liar) = (Center::start(&place, Some(&clock)).await, Liar::start(COLD));

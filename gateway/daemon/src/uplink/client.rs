@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gateway_model::{CivilTime, CommandBody, GatewayId};
 use gateway_wire::{
@@ -13,7 +14,7 @@ use gateway_wire::{
     RecordError, SigningKey, Survey, SurveyRequest, Token, VerifyingKey, hex, pack, unpack_orders,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Body, RequestBuilder, Response, StatusCode};
 
 use super::meter::Meter;
 use super::pins::{Held, Offered, Pins};
@@ -27,6 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
 /// … and so much more for every so many bytes of it: a line of 1 kB/s is slow, not dead.
 const POST_PER_KB: Duration = Duration::from_secs(1);
+/// Between the pieces of a body that a line takes in pieces only: a quarter of what [`POST_PER_KB`] allows for the smallest.
+const PIECES_APART: Duration = Duration::from_millis(125);
 /// The center holds a question for orders for so long; on a metered line for longer, which a sign of life every 90 s
 /// still allows.
 const ORDERS_WAIT: Duration = Duration::from_secs(30);
@@ -117,23 +120,54 @@ fn built(url: &str, trust: Trust, pings: bool) -> anyhow::Result<reqwest::Client
 
 /// What carries a request to the center and its answer back.
 pub trait Line: Send + Sync {
-    /// Sends it, within the limits of time it names.
-    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>>;
+    /// Sends it, within the limits of time it names. `piece`: a body of more bytes than that leaves in pieces of so many.
+    fn send(&self, request: RequestBuilder, piece: Option<usize>)
+    -> BoxFuture<'_, reqwest::Result<Response>>;
 }
 
 /// The network.
 struct Network;
 
 impl Line for Network {
-    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>> {
-        Box::pin(request.send())
+    fn send(
+        &self,
+        request: RequestBuilder,
+        piece: Option<usize>,
+    ) -> BoxFuture<'_, reqwest::Result<Response>> {
+        Box::pin(async move {
+            let (client, request) = request.build_split();
+            let mut request = request?;
+            let whole = request.body().and_then(Body::as_bytes);
+            if let (Some(piece), Some(whole)) = (piece, whole)
+                && whole.len() > piece
+            {
+                let whole = Bytes::copy_from_slice(whole);
+                *request.body_mut() = Some(in_pieces(whole, piece));
+            }
+            client.execute(request).await
+        })
     }
+}
+
+/// A body whose pieces travel in packets of their own: TCP sends what is written at once, and joins what waits.
+fn in_pieces(whole: Bytes, piece: usize) -> Body {
+    Body::wrap_stream(futures_util::stream::unfold(whole, move |mut left| async move {
+        if left.is_empty() {
+            return None;
+        }
+        // Also before the first: the head is a packet of its own.
+        tokio::time::sleep(PIECES_APART).await;
+        let first = left.split_to(left.len().min(piece));
+        Some((Ok::<_, std::convert::Infallible>(first), left))
+    }))
 }
 
 /// An enrolled gateway's calls.
 #[derive(Clone)]
 pub struct Client {
     line: Arc<dyn Line>,
+    /// What is larger leaves in pieces.
+    piece: Option<usize>,
     http: reqwest::Client,
     enrolled: Enrolled,
     /// Its sessions are those of a delivery.
@@ -166,6 +200,7 @@ impl Client {
         let gateway = key.gateway_id();
         Ok(Self {
             line: Arc::new(Network),
+            piece: None,
             http,
             gateway,
             enrolled,
@@ -188,6 +223,12 @@ impl Client {
     #[must_use]
     pub fn over(self, line: Arc<dyn Line>) -> Self {
         Self { line, ..self }
+    }
+
+    /// For a line that swallows packets above a size: what is larger than so many bytes leaves in pieces, with pauses.
+    #[must_use]
+    pub fn in_pieces(self, piece: Option<usize>) -> Self {
+        Self { piece, ..self }
     }
 
     /// For somebody who delivers a disk: its sessions end none of the gateway that runs.
@@ -368,7 +409,7 @@ impl Client {
         up: usize,
     ) -> Result<Vec<u8>, CallError> {
         self.meter.out(known, up as u64);
-        let outcome = match self.line.send(request).await {
+        let outcome = match self.line.send(request, self.piece).await {
             Ok(response) => answer(response).await,
             Err(error) => Err(CallError::Unreachable(error)),
         };

@@ -7,7 +7,8 @@
 //!
 //! Some lines swallow packets above a size and tell nobody: nothing large gets through, however often it is tried. So a
 //! second failure in a row goes below that minimum, and a third down to one record at a time. It grows again by doubling,
-//! after some batches that got through; where the larger one does not, the smaller size is kept for longer each time.
+//! after some batches that got through; where the larger one does not, the smaller size is kept for longer each time. A
+//! record that is larger than such a batch leaves in pieces ([`Pace::piece`]).
 
 use std::time::Duration;
 
@@ -75,6 +76,11 @@ impl Pace {
     /// Bytes and records of the next batch; no records = wait for [`WINDOW_PAUSE`].
     pub fn next(&self) -> (usize, usize) {
         (self.bytes, self.window.min(self.records))
+    }
+
+    /// On a line that swallows what is large: bytes that may leave at once.
+    pub fn piece(&self) -> Option<usize> {
+        self.narrow.as_ref().map(|_| self.bytes)
     }
 
     /// The center answered a batch of so many bytes and records, and allows so much.
@@ -234,11 +240,13 @@ mod tests {
             assert!(first.0 >= 1, "{hole}: something gets through by the fourth attempt: {first:?}");
             let (_, lost, bytes) = swallowing(&mut pace, hole, 5_000);
             assert_eq!(bytes, settled, "{hole}");
+            assert_eq!(pace.piece(), Some(settled), "a larger record leaves in pieces");
             assert!(lost <= 16, "{hole}: {lost} of 5,000 were tried in vain");
             // The line is good again.
             let (_, lost, _) = swallowing(&mut pace, usize::MAX, 3 * TRY_AFTER_MAX as usize + 10);
             assert_eq!(lost, 0);
             assert!(pace.next().0 > BYTES_MIN, "{}", pace.next().0);
+            assert_eq!(pace.piece(), None);
         }
     }
 

@@ -17,7 +17,7 @@ use super::gather::{Credit, Load, gather};
 use super::ledger::{self, Ledger};
 use super::meter::Bundles;
 use super::pace::{self, Pace};
-use super::{REFUSED_PAUSE, Risen, Status, TokenTime, backoff};
+use super::{REFUSED_PAUSE, RETRY_FIRST, Risen, Status, TokenTime, backoff};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::pause::{Backoff, Jitter};
@@ -295,7 +295,8 @@ impl Sender {
 
     /// The call, with what is needed when it is over.
     fn send_off(&self, load: Load) -> BoxFuture<'static, Sent> {
-        let (client, now, session) = (self.client.clone(), self.time.now(), self.session);
+        let client = self.client.clone().in_pieces(self.pace.piece());
+        let (now, session) = (self.time.now(), self.session);
         let asked = clock::instant();
         Box::pin(async move {
             let (positions, records): (Vec<_>, Vec<_>) = load.records.into_iter().unzip();
@@ -321,7 +322,8 @@ impl Sender {
         }
     }
 
-    /// Waits after a failure, as long as it says or the usual pause.
+    /// Waits after a failure, as long as it says or the usual pause. What is concluded meanwhile is tried soon: after an outage
+    /// the pauses are long for the sake of a fleet that comes back, and an alert is worth an attempt of its own.
     async fn failed(&mut self, error: &CallError, pause: &mut Backoff) {
         let (outcome, wait) = match error {
             CallError::Unreachable(_) => {
@@ -352,7 +354,16 @@ impl Sender {
                 "records stay here until the center takes them; trying again, said once"
             );
         }
-        tokio::time::sleep(wait.unwrap_or_else(|| pause.pause())).await;
+        let asked = wait.is_some();
+        let wait = wait.unwrap_or_else(|| pause.pause());
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(wait) => {}
+            Some(urgent) = self.urgent.recv(), if !asked => {
+                self.remember(urgent);
+                tokio::time::sleep(wait.min(RETRY_FIRST)).await;
+            }
+        }
     }
 
     /// Waits for something new to send, at most until the next question is due.

@@ -24,7 +24,7 @@ struct Forgetful {
 }
 
 impl Line for Forgetful {
-    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>> {
+    fn send(&self, request: RequestBuilder, _: Option<usize>) -> BoxFuture<'_, reqwest::Result<Response>> {
         Box::pin(async move {
             let request = request.build()?;
             let mut pairs = request.url().query_pairs();

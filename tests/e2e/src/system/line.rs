@@ -221,7 +221,7 @@ impl Wire {
 }
 
 impl Line for Wire {
-    fn send(&self, request: RequestBuilder) -> BoxFuture<'_, reqwest::Result<Response>> {
+    fn send(&self, request: RequestBuilder, _: Option<usize>) -> BoxFuture<'_, reqwest::Result<Response>> {
         Box::pin(async move { self.exchange(request.build()?).await })
     }
 }
