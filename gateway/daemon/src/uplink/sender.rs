@@ -215,8 +215,9 @@ impl Sender {
                     }
                 }
                 Err(CallError::Ended) => {
-                    // The center may have been set back.
+                    // The center may have been set back. It answers, so a pause that grew while it was away is over.
                     self.named.clear();
+                    pause.reset();
                     self.failed(&CallError::Ended, pause).await;
                     return Ok(());
                 }
