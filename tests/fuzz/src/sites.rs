@@ -11,6 +11,7 @@ use gateway::metrics::Metrics;
 use gateway_engine::Engine;
 use gateway_engine::intake::Intake;
 use gateway_wire::{Configuration, hash};
+use libfuzzer_sys::Corpus;
 
 /// Begins another file in an input: `#:file own.toml`.
 const FILE: &str = "#:file ";
@@ -19,13 +20,16 @@ const SITE: &str = "site.toml";
 /// Read once: of a site's own time it would be nine tenths.
 static SHIPPED: OnceLock<Shipped> = OnceLock::new();
 
-/// Reads a site as `gateway check`, `plan` and `run` do.
-pub fn site(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+/// Reads a site as `gateway check`, `plan` and `run` do; whether other inputs are worth being made of this one.
+///
+/// Every broken file has a page of its own of what is wrong, which covers something new. Built upon, such files are soon nearly
+/// all there is, and none of their offspring is ever a site again: one run of four then never came behind the reader at all.
+pub fn site(bytes: &[u8]) -> Corpus {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Corpus::Reject };
     let configuration = unfold(text);
     let shipped = SHIPPED.get_or_init(Shipped::read);
     let read = || load_configuration_with(shipped, &configuration, Path::new(SITE));
-    let page = match read() {
+    let (page, keep) = match read() {
         Ok(site) => {
             assert!(
                 site.warnings.iter().all(|problem| placed(problem, &configuration)),
@@ -42,15 +46,18 @@ pub fn site(bytes: &[u8]) {
             if hash(bytes)[0] < 32 {
                 assert_eq!(read().expect("it was read before"), site, "read twice it is the same");
             }
-            explain_configuration(&site.warnings, &configuration)
+            (explain_configuration(&site.warnings, &configuration), Corpus::Keep)
         }
         Err(problems) => {
             assert!(problems.iter().all(|problem| placed(problem, &configuration)), "{problems:?}");
             assert!(!problems.is_empty(), "refused, and nobody knows why");
-            explain_configuration(&problems, &configuration)
+            // One mistake away from a site.
+            let near = if problems.len() == 1 { Corpus::Keep } else { Corpus::Reject };
+            (explain_configuration(&problems, &configuration), near)
         }
     };
     assert!(page.is_empty() || page.contains(SITE) || page.contains("-->"), "{page}");
+    keep
 }
 
 fn unfold(text: &str) -> Configuration {
