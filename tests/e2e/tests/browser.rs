@@ -6,6 +6,7 @@ use std::time::Duration;
 use e2e::browser::{Driver, Window};
 use e2e::center::{Center, PASSWORD};
 use e2e::clock::real_now;
+use e2e::gateway::command;
 use e2e::ground::root;
 use e2e::modbus::Peer;
 use e2e::{Clock, Gateway, Place, eventually};
@@ -266,4 +267,68 @@ async fn an_administrator_lets_a_gateway_join() {
         assert!(rows.iter().any(|row| row["institution"] == format!("clinic-{language}")), "{rows:?}");
     }
     center.process.assert_log(&["first start"]);
+}
+
+/// A phone sends with each form where it comes from, and the gateway insists on that: only a browser shows that both agree.
+#[tokio::test]
+async fn an_installer_accepts_a_device_on_a_phone() {
+    let place = Place::new("browser-install");
+    let mut peer = Peer::libmodbus(&place, "fridge").await;
+    peer.set(1, "input", 0, 50).await;
+    let site = [
+        head("browser-2", None, "5s"),
+        bus("fridges", "tcp", peer.address()),
+        fridge("fridge-1", "fridges", "1s"),
+    ]
+    .concat();
+    let gateway = Gateway::start(&place, &site, None, None).await;
+    let page = format!("{}/install", gateway.page);
+    let driver = Driver::start(&place).await;
+    let phone = driver.window("installer", PHONE.0, PHONE.1).await;
+    let data = gateway.data().to_str().unwrap();
+    let opened = command(["installer", "--by", "E-1", "--data", data]).good();
+    let opened: Value = serde_json::from_str(&opened).unwrap();
+
+    phone.open(&format!("{page}?lang=en")).await;
+    phone.find("#code").await.type_in("00000000").await;
+    phone.find("form button").await.click().await;
+    phone.shows("That is not the code; tries left: 9").await;
+    phone.picture("install-wrong-phone-en").await;
+    phone.find("#code").await.type_in(&format!("{}{ENTER}", opened["code"].as_str().unwrap())).await;
+    phone.shows("fridge-1").await;
+    for language in ["zh", "en"] {
+        phone.open(&format!("{page}?lang={language}")).await;
+        phone.shows("fridge-1").await;
+        phone.picture(&format!("install-list-phone-{language}")).await;
+        phone.assert_fits().await;
+    }
+
+    phone.find("a[href*='/install/device/fridge-1']").await.click().await;
+    // 5.0 °C is what the instrument shows; the reference reads 4.9.
+    phone.find("#ref-1").await.type_in("4.9").await;
+    phone.find("#place").await.type_in("Store room").await;
+    phone.find("#serial").await.type_in("SN-1").await;
+    let photo = place.path().join("plate.jpg");
+    std::fs::write(&photo, PHOTO).unwrap();
+    phone.find("input[type=file]").await.type_in(photo.to_str().unwrap()).await;
+    phone.find("button[value=save]").await.click().await;
+    phone.find("p.result").await;
+    phone.find(".card img").await;
+    for language in ["zh", "en"] {
+        phone.open(&format!("{page}/device/fridge-1?lang={language}")).await;
+        phone.find("iframe.live").await;
+        phone.picture(&format!("install-device-phone-{language}")).await;
+        phone.assert_fits().await;
+    }
+    phone.find("button[value=confirm]").await.click().await;
+    phone.shows("Accepted and on record").await;
+    for language in ["zh", "en"] {
+        phone.open(&format!("{page}/sheet?lang={language}")).await;
+        phone.shows("SN-1").await;
+        phone.picture(&format!("install-sheet-phone-{language}")).await;
+    }
+    phone.open(&format!("{page}?lang=en")).await;
+    phone.shows("1 / 1").await;
+    phone.find("form[action*='/install/leave'] button").await.click().await;
+    phone.shows("The page is closed").await;
 }
