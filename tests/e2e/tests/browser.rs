@@ -326,6 +326,7 @@ async fn an_installer_accepts_a_device_on_a_phone() {
         phone.open(&format!("{page}/sheet?lang={language}")).await;
         phone.shows("SN-1").await;
         phone.picture(&format!("install-sheet-phone-{language}")).await;
+        phone.assert_fits().await;
     }
     phone.open(&format!("{page}?lang=en")).await;
     phone.shows("1 / 1").await;
