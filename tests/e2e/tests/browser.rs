@@ -332,4 +332,5 @@ async fn an_installer_accepts_a_device_on_a_phone() {
     phone.shows("1 / 1").await;
     phone.find("form[action*='/install/leave'] button").await.click().await;
     phone.shows("The page is closed").await;
+    phone.close().await;
 }
