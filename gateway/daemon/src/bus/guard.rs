@@ -280,11 +280,15 @@ impl Link {
         self.stream = Some(Box::new(stream));
     }
 
-    /// When `question` may be asked without waiting for an older answer to become impossible; `None` = now.
-    pub fn held_until(&self, question: Question) -> Option<Instant> {
-        match self.ghosts.obstacle(question, clock::instant()) {
-            Obstacle::Wrong { until } if self.framing() == Framing::Rtu => Some(until),
-            Obstacle::Wrong { .. } | Obstacle::Stale { .. } | Obstacle::None => None,
+    /// When `question` may be asked without waiting for an older answer to become impossible; `None` = `now`.
+    pub fn held_until(&self, question: Question, now: Instant) -> Option<Instant> {
+        // Modbus TCP says what it answers.
+        if self.framing() == Framing::Tcp {
+            return None;
+        }
+        match self.ghosts.obstacle(question, now) {
+            Obstacle::Wrong { until } => Some(until),
+            Obstacle::Stale { .. } | Obstacle::None => None,
         }
     }
 

@@ -361,7 +361,7 @@ impl Bus {
                 return Some(Next::Skip(ix, BadCause::DeviceRefused));
             }
             let (question, deadline) = (planner::question(&slot.block), slot.deadline());
-            if let Some(until) = self.link.held_until(question) {
+            if let Some(until) = self.link.held_until(question, moment) {
                 later(until);
                 held.push((question.shape(), deadline));
                 continue;

@@ -3,9 +3,10 @@
 //! A row is turned into what one would write in the site file, and read by the same code; where a problem lies in that
 //! text, it is said of the cell it came from. RFC 4180: commas, quotes, a first line with the names of the columns.
 //!
-//! `id, kind, name.zh, name.en, program, bus, unit, every, topic, profile, map, options.…, max_age`; a row with a topic is a
-//! `[[device.mqtt]]`, else a `[[device.read]]`. `map` is `point=field; point=field`, or empty: every field that the kind
-//! knows by name. Only columns that are used need to be there.
+//! `id, kind, name.zh, name.en, program, bus, unit, every, topic, profile, map, invert, deadband, stuck, accuracy, options.…, max_age`;
+//! a row with a topic is a `[[device.mqtt]]`, else a `[[device.read]]`. `map` is `point=field; point=field`, or empty: every field that the
+//! kind knows by name; `deadband`, `stuck` and `accuracy` are written in the same way (`temperature=0.2 °C; humidity=1 %`), `invert` is
+//! `point; point`. Only columns that are used need to be there.
 
 use std::ops::Range;
 
@@ -25,8 +26,10 @@ enum Column {
     Part(&'static str),
     /// `unit`.
     Unit,
-    /// `map`.
-    Map,
+    /// Something of each point: `map`, `deadband`, `stuck`, `accuracy`.
+    Points(&'static str),
+    /// `invert`.
+    Invert,
     /// `options.…`
     Option(&'static str),
 }
@@ -43,7 +46,11 @@ const COLUMNS: &[(&str, Column)] = &[
     ("topic", Column::Part("topic")),
     ("profile", Column::Part("profile")),
     ("max_age", Column::Part("max_age")),
-    ("map", Column::Map),
+    ("map", Column::Points("map")),
+    ("invert", Column::Invert),
+    ("deadband", Column::Points("deadband")),
+    ("stuck", Column::Points("stuck")),
+    ("accuracy", Column::Points("accuracy")),
     ("options.decimals", Column::Option("decimals")),
     ("options.unit", Column::Option("unit")),
     ("options.carrier", Column::Option("carrier")),
@@ -121,14 +128,19 @@ impl Sheet {
     }
 }
 
+/// Names of the columns, in the order in which they are listed for a person.
+pub(super) fn columns() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().map(|(name, _)| *name)
+}
+
 fn names() -> String {
-    COLUMNS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    columns().collect::<Vec<_>>().join(", ")
 }
 
 fn column(cell: &Cell, wrong: &mut impl FnMut(&Range<usize>, String, Option<String>)) -> Option<Column> {
     let found = COLUMNS.iter().find(|(name, _)| *name == cell.text).map(|(_, column)| *column);
     if found.is_none() {
-        let hint = did_you_mean(&cell.text, COLUMNS.iter().map(|(name, _)| *name))
+        let hint = did_you_mean(&cell.text, columns())
             .map_or_else(|| format!("columns: {}", names()), |near| format!("did you mean `{near}`?"));
         wrong(&cell.span, format!("`{}` is not a column of a table of devices", cell.text), Some(hint));
     }
@@ -166,7 +178,8 @@ impl Writer {
             match column {
                 Column::Part(key) => self.pair(key, cell, &quoted(&cell.text)),
                 Column::Unit => self.pair("unit", cell, &number(&cell.text)),
-                Column::Map => self.pair("map", cell, &map(&cell.text)),
+                Column::Points(key) => self.pair(key, cell, &of_points(&cell.text)),
+                Column::Invert => self.pair("invert", cell, &list(&cell.text)),
                 Column::Device(_) | Column::Name(_) | Column::Option(_) => {}
             }
         }
@@ -219,14 +232,23 @@ fn number(text: &str) -> String {
 }
 
 /// `temperature=channel-1; door` becomes an inline table.
-fn map(text: &str) -> String {
+fn of_points(text: &str) -> String {
     let pair = |pair: &str| {
-        let (point, field) = pair.split_once('=').unwrap_or((pair, pair));
-        format!("{} = {}", quoted(point.trim()), quoted(field.trim()))
+        let (point, said) = pair.split_once('=').unwrap_or((pair, pair));
+        format!("{} = {}", quoted(point.trim()), quoted(said.trim()))
     };
-    let pairs: Vec<String> =
-        text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(pair).collect();
-    format!("{{ {} }}", pairs.join(", "))
+    format!("{{ {} }}", joined(text, pair))
+}
+
+/// `door; lid` becomes an array.
+fn list(text: &str) -> String {
+    format!("[{}]", joined(text, quoted))
+}
+
+/// What stands between semicolons, each as TOML.
+fn joined(text: &str, each: impl Fn(&str) -> String) -> String {
+    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// Rows of cells; rows without a text are passed over.

@@ -1,5 +1,6 @@
 //! Site files: the examples load, a wrong one says everything.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use gateway_model::{ModulePlan, Op, PointIx, Raw, RuleKind, Unit, WindowFunction};
@@ -399,6 +400,59 @@ fn a_table_of_a_hundred_devices_is_a_line_each() {
     assert_eq!((site.plan.devices.len(), site.plan.points.len(), site.blocks.len()), (100, 100, 100));
     assert_eq!(site.plan.devices[99].name.en, "冰箱100");
     assert_eq!(site.plan.points[99].id, "fridge-100/temperature");
+}
+
+#[test]
+fn a_row_says_of_its_points_what_a_site_file_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = |stuck: &str| {
+        "id,kind,name.zh,bus,unit,profile,map,invert,deadband,stuck,accuracy\n\
+         f-1,fridge,一号,line,1,xy-md02,,,temperature=0.3 °C,STUCK,temperature=0.8 °C\n\
+         f-2,fridge,二号,line,2,xy-md02,,,,,\n\
+         c-1,sensor,三号,line,3,waveshare-8di,lid=di-1; door=di-2,lid; door,,,\n"
+            .replace("STUCK", stuck)
+    };
+    let read = |stuck: &str| {
+        std::fs::write(dir.path().join("devices.csv"), rows(stuck)).unwrap();
+        std::fs::write(dir.path().join("site.toml"), TABLED).unwrap();
+        load(&dir.path().join("site.toml"))
+    };
+    let site = read("temperature=36 h within 0.3 °C").unwrap();
+    let (first, second) = (point(&site, "f-1/temperature"), point(&site, "f-2/temperature"));
+    let plan = &site.plan.points[first.slot()];
+    assert!((plan.deadband - 0.3).abs() < 1e-9, "{plan:?}");
+    assert_eq!(plan.stuck.map(|stuck| stuck.after_ms), Some(36 * 3_600_000));
+    // The other has its profile's, which is also its maker's word on how far it may be off.
+    assert_eq!((site.accuracy[&first], site.accuracy[&second]), (0.8, 0.5));
+    assert_ne!(site.plan.points[second.slot()].stuck, plan.stuck);
+    let gain = |id: &str| site.plan.points[point(&site, id).slot()].gain;
+    assert_eq!((gain("c-1/lid"), gain("c-1/door")), (-1.0, -1.0));
+    let shown = explain(&read("temperature=36 hours").unwrap_err(), false);
+    assert!(shown.contains("devices.csv:2:51") && shown.contains("\"24 h\""), "{shown}");
+}
+
+#[test]
+fn the_files_in_the_documentation_load() {
+    let page = include_str!("../../../../docs/devices.md");
+    let block = |language: &str| {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("devices.csv"), block("csv")).unwrap();
+    std::fs::write(dir.path().join("site.toml"), block("toml")).unwrap();
+    let site = load(&dir.path().join("site.toml"))
+        .unwrap_or_else(|problems| panic!("{}", explain(&problems, false)));
+    assert_eq!(site.warnings, []);
+    assert_eq!(
+        site.plan.devices.iter().map(|device| &*device.id).collect::<Vec<_>>(),
+        ["fridge-1", "fridge-2", "fridge-3", "fridge-4"]
+    );
+    assert_eq!(site.accuracy.get(&point(&site, "fridge-3/temperature")), Some(&0.4));
+    let cells = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let told: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim().trim_matches('`')).collect();
+    assert_eq!(told, super::table::columns().collect(), "every column is in it, and no other");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! - Inputs are pushed in the order in which the engine eats them. `Advance` is pushed whenever a timer fired without
 //!   an input, and at each seal.
-//! - A record is sealed at once when a conclusion stands, else at [`READINGS_MAX`] readings or after `seal_every`. Inputs
-//!   and conclusions go to disk in one append; nobody is told before it returns.
+//! - A record is sealed at once when a conclusion stands, else when it has [`READINGS_ENOUGH`] readings and what came with them is
+//!   in it too, or after `seal_every`. Inputs and conclusions go to disk in one append; nobody is told before it returns.
 //! - Counts close: each inputs record ends with what became of every reading that was due since the one before.
 //!
 //! What happens at the journal's limits stands in `room.rs` and `full.rs`, what can be asked in `ask.rs`.
@@ -35,8 +35,13 @@ use super::{Answers, Civil, Event, Urgent};
 use crate::clock::Wall;
 use crate::metrics::Metrics;
 
-/// Readings in one record, at most.
-const READINGS_MAX: usize = 1_000;
+/// With so many readings a record costs little per reading: it is sealed [`COMPANY_MS`] later…
+const READINGS_ENOUGH: usize = 1_000;
+/// …or with so many, at most.
+const READINGS_MAX: usize = 4_000;
+/// Devices of one period answer within a few milliseconds of each other. One record of them all is one signature and one sync of the disk;
+/// nobody waits longer for it than this, ms.
+const COMPANY_MS: i64 = 20;
 /// Bytes of facts and commands in one record, at most, roughly: a record may have 1 MiB.
 const TEXT_MAX: usize = 256 * 1024;
 /// Conclusions in one record; more go into further records of the same append.
@@ -118,14 +123,29 @@ pub(super) struct Open {
     /// Where the last inputs record ended: counts are of the time since.
     pub(super) from: EngineTime,
     pub(super) first_at: Option<EngineTime>,
+    /// When it had readings enough.
+    pub(super) enough_at: Option<EngineTime>,
     pub(super) last_inputs: Seq,
 }
 
 impl Open {
+    /// The first record of an epoch, not begun.
+    pub(super) fn new(from: EngineTime) -> Self {
+        Self {
+            items: Vec::new(),
+            readings: 0,
+            text: 0,
+            from,
+            first_at: None,
+            enough_at: None,
+            last_inputs: Seq(0),
+        }
+    }
+
     /// A record begins.
     pub(super) fn begin_at(&mut self, from: EngineTime) {
         self.from = from;
-        self.first_at = None;
+        (self.first_at, self.enough_at) = (None, None);
         self.readings = 0;
         self.text = 0;
     }
@@ -175,7 +195,8 @@ impl Core {
             Some(at) => at.plus(self.settings.seal_every_ms),
             None => self.open.from.plus(HEARTBEAT_MS),
         };
-        [self.engine.deadline(), retry]
+        let enough = self.open.enough_at.map(|at| at.plus(COMPANY_MS));
+        [self.engine.deadline(), retry, enough]
             .into_iter()
             .flatten()
             .chain([self.aging.from(), self.clock_check_at, self.upkeep_at])
@@ -207,7 +228,8 @@ impl Core {
             self.eat(Input::Heartbeat(now));
         }
         let due = self.open.first_at.is_some_and(|at| now.since(at) >= self.settings.seal_every_ms);
-        if idle || due || !self.concluded.is_empty() {
+        let enough = self.open.enough_at.is_some_and(|at| now.since(at) >= COMPANY_MS);
+        if idle || due || enough || !self.concluded.is_empty() {
             self.seal(now)?;
         }
         Ok(())
@@ -279,6 +301,9 @@ impl Core {
                     let _told = taken.send(());
                 }
             }
+        }
+        if self.open.readings >= READINGS_ENOUGH {
+            self.open.enough_at.get_or_insert(now);
         }
         let full = self.open.readings >= READINGS_MAX || self.open.text >= TEXT_MAX;
         if full || !self.concluded.is_empty() {

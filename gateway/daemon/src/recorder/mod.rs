@@ -44,9 +44,9 @@ const ASKS_MAX: usize = 32;
 /// Events eaten before the recorder looks at its timers again.
 const TURN_MAX: usize = 64;
 /// Two turns that follow each other so soon are part of a burst, such as 200 buses that are read at the same moment…
-const BURST: Duration = Duration::from_micros(500);
+const BURST: Duration = Duration::from_millis(1);
 /// …and the next waits so long for company: waking the thread costs as much as what it does for twenty readings.
-const LINGER: Duration = Duration::from_micros(500);
+const LINGER: Duration = Duration::from_millis(1);
 /// Conclusions announced to the uplink and not yet taken by it. When it is full they travel with the backlog, in order.
 pub const URGENT_MAX: usize = 4_096;
 

@@ -126,8 +126,7 @@ impl Core {
         self.engine = engine;
         self.epoch = Epoch(epoch);
         self.carried.clear();
-        self.open =
-            Open { items: Vec::new(), readings: 0, text: 0, from: at, first_at: None, last_inputs: Seq(0) };
+        self.open = Open::new(at);
         (self.checkpoint_at, self.checkpoint_position) = (at, None);
         self.conclude(Seq(0), concluded, &mut batch);
         self.write(batch, at)?;

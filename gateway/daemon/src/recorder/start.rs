@@ -178,7 +178,7 @@ pub fn start_on(storage: Arc<dyn Storage>, setup: Setup) -> anyhow::Result<(Core
         key,
         epoch: Epoch(epoch),
         prev: past.last.map_or([0; 32], |(_, hash)| hash),
-        open: Open { items: Vec::new(), readings: 0, text: 0, from: at, first_at: None, last_inputs: Seq(0) },
+        open: Open::new(at),
         concluded: Vec::new(),
         frames,
         last_order: past.last_order,

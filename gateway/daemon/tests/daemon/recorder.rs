@@ -99,6 +99,15 @@ impl Rig {
         SigningKey::from_bytes(&gateway_wire::unhex(text.trim()).unwrap()).verifying_key()
     }
 
+    /// How many readings each record has that has any.
+    fn readings(&self) -> Vec<usize> {
+        let count = |body: &Body| {
+            let Body::Inputs(inputs) = body else { return 0 };
+            inputs.items.iter().filter(|input| matches!(input, Input::Reading(_))).count()
+        };
+        self.records().iter().map(|(_, _, _, body)| count(body)).filter(|readings| *readings > 0).collect()
+    }
+
     fn conclusions(&self) -> Vec<Conclusion> {
         let bodies = self.records().into_iter().map(|(_, _, _, body)| body);
         bodies
@@ -176,6 +185,38 @@ fn dated(rig: &Rig, at: i64) -> Option<i64> {
         }
     }
     offset.map(|offset| at + offset)
+}
+
+/// What answers together is one record, which is sealed in time: no reading waits for company that does not come, and no record grows without end.
+#[test]
+fn readings_of_one_moment_are_one_record() {
+    let rig = Rig::new();
+    let (mut core, _, _urgent) = rig.start();
+    let point = rig.point("cabinet-1/temperature");
+    let mut value = 0;
+    // Every answer is another than the one before, so that each is kept.
+    let mut answer = |core: &mut Core, at: i64| {
+        value += 1;
+        let items = vec![(point, Answer::Raw(Raw::Int(200 + value % 500)))];
+        core.take(Event::Answers(Answers { at: EngineTime(at), items, frame: None }), EngineTime(at))
+            .unwrap();
+    };
+    let begin = core.now().0;
+    (0..2_500).for_each(|n| answer(&mut core, begin + n / 200));
+    advance(&mut core, EngineTime(begin + 13)).unwrap();
+    assert_eq!(rig.readings(), [0; 0], "nothing is sealed while they come");
+    // The thousandth came at 4 ms.
+    assert_eq!(core.wake_at(), EngineTime(begin + 4 + 20));
+    advance(&mut core, EngineTime(begin + 24)).unwrap();
+    assert_eq!(rig.readings(), [2_500]);
+    assert!(core.wake_at() > EngineTime(begin + 24 + 1_000), "what is sealed is not sealed again");
+    (0..999).for_each(|_| answer(&mut core, begin + 30));
+    advance(&mut core, EngineTime(begin + 60)).unwrap();
+    assert_eq!(rig.readings(), [2_500], "few readings wait for the period of sealing");
+    (0..9_001).for_each(|_| answer(&mut core, begin + 70));
+    core.stop(EngineTime(begin + 80), StopCause::Asked).unwrap();
+    assert_eq!(rig.readings(), [2_500, 4_000, 4_000, 2_000]);
+    rig.check_evidence();
 }
 
 /// F13: 1970 at boot. Nobody knows the time, the time away included; then the center tells it, and everything since the
