@@ -267,7 +267,7 @@ async fn watch(
             // One by one: a hole in the map must not hide what is behind it.
             let Some(address) = first.checked_add(n) else { break };
             let read = line.read(unit, function, address, 1).await?;
-            words.push(read.ok().and_then(|words| words.first().copied()).unwrap_or(0));
+            words.push(read.ok().and_then(|words| words.first().copied()));
         }
         samples.words.push(words);
     }

@@ -14,8 +14,8 @@ pub struct Samples {
     pub function: FunctionCode,
     /// First register, from 0.
     pub first: u16,
-    /// One list of words for each moment.
-    pub words: Vec<Vec<u16>>,
+    /// One list of words for each moment; `None`: the register was not answered.
+    pub words: Vec<Vec<Option<u16>>>,
 }
 
 /// One way to read a place.
@@ -23,7 +23,7 @@ pub struct Samples {
 pub struct Guess {
     /// Register, from 0.
     pub address: u16,
-    /// `i16`, `u32`, `f32`…
+    /// `i16`, `u32`, `f32`…; `bit` of a table of bits.
     pub kind: &'static str,
     /// Order of bytes, for what spans registers.
     pub order: &'static str,
@@ -36,6 +36,8 @@ pub struct Guess {
 const KINDS: [(&str, usize); 7] =
     [("u16", 1), ("i16", 1), ("u32", 2), ("i32", 2), ("f32", 2), ("u64", 4), ("f64", 4)];
 const ORDERS: [&str; 4] = ["ABCD", "CDAB", "BADC", "DCBA"];
+/// The one type of coils and discrete inputs.
+const BIT: [(&str, usize); 1] = [("bit", 1)];
 /// Guesses shown of each table.
 const SHOWN_MAX: usize = 12;
 /// Below this a guess is not worth a line.
@@ -74,17 +76,24 @@ pub fn rank(samples: &Samples) -> Vec<Guess> {
     let mut guesses = Vec::new();
     let length = samples.words.iter().map(Vec::len).min().unwrap_or(0);
     for place in 0..length {
-        for (kind, count) in KINDS {
+        for (kind, count) in kinds(samples.function) {
+            let (kind, count) = (*kind, *count);
             let orders = if count == 1 { &ORDERS[..1] } else { &ORDERS[..] };
             for order in orders {
+                // A moment at which a register of it was silent says nothing, not zero.
+                let answered: Vec<Vec<u16>> = samples
+                    .words
+                    .iter()
+                    .filter_map(|words| words.get(place..place + count)?.iter().copied().collect())
+                    .collect();
                 let values: Option<Vec<f64>> =
-                    samples.words.iter().map(|words| decode(&words[place..], kind, order)).collect();
+                    answered.iter().map(|words| decode(words, kind, order)).collect();
                 let Some(values) = values.filter(|values| !values.is_empty()) else { continue };
                 guesses.push(Guess {
                     address: samples.first + place as u16,
                     kind,
                     order,
-                    score: score(kind, &samples.words[0][place..], order, &values),
+                    score: score(kind, &answered[0], order, &values),
                     seen: (values[0], values[values.len() - 1]),
                 });
             }
@@ -95,8 +104,34 @@ pub fn rank(samples: &Samples) -> Vec<Guess> {
     guesses
 }
 
+/// Types that a register of a table can have.
+fn kinds(function: FunctionCode) -> &'static [(&'static str, usize)] {
+    match function {
+        FunctionCode::Coils | FunctionCode::DiscreteInputs => &BIT,
+        FunctionCode::HoldingRegisters | FunctionCode::InputRegisters => &KINDS,
+    }
+}
+
+/// Registers that were never answered, as runs of first and last.
+fn silent(samples: &Samples) -> Vec<(u16, u16)> {
+    let length = samples.words.iter().map(Vec::len).min().unwrap_or(0);
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for place in (0..length).filter(|place| samples.words.iter().all(|words| words[*place].is_none())) {
+        let register = samples.first + place as u16;
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == register => *last = register,
+            _ => runs.push((register, register)),
+        }
+    }
+    runs
+}
+
 /// How much a series looks like a measurement: of a usual size, steady but not dead, in a type that is needed for it.
 fn score(kind: &str, words: &[u16], order: &str, values: &[f64]) -> u32 {
+    if kind == "bit" {
+        // Nothing else can stand there; one that moved is the likelier to be in use.
+        return SCORE_MIN + u32::from(values.iter().any(|value| (value - values[0]).abs() > 0.5));
+    }
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let size = low.abs().max(high.abs());
@@ -154,8 +189,11 @@ pub fn page(samples: &Samples) -> String {
         samples.first,
         samples.words.len()
     );
+    for (first, last) in silent(samples) {
+        let _line = writeln!(page, "       {table} 0x{first:04X} to 0x{last:04X}: no answer, or refused");
+    }
     for guess in &guesses {
-        let order = if guess.kind.ends_with("16") { "" } else { guess.order };
+        let order = if guess.kind.ends_with("16") || guess.kind == "bit" { "" } else { guess.order };
         let _line = writeln!(
             page,
             "  {:>3}  {table} 0x{:04X} / {}  {} {order}  {} … {}",
@@ -178,11 +216,8 @@ pub fn page(samples: &Samples) -> String {
         }
         taken.extend(place);
         pasted += 1;
-        let order = if guess.kind.ends_with("16") || guess.order == "ABCD" {
-            String::new()
-        } else {
-            format!("order = \"{}\"\n", guess.order)
-        };
+        let order =
+            if guess.order == "ABCD" { String::new() } else { format!("order = \"{}\"\n", guess.order) };
         let _lines = write!(
             page,
             "\n[[field]]\nname = \"value-{pasted}\"\nat = \"{table} 0x{:04X}\"\ntype = \"{}\"\n{order}unit = \"1\"\n",
@@ -243,7 +278,7 @@ mod tests {
     use super::*;
 
     fn samples(words: &[&[u16]]) -> Samples {
-        let words = words.iter().map(|words| words.to_vec()).collect();
+        let words = words.iter().map(|words| words.iter().copied().map(Some).collect()).collect();
         Samples { function: FunctionCode::InputRegisters, first: 0, words }
     }
 
@@ -275,6 +310,27 @@ mod tests {
             page(&samples(&[&[&float(230.5)[..], &[305]].concat(), &[&float(230.375)[..], &[306]].concat()]));
         let wanted = include_str!("detective.txt");
         assert_eq!(page, wanted, "\n{page}");
+    }
+
+    #[test]
+    fn what_was_not_answered_is_no_zero() {
+        let words = vec![vec![Some(305), None, None, Some(42)], vec![None, None, None, Some(43)]];
+        let samples = Samples { function: FunctionCode::InputRegisters, first: 0x10, words };
+        let places: Vec<u16> = rank(&samples).iter().map(|guess| guess.address).collect();
+        assert_eq!(places, [0x13, 0x13, 0x10, 0x10], "one register each, in two types: {:?}", rank(&samples));
+        let page = page(&samples);
+        assert!(page.contains("input 0x0011 to 0x0012: no answer, or refused"), "{page}");
+        assert!(!page.contains("at = \"input 0x0011\""), "{page}");
+    }
+
+    #[test]
+    fn a_bit_is_pasted_as_a_bit() {
+        let words = vec![vec![Some(0), Some(1)], vec![Some(1), Some(1)]];
+        let samples = Samples { function: FunctionCode::Coils, first: 0, words };
+        let ranked = rank(&samples);
+        assert_eq!(ranked.iter().map(|guess| guess.kind).collect::<Vec<_>>(), ["bit", "bit"]);
+        assert_eq!(ranked[0].address, 0, "the one that moved first");
+        assert!(page(&samples).contains("at = \"coil 0x0000\"\ntype = \"bit\""), "{}", page(&samples));
     }
 
     #[test]
