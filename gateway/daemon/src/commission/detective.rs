@@ -27,6 +27,8 @@ pub struct Guess {
     pub kind: &'static str,
     /// Order of bytes, for what spans registers.
     pub order: &'static str,
+    /// Registers it spans.
+    pub count: usize,
     /// From 0 to 100.
     pub score: u32,
     /// What was seen, first and last.
@@ -76,24 +78,26 @@ pub fn rank(samples: &Samples) -> Vec<Guess> {
     let mut guesses = Vec::new();
     let length = samples.words.iter().map(Vec::len).min().unwrap_or(0);
     for place in 0..length {
-        for (kind, count) in kinds(samples.function) {
-            let (kind, count) = (*kind, *count);
+        let kinds = if samples.function.of_bits() { &BIT[..] } else { &KINDS[..] };
+        for &(kind, count) in kinds {
+            // A moment at which a register of it was silent says nothing, not zero.
+            let answered: Vec<Vec<u16>> = samples
+                .words
+                .iter()
+                .filter_map(|words| words.get(place..place + count)?.iter().copied().collect())
+                .collect();
+            let Some(first) = answered.first() else { continue };
             let orders = if count == 1 { &ORDERS[..1] } else { &ORDERS[..] };
             for order in orders {
-                // A moment at which a register of it was silent says nothing, not zero.
-                let answered: Vec<Vec<u16>> = samples
-                    .words
-                    .iter()
-                    .filter_map(|words| words.get(place..place + count)?.iter().copied().collect())
-                    .collect();
                 let values: Option<Vec<f64>> =
                     answered.iter().map(|words| decode(words, kind, order)).collect();
-                let Some(values) = values.filter(|values| !values.is_empty()) else { continue };
+                let Some(values) = values else { continue };
                 guesses.push(Guess {
                     address: samples.first + place as u16,
                     kind,
                     order,
-                    score: score(kind, &answered[0], order, &values),
+                    count,
+                    score: score(kind, first, order, &values),
                     seen: (values[0], values[values.len() - 1]),
                 });
             }
@@ -102,14 +106,6 @@ pub fn rank(samples: &Samples) -> Vec<Guess> {
     // Ties: the earlier place, the simpler type.
     guesses.sort_by_key(|guess| std::cmp::Reverse(guess.score));
     guesses
-}
-
-/// Types that a register of a table can have.
-fn kinds(function: FunctionCode) -> &'static [(&'static str, usize)] {
-    match function {
-        FunctionCode::Coils | FunctionCode::DiscreteInputs => &BIT,
-        FunctionCode::HoldingRegisters | FunctionCode::InputRegisters => &KINDS,
-    }
 }
 
 /// Registers that were never answered, as runs of first and last.
@@ -193,7 +189,7 @@ pub fn page(samples: &Samples) -> String {
         let _line = writeln!(page, "       {table} 0x{first:04X} to 0x{last:04X}: no answer, or refused");
     }
     for guess in &guesses {
-        let order = if guess.kind.ends_with("16") || guess.kind == "bit" { "" } else { guess.order };
+        let order = if guess.count == 1 { "" } else { guess.order };
         let _line = writeln!(
             page,
             "  {:>3}  {table} 0x{:04X} / {}  {} {order}  {} … {}",
@@ -209,8 +205,7 @@ pub fn page(samples: &Samples) -> String {
     let mut pasted = 0;
     let mut taken: Vec<u16> = Vec::new();
     for guess in guesses {
-        let count = KINDS.iter().find(|(name, _)| *name == guess.kind).map_or(1, |(_, count)| *count as u16);
-        let place = guess.address..guess.address.saturating_add(count);
+        let place = guess.address..guess.address.saturating_add(guess.count as u16);
         if place.clone().any(|register| taken.contains(&register)) {
             continue;
         }
