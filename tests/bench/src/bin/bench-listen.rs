@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use bench::Latencies;
@@ -20,8 +19,10 @@ use clap::Parser;
 const DAY_MS: i64 = 86_400_000;
 /// How often the end is looked for while nothing comes.
 const LOOK: Duration = Duration::from_millis(100);
+/// What still comes so long after the end was asked for is not waited for.
+const REST_MAX: Duration = Duration::from_secs(10);
 
-/// Listens until its standard input ends; prints one line when it has subscribed, and its counts as JSON at the end.
+/// Listens until its standard input ends and nothing comes any more, or ten seconds passed since; prints one line when it has subscribed, and its counts as JSON at the end.
 #[derive(Parser)]
 struct Options {
     /// The broker: 127.0.0.1:1883
@@ -45,22 +46,24 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let mut subscriber =
         Subscriber::connect(options.broker, &format!("listen-{}", std::process::id()), &options.filter)?;
     writeln!(std::io::stdout(), "{}", serde_json::json!({"listening": options.broker.to_string()}))?;
-    let ended = Arc::new(AtomicBool::new(false));
+    let ended = Arc::new(OnceLock::new());
     let tell = Arc::clone(&ended);
     std::thread::spawn(move || {
         // An error is an end, too.
         std::io::stdin().read_to_end(&mut Vec::new()).ok();
-        tell.store(true, Ordering::Relaxed);
+        tell.get_or_init(Instant::now);
     });
     let ages = Latencies::default();
     let (mut messages, mut readings, mut undated) = (0_u64, 0_u64, 0_u64);
     let mut raised: BTreeMap<String, u64> = BTreeMap::new();
     loop {
         // Between two packets only: a packet that has begun is read to its end. What is there already is counted first.
-        if !subscriber.waiting(LOOK)? {
-            if ended.load(Ordering::Relaxed) {
-                break;
-            }
+        let there = subscriber.waiting(LOOK)?;
+        // A publisher that has fallen behind and goes on never leaves a pause.
+        if ended.get().is_some_and(|then| !there || then.elapsed() > REST_MAX) {
+            break;
+        }
+        if !there {
             continue;
         }
         let (topic, payload) = subscriber.receive().context("the broker ended the connection")?;
