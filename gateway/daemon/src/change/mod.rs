@@ -145,6 +145,8 @@ struct Watched {
     until: Instant,
     before: Box<(Site, Option<Id>)>,
     order: Option<(u64, u64)>,
+    /// The site file when it was taken: another one since is a newer word, which nobody has tried.
+    local: Option<Id>,
 }
 
 /// A configuration that was read and checked.
@@ -225,8 +227,8 @@ impl Changer {
 
     /// The process, or this life of it, ends in good order.
     pub fn ends(&self) {
-        if self.watched.is_some()
-            && let Err(error) = self.store.put(State { stopped: true, ..self.store.state() })
+        if let Some(Watched { local, .. }) = self.watched
+            && let Err(error) = self.store.put(State { local, stopped: true, ..self.store.state() })
         {
             tracing::warn!(%error, "cannot note that the configuration was not found wanting");
         }
@@ -357,7 +359,8 @@ impl Changer {
         let until = clock::instant() + self.clock.real(Duration::from_millis(for_ms.unsigned_abs()));
         let old = std::mem::replace(&mut self.site, site);
         let before = Box::new((old, self.id.replace(id)));
-        self.watched = Some(Watched { watch, since, until, before, order: ordered.map(|by| by.order) });
+        let order = ordered.map(|by| by.order);
+        self.watched = Some(Watched { watch, since, until, before, order, local: here });
         self.show("applied", &said);
         if for_ms == 0 {
             self.confirm().await;
@@ -409,8 +412,8 @@ impl Changer {
     }
 
     async fn confirm(&mut self) {
-        let Some(Watched { order, .. }) = self.watched.take() else { return };
-        let state = State { confirmed: self.id, local: self.local(), ..State::default() };
+        let Some(Watched { order, local, .. }) = self.watched.take() else { return };
+        let state = State { confirmed: self.id, local, ..State::default() };
         if let Err(error) = self.store.put(state) {
             tracing::error!(%error, "cannot note that the configuration is confirmed: a restart goes back to the one before");
         }
@@ -421,7 +424,7 @@ impl Changer {
     }
 
     async fn roll_back(&mut self, why: &str, sources: &mut Sources, parts: &mut Parts) {
-        let Some(Watched { before, order, .. }) = self.watched.take() else { return };
+        let Some(Watched { before, order, local, .. }) = self.watched.take() else { return };
         let (site, id) = *before;
         let tried = self.id;
         let difference = Difference::between(&self.site, &site);
@@ -434,7 +437,7 @@ impl Changer {
             return;
         }
         (self.site, self.id) = (site, id);
-        let state = State { confirmed: id, local: self.local(), refused: tried, ..State::default() };
+        let state = State { confirmed: id, local, refused: tried, ..State::default() };
         if let Err(error) = self.store.put(state) {
             tracing::error!(%error, "cannot note that the configuration was taken back");
         }

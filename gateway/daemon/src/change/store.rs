@@ -19,7 +19,7 @@ pub type Id = [u8; 32];
 pub struct State {
     /// Was in force, and healthy.
     pub confirmed: Option<Id>,
-    /// The site file when that was decided. Another one since is a person's newer word.
+    /// The site file when that was taken. Another one since is a person's newer word.
     pub local: Option<Id>,
     /// In force, and watched.
     pub trial: Option<Id>,

@@ -268,6 +268,32 @@ async fn a_plan_that_is_not_healthy_is_taken_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_during_a_trial_is_a_newer_word_whatever_becomes_of_the_trial() {
+    let ((_one, first), (_two, second)) = two().await;
+    let (first, second) = (first.to_string(), second.to_string());
+    for (address, end) in [(second.as_str(), "confirmed"), ("127.0.0.1:1", "rolled-back")] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &rooms(&[("one", &first)], &[("room-a", "one", 1)]), PACK);
+        let house = House::start(dir).await;
+        house.good("room-a/temperature", 20.1).await;
+        let lines = [("one", first.as_str()), ("two", address)];
+        let tried = rooms(&lines, &[("room-a", "one", 1), ("room-b", "two", 2)]);
+        write(house.dir.path(), &tried, PACK);
+        house.reload(false).await.unwrap();
+        // Not asked for, so not tried.
+        let edited = tried.replace("en = \"House\"", "en = \"Home\"");
+        std::fs::write(house.dir.path().join("site.toml"), edited).unwrap();
+        house.step(end).await;
+        let dir = house.stop().await;
+        let begun = || begin(&origin(&dir), &dir.path().join("data")).unwrap();
+        assert_eq!(begun().name.en, "Home", "{end}: begun with the site file as it is");
+        // What was tried goes by what became of it.
+        write(dir.path(), &tried, PACK);
+        assert_eq!(begun().buses.len(), if end == "confirmed" { 2 } else { 1 }, "{end}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_bus_that_cannot_be_opened_is_taken_back_and_one_that_answers_stays() {
     let ((one, first), (_two, second)) = two().await;
     let (first, second) = (first.to_string(), second.to_string());
