@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::{self, Clock};
 use crate::config::difference::Difference;
 use crate::config::{self, Site};
-use crate::recorder::{Doors, Event, Ordered, Reconfigure, Snapshot};
+use crate::recorder::{Begun, Doors, Event, Ordered, Reconfigure, Snapshot};
 use crate::run::Parts;
 use crate::sources::Sources;
 use health::Watch;
@@ -335,7 +335,6 @@ impl Changer {
             self.site = site;
             return Ok(said);
         }
-        self.store.put(State { trial: Some(id), ..state }).map_err(keep)?;
         let before = self.snapshot().await?;
         let change = ConfigChange {
             step: ConfigStep::Applied,
@@ -343,13 +342,14 @@ impl Changer {
             order: ordered.map(|by| by.order),
             said: said.clone(),
         };
-        let since = match self.switch(&site, &difference, change, ordered, sources, parts).await {
-            Ok(since) => since,
+        let begun = match self.try_out(id, &site, change, ordered, sources.generations()).await {
+            Ok(begun) => begun,
             Err(why) => {
                 self.store.put(state).map_err(keep)?;
                 return Err(why);
             }
         };
+        sources.turn(&site, &difference, &self.doors.inputs.of(begun.generation), parts).await;
         tracing::info!(said, "another configuration is in force");
         if self.offers {
             crate::uplink::attachments::offer_packs(&self.data, &site);
@@ -360,7 +360,7 @@ impl Changer {
         let old = std::mem::replace(&mut self.site, site);
         let before = Box::new((old, self.id.replace(id)));
         let order = ordered.map(|by| by.order);
-        self.watched = Some(Watched { watch, since, until, before, order, local: here });
+        self.watched = Some(Watched { watch, since: begun.at, until, before, order, local: here });
         self.show("applied", &said);
         if for_ms == 0 {
             self.confirm().await;
@@ -368,16 +368,32 @@ impl Changer {
         Ok(said)
     }
 
-    /// The plan in the recorder, then what runs for it.
-    async fn switch(
-        &mut self,
+    /// Begins an epoch under a plan that may yet be taken back, and only then notes that it is being tried: what an end
+    /// before that keeps from being in force was never tried, and must not be told of as unhealthy.
+    async fn try_out(
+        &self,
+        id: Id,
         site: &Site,
-        difference: &Difference,
         change: ConfigChange,
         ordered: Option<&OrderedBy>,
-        sources: &mut Sources,
-        parts: &mut Parts,
-    ) -> Result<EngineTime, String> {
+        live: Vec<u32>,
+    ) -> Result<Begun, String> {
+        let begun = self.begin_epoch(site, change, ordered, live).await?;
+        let trial = State { trial: Some(id), ..self.store.state().settled() };
+        if let Err(error) = self.store.put(trial) {
+            tracing::error!(%error, "cannot note that a configuration is being tried: a restart knows nothing of it");
+        }
+        Ok(begun)
+    }
+
+    /// The plan in the recorder; what runs for it is turned afterwards.
+    async fn begin_epoch(
+        &self,
+        site: &Site,
+        change: ConfigChange,
+        ordered: Option<&OrderedBy>,
+        live: Vec<u32>,
+    ) -> Result<Begun, String> {
         const ENDED: &str = "the gateway is stopping";
         let (begun, told) = oneshot::channel();
         let (taken, _on_disk) = oneshot::channel();
@@ -387,14 +403,10 @@ impl Changer {
             body: by.body.clone(),
             taken,
         });
-        let live = sources.generations();
         let asked = Reconfigure { plan: site.plan.clone(), change, ordered, live, begun };
         let event = Event::Reconfigure(Box::new(asked));
         self.doors.inputs.send(event).await.map_err(|_| ENDED.to_owned())?;
-        let begun = told.await.map_err(|_| ENDED.to_owned())??;
-        let inputs = self.doors.inputs.of(begun.generation);
-        sources.turn(site, difference, &inputs, parts).await;
-        Ok(begun.at)
+        told.await.map_err(|_| ENDED.to_owned())?
     }
 
     /// A change has been watched for long enough.
@@ -431,11 +443,16 @@ impl Changer {
         let said = format!("taken back: {why}");
         tracing::error!(why, "the new configuration is not healthy: the one before is in force again");
         let change = ConfigChange { step: ConfigStep::RolledBack, config: tried, order, said: said.clone() };
-        if let Err(why) = self.switch(&site, &difference, change, None, sources, parts).await {
-            tracing::error!(why, "the configuration before cannot be put in force again");
-            self.show("applied", &format!("{said}; but the one before cannot be put in force again: {why}"));
-            return;
-        }
+        let begun = match self.begin_epoch(&site, change, None, sources.generations()).await {
+            Ok(begun) => begun,
+            Err(why) => {
+                tracing::error!(why, "the configuration before cannot be put in force again");
+                let why = format!("{said}; but the one before cannot be put in force again: {why}");
+                self.show("applied", &why);
+                return;
+            }
+        };
+        sources.turn(&site, &difference, &self.doors.inputs.of(begun.generation), parts).await;
         (self.site, self.id) = (site, id);
         let state = State { confirmed: id, local, refused: tried, ..State::default() };
         if let Err(error) = self.store.put(state) {
@@ -538,4 +555,44 @@ pub async fn ask(requests: &mpsc::Sender<Request>, given: Given, dry_run: bool) 
     let (answer, told) = oneshot::channel();
     requests.send(Request { given, dry_run, answer }).await.ok()?;
     told.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+    use crate::recorder::{Civil, doors};
+
+    fn write(path: &Path, name: &str) {
+        let text = include_str!("../../../../deploy/example/hotel.toml");
+        std::fs::write(path, text.replace("Demonstration Hotel", name)).unwrap();
+    }
+
+    /// The process is killed while the recorder still has the request before it.
+    #[tokio::test]
+    async fn a_file_that_was_never_in_force_is_begun_with_by_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, data) = (dir.path().join("site.toml"), dir.path().join("data"));
+        let origin = || Origin::new(path.clone(), Arc::new(|_| Ok(())));
+        write(&path, "Old");
+        let (doors, mut rooms) = doors(Civil::default());
+        let talk = || (doors.clone(), Clock::start(Wall::system(), EngineTime(0)));
+        let old = begin(&origin(), &data).unwrap();
+        let changer = Changer::new(Some(origin()), &data, old, talk(), false);
+        write(&path, "New");
+        let Checked { configuration, site } = changer.check(None).await.unwrap();
+        let id = changer.store.keep(&configuration).unwrap();
+        let (step, said) = (ConfigStep::Applied, String::new());
+        let change = ConfigChange { step, config: Some(id), order: None, said };
+        tokio::select! {
+            ended = changer.try_out(id, &site, change, None, Vec::new()) => panic!("{ended:?}"),
+            asked = rooms.next_event() => assert!(matches!(asked, Some(Event::Reconfigure(_)))),
+        }
+        drop(changer);
+        let next = begin(&origin(), &data).unwrap();
+        assert_eq!(next.name.en, "New", "nobody has seen it being ill");
+        let changer = Changer::new(Some(origin()), &data, next, talk(), false);
+        assert_eq!(*changer.shown().borrow(), Shown::default(), "nothing is said of another one");
+        assert_eq!(changer.store.state().confirmed, Some(id));
+    }
 }

@@ -14,6 +14,11 @@ use gateway_wire::{CONFIGURATION_MAX, Configuration, hex, unhex};
 /// Which configuration: SHA-256 of its bytes.
 pub type Id = [u8; 32];
 
+/// Why not the site file.
+const TAKEN_BACK: &str = "the site file was tried and taken back";
+/// See [`TAKEN_BACK`]: nobody judged it, but it may be why.
+const CRASHED: &str = "the gateway crashed or lost power while the site file was being tried";
+
 /// What is known of configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct State {
@@ -62,7 +67,7 @@ impl State {
             return Choice::SiteFile;
         }
         if local.is_some() && local == state.refused {
-            return Choice::Kept(confirmed, "the site file was tried and taken back");
+            return Choice::Kept(confirmed, if self.trial == local { CRASHED } else { TAKEN_BACK });
         }
         if local.is_some() && local == state.local {
             return Choice::Kept(confirmed, "the center's configuration is newer than the site file");
@@ -242,7 +247,8 @@ mod tests {
         assert!(matches!(pushed.choose(Some(a), true), Choice::Kept(kept, _) if kept == c));
         assert_eq!(pushed.choose(Some(b), true), Choice::SiteFile, "edited after the push");
         let crashed = State { trial: Some(b), ..state };
-        assert!(matches!(crashed.choose(Some(b), true), Choice::Kept(kept, _) if kept == a));
+        assert_eq!(crashed.choose(Some(b), true), Choice::Kept(a, CRASHED));
+        assert_eq!(crashed.settled().choose(Some(b), true), Choice::Kept(a, TAKEN_BACK));
         let stopped = State { stopped: true, ..crashed };
         assert_eq!(stopped.choose(Some(b), true), Choice::SiteFile);
     }
