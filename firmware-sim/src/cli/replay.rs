@@ -93,6 +93,7 @@ pub(crate) fn replay(args: &Replay) -> anyhow::Result<()> {
         exchanges = tape.exchanges(),
         messages = tape.messages().len(),
         no_requests = tape.unanswerable(),
+        said_unasked = tape.said(),
         gaps = tape.gaps(),
         "recording read"
     );
@@ -176,8 +177,8 @@ fn lines(player: &Player, named: &[String]) -> anyhow::Result<Vec<Option<line::S
         let (name, baud) = text.split_once('=').unwrap_or((text, "9600"));
         let ix = buses.iter().position(|bus| bus.name == name);
         let ix = ix.with_context(|| format!("--pty: no bus of the recording is called `{name}`"))?;
-        let rtu = matches!(buses[ix].transport, Transport::Rtu | Transport::RtuOverTcp);
-        anyhow::ensure!(rtu, "--pty: bus `{name}` has no RTU frames, which is what a serial line carries");
+        let tcp = buses[ix].transport == Transport::Tcp;
+        anyhow::ensure!(!tcp, "--pty: bus `{name}` talked Modbus TCP, which no serial line carries");
         let baud = baud.parse().ok().filter(|baud| (300..=4_000_000).contains(baud));
         let baud =
             baud.with_context(|| format!("--pty is NAME or NAME=BAUD, 300 to 4000000, not `{text}`"))?;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 
-use super::{Head, LINE_MAX, Line, VERSION};
+use super::{Head, LINE_MAX, Line, VERSION, VERSION_OLDEST};
 use crate::face::frame::Transport;
 
 /// Compression level of a `.zst`: zstd's own default.
@@ -25,7 +25,7 @@ pub enum ReadError {
     #[error("line 1: the first line of a recording is {{\"recording\":{VERSION},\"from\":…}}: {0}")]
     Head(String),
     /// A version this program does not know.
-    #[error("line 1: recordings of version {0} are not replayed here, only of version {VERSION}{hint}", hint = if *.0 == 1 { " (version 1 is a polled history: feed it to a gateway)" } else { "" })]
+    #[error("line 1: recordings of version {0} are not replayed here, only of versions {VERSION_OLDEST} to {VERSION}{hint}", hint = if *.0 == 1 { " (version 1 is a polled history: feed it to a gateway)" } else { "" })]
     Version(u32),
     /// A line that is not understood.
     #[error("line {line}: {what}")]
@@ -72,16 +72,16 @@ impl Reader {
             .get("recording")
             .and_then(serde_json::Value::as_u64)
             .ok_or_else(|| ReadError::Head("no number `recording`".to_owned()))?;
-        if version != u64::from(VERSION) {
+        if !(u64::from(VERSION_OLDEST)..=u64::from(VERSION)).contains(&version) {
             return Err(ReadError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
         }
         let head: Head = serde_json::from_str(&text).map_err(|error| ReadError::Head(error.to_string()))?;
         for bus in &head.buses {
             match bus.transport {
-                Transport::Tcp | Transport::RtuOverTcp => {}
-                Transport::Rtu | Transport::WeighingOverTcp | Transport::Weighing => {
-                    let name = &bus.name;
-                    return Err(ReadError::Head(format!("bus `{name}` is neither tcp nor rtu-over-tcp")));
+                Transport::Tcp | Transport::RtuOverTcp | Transport::WeighingOverTcp => {}
+                Transport::Rtu | Transport::Weighing => {
+                    let why = format!("bus `{}` is none of tcp, rtu-over-tcp, weighing-over-tcp", bus.name);
+                    return Err(ReadError::Head(why));
                 }
             }
         }

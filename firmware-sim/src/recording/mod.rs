@@ -1,6 +1,7 @@
 //! Recordings of real devices: every request, answer and message with its bytes and its time, as text.
 //!
-//! The format is in `docs/recording-format.md`; it is number 2 (number 1 is the polled history of [`crate::history`]).
+//! The format is in `docs/recording-format.md`; it is number 3. Number 2 is the same without what speaks unasked and is read
+//! as well; number 1 is the polled history of [`crate::history`].
 //! [`Line`] is one line of it, [`file`] reads and writes whole files. A line that cannot be understood is told with its
 //! number; nothing is guessed.
 
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::civil::Civil;
 use crate::face::frame::Transport;
 
-/// The version written, and the only one read.
-pub const VERSION: u32 = 2;
+/// The version written.
+pub const VERSION: u32 = 3;
+/// The oldest one read.
+pub const VERSION_OLDEST: u32 = 2;
 /// Bytes of a line at most: longer ones are refused by readers and never written.
 pub const LINE_MAX: usize = 1 << 20;
 /// Answer bytes of one exchange at most; a device that goes on talking is cut there and the line says so.
@@ -20,7 +23,7 @@ pub const GOT_MAX: usize = 64 * 1024;
 /// Bytes of a message's payload at most, so that its line stays under [`LINE_MAX`] whatever has to be escaped.
 pub const PAYLOAD_MAX: usize = 128 * 1024;
 
-/// One Modbus server that was recorded.
+/// One Modbus server, or one weighing indicator, that was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bus {
@@ -33,14 +36,14 @@ pub struct Bus {
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// [`VERSION`].
+    /// [`VERSION`], or an older one.
     pub recording: u32,
     /// When it began, civil ms.
     pub from: i64,
     /// What wrote it, for people.
     #[serde(default)]
     pub by: String,
-    /// The Modbus servers in it.
+    /// The Modbus servers and indicators in it.
     #[serde(default)]
     pub buses: Vec<Bus>,
 }

@@ -9,6 +9,8 @@
 //! and pauses, silence and hang-ups included. In Modbus TCP the transaction id is put in the place of the recorded one; an
 //! id that was foreign stays foreign by the same distance.
 //!
+//! What a weighing indicator said is said again at its moments, to whoever is connected ([`Player::said`]).
+//!
 //! Leaves out: writes change nothing (a recorded write answers as it did, what is read later does not follow from it).
 
 pub mod serve;
@@ -68,6 +70,14 @@ struct Take {
     transaction: Option<u16>,
 }
 
+/// What a bus said unasked, or its hanging up.
+#[derive(Debug)]
+struct Said {
+    /// Civil time, µs.
+    at_us: i64,
+    then: Then,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Tape {
@@ -75,6 +85,8 @@ pub struct Tape {
     to: Civil,
     buses: Vec<Bus>,
     tracks: HashMap<Key, Track>,
+    /// Per bus: what it said, where it speaks unasked.
+    streams: Vec<Vec<Said>>,
     /// Per bus: from this moment on connections are made (or not).
     ways: Vec<Vec<(Civil, bool)>>,
     messages: Vec<Published>,
@@ -96,6 +108,7 @@ impl Tape {
         let mut tape = Self {
             from: Civil(head.from),
             to: Civil(head.from),
+            streams: head.buses.iter().map(|_| Vec::new()).collect(),
             ways: vec![Vec::new(); head.buses.len()],
             buses: head.buses,
             tracks: HashMap::new(),
@@ -121,6 +134,7 @@ impl Tape {
         }
         // An exchange is written when it is over: lines may stand a little out of order.
         tape.messages.sort_by_key(|message| message.at);
+        tape.streams.iter_mut().for_each(|stream| stream.sort_by_key(|said| said.at_us));
         tape.ways.iter_mut().for_each(|way| way.sort_by_key(|(at, _)| *at));
         tape.tracks.values_mut().for_each(|track| track.exchanges.sort_by_key(|take| take.at));
         Ok(tape)
@@ -137,6 +151,10 @@ impl Tape {
                 let bus = position(exchange.bus.clone())?;
                 self.ways[bus].push((exchange.at, true));
                 let transport = self.buses[bus].transport;
+                if transport.is_weighing() {
+                    self.hear(bus, &exchange);
+                    return Ok(());
+                }
                 match find(transport, &exchange.ask) {
                     Found::Request(request, bytes) if bytes == exchange.ask.len() => {
                         self.exchanges += 1;
@@ -163,6 +181,16 @@ impl Tape {
             Line::Note { .. } | Line::End { .. } => {}
         }
         Ok(())
+    }
+
+    /// Takes in what an indicator said. It goes on after the moment of its line.
+    fn hear(&mut self, bus: usize, exchange: &Exchange) {
+        let begun_us = exchange.at.0.saturating_mul(1_000);
+        for (after_us, then) in timed(exchange) {
+            let at_us = begun_us.saturating_add_unsigned(after_us);
+            self.to = self.to.max(Civil(at_us.div_euclid(1_000)));
+            self.streams[bus].push(Said { at_us, then });
+        }
     }
 
     /// Its first moment.
@@ -201,6 +229,12 @@ impl Tape {
         self.exchanges
     }
 
+    /// Pieces that indicators said unasked.
+    #[must_use]
+    pub fn said(&self) -> usize {
+        self.streams.iter().map(Vec::len).sum()
+    }
+
     /// Exchanges whose request is none: kept in the file, never played.
     #[must_use]
     pub const fn unanswerable(&self) -> u64 {
@@ -222,13 +256,19 @@ impl Tape {
 
 /// What the device did, as acts.
 fn acts(exchange: &Exchange) -> Vec<Act> {
+    let timed = timed(exchange).into_iter();
+    timed.map(|(after_us, then)| Act::After(Duration::from_micros(after_us), then)).collect()
+}
+
+/// What the device did, and how long after the request.
+fn timed(exchange: &Exchange) -> Vec<(u64, Then)> {
     let pieces = exchange.got.iter().map(|got| (got.after_us, Then::Send(got.bytes.clone())));
     let mut timed: Vec<(u64, Then)> = pieces.collect();
     if let Some((after_us, Side::Device)) = exchange.closed {
         timed.push((after_us, Then::HangUp));
     }
     timed.sort_by_key(|(after_us, _)| *after_us);
-    timed.into_iter().map(|(after_us, then)| Act::After(Duration::from_micros(after_us), then)).collect()
+    timed
 }
 
 /// Which of the exchanges of a request is meant.
@@ -368,6 +408,28 @@ impl Player {
         let all = &self.tape.messages;
         let first = all.partition_point(|message| message.at < from);
         all[first..].iter().take_while(move |message| message.at < to)
+    }
+
+    /// What an indicator says from a moment on, with the civil time of each in µs; without end where the tape begins anew.
+    pub fn said(&self, bus: usize, from: Civil) -> impl Iterator<Item = (i64, &Then)> {
+        let stream = self.tape.streams.get(bus).map_or(&[][..], Vec::as_slice);
+        let (from_us, begun) = (from.0.saturating_mul(1_000), self.tape.from.0);
+        let long = self.tape.to.0 - begun;
+        let rounds = match self.options.at_end {
+            _ if stream.is_empty() => 0..0,
+            AtEnd::Loop if long > 0 => (from.0 - begun).div_euclid(long)..i64::MAX,
+            AtEnd::Hold | AtEnd::Loop => 0..1,
+        };
+        let moved = move |round: i64| {
+            let by_us = round.saturating_mul(long).saturating_mul(1_000);
+            stream.iter().map(move |said| (said.at_us.saturating_add(by_us), &said.then))
+        };
+        // Whoever connects in the millisecond in which it hung up does so after that.
+        let ahead = move |at_us: i64, then: &Then| match then {
+            Then::Send(_) => at_us >= from_us,
+            Then::HangUp => at_us - from_us >= 1_000,
+        };
+        rounds.flat_map(moved).filter(move |(at_us, then)| ahead(*at_us, then))
     }
 
     /// What was played so far.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -11,10 +11,10 @@ use super::Player;
 use crate::civil::Civil;
 use crate::clock::Clock;
 use crate::face::answer::Act;
-use crate::face::frame::{Request, Transport};
+use crate::face::frame::{FRAME_MAX, Request, Transport};
 use crate::line::{Line, Settings};
 use crate::mqtt::Publication;
-use crate::talk::{Answers, talk};
+use crate::talk::{Answers, Later, Next, act, talk};
 
 /// Connections to one bus at a time; more are closed at once.
 pub const CONNECTIONS_MAX: usize = 256;
@@ -40,9 +40,46 @@ impl Desk {
     pub async fn stream(&self, io: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         match self.player.transport(self.bus) {
             Some(transport) if self.player.accepts(self.bus, self.clock.now()) => {
-                talk(io, transport, None, self).await
+                if transport.is_weighing() {
+                    self.speak(io, None).await
+                } else {
+                    talk(io, transport, None, self).await
+                }
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Says what an indicator said, each piece at its moment; deaf. Ends when it hung up, or when the other side does.
+    async fn speak(
+        &self,
+        mut io: impl AsyncRead + AsyncWrite + Unpin,
+        line: Option<Settings>,
+    ) -> std::io::Result<()> {
+        let mut said = self.player.said(self.bus, self.clock.now()).peekable();
+        let mut ignored = [0; FRAME_MAX];
+        loop {
+            let at_us = said.peek().map(|(at_us, _)| *at_us);
+            tokio::select! {
+                () = self.moment(at_us) => {}
+                read = io.read(&mut ignored) => match read? {
+                    0 => return Ok(()),
+                    _ => continue,
+                },
+            }
+            let Some((_, then)) = said.next() else { continue };
+            match act(&mut io, line, vec![then.clone().into()], &mut Later::default()).await? {
+                Next::Listen => {}
+                Next::End | Next::Swallow => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits for a moment, to the millisecond; for ever where there is none.
+    async fn moment(&self, at_us: Option<i64>) {
+        match at_us {
+            Some(at_us) => self.clock.until(Civil(at_us.div_euclid(1_000))).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -76,10 +113,16 @@ impl Desk {
 impl Desk {
     /// Serves a serial line for ever. There is no connection on it: where none was accepted, nobody answers.
     pub async fn line(self, mut line: Line, settings: Settings) {
+        let weighing = self.player.transport(self.bus).is_some_and(Transport::is_weighing);
         let there = There(self);
         loop {
+            let ended = if weighing {
+                there.0.speak(&mut line, Some(settings)).await
+            } else {
+                talk(&mut line, Transport::Rtu, Some(settings), &there).await
+            };
             // It ends when nothing was said for long, or when the line fails.
-            if let Err(error) = talk(&mut line, Transport::Rtu, Some(settings), &there).await {
+            if let Err(error) = ended {
                 tracing::warn!(%error, "the line failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

@@ -92,7 +92,11 @@ fn wrong_recordings_are_told_with_their_line() {
     let head = r#"{"recording":2,"from":0,"buses":[{"name":"a","transport":"tcp"}]}"#;
     assert!(told(r#"{"recording":1,"from":0}"#).contains("version 1 is a polled history"));
     assert!(told("[]").starts_with("line 1: "));
-    assert!(told(&head.replace("\"tcp\"", "\"rtu\"")).ends_with("bus `a` is neither tcp nor rtu-over-tcp"));
+    assert!(
+        told(&head.replace("\"tcp\"", "\"rtu\""))
+            .ends_with("bus `a` is none of tcp, rtu-over-tcp, weighing-over-tcp")
+    );
+    assert!(told(r#"{"recording":4,"from":0}"#).ends_with("only of versions 2 to 3"));
     for (line, expected) in [
         ("{\"t\":1,\"bus\":\"b\",\"ask\":\"00\",\"got\":[]}\n", "line 2: bus `b` is not among"),
         ("{\"t\":1,\"bus\":\"a\",\"ask\":\"0\",\"got\":[]}\n", "line 2: `0` is no hex: an odd number"),
@@ -200,6 +204,72 @@ fn connections_are_refused_when_they_were() {
     );
     assert_eq!([2500, 3500, 4500].map(|t| player.accepts(1, Civil(t))), [true, false, true]);
     assert!(player.accepts(0, Civil(3500)), "the other bus");
+}
+
+/// An indicator: two frames, the second in two pieces, and then it hung up; later it was there again.
+const STREAM: [&str; 4] = [
+    r#"{"t":1000,"bus":"scale","ask":"","got":[[0,"3d31"],[900500,"3d"]]}"#,
+    r#"{"t":2001,"bus":"scale","ask":"","got":[[250,"32"]],"closed":[499000,"device"]}"#,
+    r#"{"t":4000,"bus":"scale","conn":2,"ask":"","got":[[10000,"3d33"]]}"#,
+    r#"{"t":4000,"end":true}"#,
+];
+
+fn scale() -> Tape {
+    let head = r#"{"recording":3,"from":1000,"buses":[{"name":"scale","transport":"weighing-over-tcp"}]}"#;
+    Tape::read(Reader::new(Cursor::new(format!("{head}\n{}\n", STREAM.join("\n")))).unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_said_unasked_has_its_moments() {
+    let tape = scale();
+    assert_eq!((tape.said(), tape.unanswerable(), tape.to()), (5, 0, Civil(4010)));
+    let player = Player::new(tape, Options::default());
+    let send = |at_us, bytes: &[u8]| (at_us, Then::Send(bytes.to_vec()));
+    let all = [
+        send(1_000_000, b"=1"),
+        send(1_900_500, b"="),
+        send(2_001_250, b"2"),
+        (2_500_000, Then::HangUp),
+        send(4_010_000, b"=3"),
+    ];
+    let said = |player: &Player, from, n| -> Vec<(i64, Then)> {
+        player.said(0, Civil(from)).take(n).map(|(at_us, then)| (at_us, then.clone())).collect()
+    };
+    assert_eq!(said(&player, 0, 9), all);
+    assert_eq!(said(&player, 2001, 9), all[2..], "whoever comes later hears the rest");
+    assert_eq!(said(&player, 4011, 9), [], "nobody knows what it would have said then");
+    let around = Player::new(scale(), Options { at_end: AtEnd::Loop, ..Options::default() });
+    let again = all.clone().map(|(at_us, then)| (at_us + 3_010_000, then));
+    assert_eq!(said(&around, 4009, 6), [&all[4..], &again[..]].concat());
+}
+
+/// Two connections to it, in virtual time; what the client says is not listened to.
+#[tokio::test(start_paused = true)]
+async fn an_indicator_speaks_again_as_it_did() {
+    let clock = Clock::starting(Civil(1000), 1.0);
+    let desk = Desk::new(Arc::new(Player::new(scale(), Options::default())), 0, clock.clone());
+    let mut heard = Vec::new();
+    for _ in 0..2 {
+        let (mut near, far) = tokio::io::duplex(64);
+        let desk = desk.clone();
+        let served = tokio::spawn(async move { desk.stream(far).await });
+        near.write_all(b"R").await.unwrap();
+        let mut buffer = [0; 16];
+        // Until it hangs up, or has no more to say for a minute.
+        while let Ok(read) = tokio::time::timeout(Duration::from_mins(1), near.read(&mut buffer)).await {
+            heard.push((clock.now().0, buffer[..read.unwrap()].to_vec()));
+            if heard.last().is_some_and(|(_, bytes)| bytes.is_empty()) {
+                break;
+            }
+        }
+        drop(near);
+        served.await.unwrap().unwrap();
+    }
+    let expected = [(1000, "=1"), (1900, "="), (2001, "2"), (2500, ""), (4010, "=3")];
+    let bytes: Vec<_> = heard.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    assert_eq!(bytes, expected.map(|(_, text)| text.as_bytes()));
+    // The clock tells whole milliseconds.
+    assert!(heard.iter().zip(expected).all(|((t, _), (at, _))| (at..=at + 1).contains(t)), "{heard:?}");
 }
 
 /// The clinic at noon, with a recorder between it and whoever asks: the near end of each of its buses.

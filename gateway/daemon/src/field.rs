@@ -150,7 +150,7 @@ fn lines(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<(usi
     }))
 }
 
-/// Which format a recording has: 1 (polled history) or 2 (exchanges).
+/// Which format a recording has: 1 (polled history), 2 or 3 (exchanges).
 pub fn version(path: &Path) -> anyhow::Result<u32> {
     Ok(first(path)?.recording)
 }
@@ -158,7 +158,8 @@ pub fn version(path: &Path) -> anyhow::Result<u32> {
 /// When a recording begins.
 pub fn head(path: &Path) -> anyhow::Result<Head> {
     let head = first(path)?;
-    anyhow::ensure!(head.recording == 2, "recordings of version {} are not known here", head.recording);
+    let version = head.recording;
+    anyhow::ensure!((2..=3).contains(&version), "recordings of version {version} are not known here");
     Ok(head)
 }
 

@@ -33,6 +33,10 @@ use crate::config::{BusPlan, Transport};
 const LINES_MAX: usize = 4_096;
 /// Bytes of one exchange that are kept; the format has a mark for more.
 const EXCHANGE_MAX: usize = 64 * 1024;
+/// What is said unasked has no request that would end it: it is written in lines of at most so many bytes, …
+const STREAM_MAX: usize = 4 * 1024;
+/// … and about so long, ms of civil time. A kill loses no more.
+const STREAM_MS: i64 = 1_000;
 /// Room for the last lines, so that a full file ends in order.
 const TAIL: u64 = 1_024;
 
@@ -72,15 +76,14 @@ pub fn begin(
     let bus = |bus: &BusPlan| {
         let transport = match bus.transport {
             Transport::Tcp => "tcp",
-            // A serial line's frames are the same; an indicator speaks unasked on it.
-            Transport::RtuOverTcp | Transport::Rtu | Transport::Weighing | Transport::WeighingOverTcp => {
-                "rtu-over-tcp"
-            }
+            // On a serial line the bytes are the same.
+            Transport::RtuOverTcp | Transport::Rtu => "rtu-over-tcp",
+            Transport::WeighingOverTcp | Transport::Weighing => "weighing-over-tcp",
         };
         json!({ "name": bus.name, "transport": transport })
     };
     let head = json!({
-        "recording": 2,
+        "recording": 3,
         "from": from.0,
         "by": concat!("gateway ", env!("CARGO_PKG_VERSION")),
         "buses": buses.iter().map(bus).collect::<Vec<_>>(),
@@ -227,8 +230,8 @@ impl Dial for Tapped {
                 Ok(stream) => {
                     let conn = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
                     let place = format!("\"bus\":{bus},\"conn\":{conn}");
-                    Ok(Box::new(Tap { stream, recording: self.recording.clone(), place, exchange: None })
-                        as _)
+                    let recording = self.recording.clone();
+                    Ok(Box::new(Tap { stream, recording, place, exchange: None, written: false }) as _)
                 }
                 Err(error) => {
                     let why = serde_json::Value::from(error.to_string());
@@ -248,6 +251,8 @@ struct Tap {
     /// Bus and connection, as every line of it says them.
     place: String,
     exchange: Option<Exchange>,
+    /// What went by so far is written, but for the end of the connection.
+    written: bool,
 }
 
 /// A request and what came back so far.
@@ -261,37 +266,40 @@ struct Exchange {
     cut: bool,
 }
 
+impl Exchange {
+    fn begun(t: i64, ask: &[u8]) -> Self {
+        Self { t, since: clock::instant(), ask: ask.to_vec(), got: String::new(), bytes: 0, cut: false }
+    }
+
+    /// Was it begun by no request, so that none ends it, and goes on for long enough at `t`?
+    fn is_due(&self, t: i64) -> bool {
+        self.ask.is_empty() && (t - self.t >= STREAM_MS || self.bytes >= STREAM_MAX)
+    }
+}
+
 impl Tap {
     fn asked(&mut self, bytes: &[u8]) {
-        let (t, since) = (self.recording.now(), clock::instant());
+        let t = self.recording.now();
         match &mut self.exchange {
             // Still the same request: it was written in pieces.
             Some(exchange)
                 if exchange.got.is_empty() && !exchange.ask.is_empty() && !whole(&exchange.ask) =>
             {
                 exchange.ask.extend(bytes);
-                (exchange.t, exchange.since) = (t, since);
+                (exchange.t, exchange.since) = (t, clock::instant());
             }
             Some(_) | None => {
                 self.settle(None);
-                self.exchange = Some(Exchange {
-                    t,
-                    since,
-                    ask: bytes.to_vec(),
-                    got: String::new(),
-                    bytes: 0,
-                    cut: false,
-                });
+                self.exchange = Some(Exchange::begun(t, bytes));
             }
         }
     }
 
     fn got(&mut self, bytes: &[u8]) {
+        self.settle_due();
         let (t, now) = (self.recording.now(), clock::instant());
         // It spoke unasked.
-        let unasked =
-            || Exchange { t, since: now, ask: Vec::new(), got: String::new(), bytes: 0, cut: false };
-        let exchange = self.exchange.get_or_insert_with(unasked);
+        let exchange = self.exchange.get_or_insert_with(|| Exchange::begun(t, &[]));
         exchange.bytes += bytes.len();
         if exchange.bytes > EXCHANGE_MAX {
             exchange.cut = true;
@@ -303,9 +311,18 @@ impl Tap {
         let _piece = write!(exchange.got, "{separator}[{after},\"{}\"]", hex(bytes));
     }
 
+    /// Writes what has no end of its own.
+    fn settle_due(&mut self) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.is_due(self.recording.now())) {
+            self.settle(None);
+        }
+    }
+
     /// The exchange is over.
     fn settle(&mut self, closed_by: Option<&str>) {
-        let Some(exchange) = self.exchange.take() else { return };
+        let rest = (closed_by.is_some() && self.written).then(|| Exchange::begun(self.recording.now(), &[]));
+        let Some(exchange) = self.exchange.take().or(rest) else { return };
+        self.written = closed_by.is_none();
         let closed = closed_by.map_or_else(String::new, |who| {
             let after = clock::instant().saturating_duration_since(exchange.since).as_micros();
             format!(",\"closed\":[{after},\"{who}\"]")
@@ -337,6 +354,9 @@ impl AsyncRead for Tap {
         let this = self.get_mut();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if polled.is_pending() {
+            this.settle_due();
+        }
         if let Poll::Ready(read) = &polled {
             let bytes = buf.filled()[before..].to_vec();
             if read.is_err() || (bytes.is_empty() && buf.remaining() > 0) {
@@ -452,6 +472,70 @@ mod tests {
                 json!({"end": true}),
             ]
         );
+    }
+
+    /// An indicator sends a frame every 100 ms, and then nothing.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_unasked_is_written_while_it_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let wall = Wall::demo_from(gateway_model::CivilTime(1_800_000_000_000), 1.0);
+        let scale = BusPlan { transport: Transport::Weighing, ..bus() };
+        let path = dir.path().join("day.jsonl");
+        let (recording, mut writer) = begin(&path, &[scale], &wall, 1 << 20).unwrap();
+        let (ours, mut device) = tokio::io::duplex(64);
+        let dial = recording.dial("modules", Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let mut stream = dial.dial("").await.unwrap();
+        let mut lines = Vec::new();
+        for n in 0..25_u8 {
+            device.write_all(&[b'=', n]).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 2);
+            tokio::time::advance(Duration::from_millis(100)).await;
+            lines.extend(writer.lines.try_recv());
+        }
+        assert_eq!(lines.len(), 2, "a line a second, at once: {lines:?}");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // Whoever listens looks again: nothing came.
+        assert!(futures_util::poll!(std::pin::pin!(stream.read(&mut [0; 16]))).is_pending());
+        lines.extend(writer.lines.try_recv());
+        drop(stream);
+        lines.extend(writer.lines.try_recv());
+        let lines: Vec<serde_json::Value> =
+            lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let said = lines.iter().flat_map(|line| {
+            let t = line["t"].as_i64().unwrap() - 1_800_000_000_000;
+            let pieces = line["got"].as_array().unwrap().iter();
+            pieces.map(move |piece| (t * 1_000 + piece[0].as_i64().unwrap(), piece[1].as_str().unwrap()))
+        });
+        let said: Vec<_> = said.map(|(at_us, hex)| (at_us, hex.to_owned())).collect();
+        let sent: Vec<_> = (0..25).map(|n| (n * 100_000, format!("3d{n:02x}"))).collect();
+        assert_eq!(said, sent);
+        assert!(lines.iter().all(|line| line["ask"] == ""), "{lines:?}");
+        let end = json!({ "t": 1_800_000_003_500_i64, "bus": "modules", "conn": 1, "ask": "", "got": [], "closed": [0, "client"] });
+        assert_eq!(lines.last().unwrap(), &end, "{lines:?}");
+        let head: serde_json::Value = {
+            writer.out.flush().unwrap();
+            serde_json::from_str(std::fs::read_to_string(&path).unwrap().trim()).unwrap()
+        };
+        assert_eq!(head["buses"][0]["transport"], "weighing-over-tcp");
+    }
+
+    /// A fast one is cut into lines by bytes.
+    #[tokio::test(start_paused = true)]
+    async fn no_line_of_a_stream_is_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let wall = Wall::demo_from(gateway_model::CivilTime(1_800_000_000_000), 1.0);
+        let (recording, mut writer) = begin(&dir.path().join("day.jsonl"), &[bus()], &wall, 1 << 20).unwrap();
+        let (ours, mut device) = tokio::io::duplex(1_024);
+        let dial = recording.dial("modules", Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let mut stream = dial.dial("").await.unwrap();
+        for _ in 0..20 {
+            device.write_all(&[b'='; 1_024]).await.unwrap();
+            stream.read_exact(&mut [0; 1_024]).await.unwrap();
+        }
+        drop(stream);
+        let lines: Vec<String> = std::iter::from_fn(|| writer.lines.try_recv().ok()).collect();
+        assert_eq!(lines.len(), 5);
+        assert!(lines.iter().all(|line| line.len() < 9_000 && !line.contains("cut")), "{lines:?}");
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ mod mqtt_doors;
 mod outage;
 mod profiles;
 mod promtool;
+mod recordings;
 mod replaced;
 mod requests;
 mod rerun;
