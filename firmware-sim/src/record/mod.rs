@@ -100,7 +100,11 @@ pub async fn write(
                 match line {
                     Line::Exchange(_) => written.exchanges += 1,
                     Line::Published(_) => written.messages += 1,
-                    Line::Refusal(_) | Line::Gap { .. } | Line::Note { .. } | Line::End { .. } => {}
+                    Line::Refusal(_)
+                    | Line::Bus { .. }
+                    | Line::Gap { .. }
+                    | Line::Note { .. }
+                    | Line::End { .. } => {}
                 }
                 writer.write(&line)?;
             }

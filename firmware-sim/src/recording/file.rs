@@ -5,7 +5,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 
 use super::{Head, LINE_MAX, Line, VERSION, VERSION_OLDEST};
-use crate::face::frame::Transport;
 
 /// Compression level of a `.zst`: zstd's own default.
 const LEVEL: i32 = 3;
@@ -77,13 +76,7 @@ impl Reader {
         }
         let head: Head = serde_json::from_str(&text).map_err(|error| ReadError::Head(error.to_string()))?;
         for bus in &head.buses {
-            match bus.transport {
-                Transport::Tcp | Transport::RtuOverTcp | Transport::WeighingOverTcp => {}
-                Transport::Rtu | Transport::Weighing => {
-                    let why = format!("bus `{}` is none of tcp, rtu-over-tcp, weighing-over-tcp", bus.name);
-                    return Err(ReadError::Head(why));
-                }
-            }
+            bus.clone().check().map_err(ReadError::Head)?;
         }
         Ok(Self { head, from, line: 1 })
     }

@@ -33,6 +33,18 @@ pub struct Bus {
     pub transport: Transport,
 }
 
+impl Bus {
+    /// Serial lines are written as what goes over TCP: the bytes are the same.
+    pub fn check(self) -> Result<Self, String> {
+        match self.transport {
+            Transport::Tcp | Transport::RtuOverTcp | Transport::WeighingOverTcp => Ok(self),
+            Transport::Rtu | Transport::Weighing => {
+                Err(format!("bus `{}` is none of tcp, rtu-over-tcp, weighing-over-tcp", self.name))
+            }
+        }
+    }
+}
+
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -121,6 +133,13 @@ pub enum Line {
     Refusal(Refusal),
     /// A message.
     Published(Published),
+    /// A bus that came later, or talks otherwise from here on.
+    Bus {
+        /// When.
+        at: Civil,
+        /// Which.
+        bus: Bus,
+    },
     /// So many things were not recorded, and why: a limit of whoever recorded.
     Gap {
         /// When.
@@ -151,6 +170,8 @@ struct Raw {
     t: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     bus: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<Transport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     conn: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,6 +246,7 @@ impl Line {
             Self::Exchange(Exchange { at, .. })
             | Self::Refusal(Refusal { at, .. })
             | Self::Published(Published { at, .. })
+            | Self::Bus { at, .. }
             | Self::Gap { at, .. }
             | Self::Note { at, .. }
             | Self::End { at } => *at,
@@ -265,6 +287,10 @@ impl Line {
         if let Some(why) = raw.refused {
             return Ok(Self::Refusal(Refusal { at, bus: raw.bus.ok_or_else(|| missing("bus"))?, why }));
         }
+        if let Some(transport) = raw.transport {
+            let name = raw.bus.ok_or_else(|| missing("bus"))?;
+            return Ok(Self::Bus { at, bus: Bus { name, transport }.check()? });
+        }
         if let Some(n) = raw.gap {
             return Ok(Self::Gap { at, n, why: raw.why.unwrap_or_default() });
         }
@@ -274,7 +300,7 @@ impl Line {
         if raw.end {
             Ok(Self::End { at })
         } else {
-            Err(missing("ask`, `topic`, `refused`, `gap`, `note` or `end"))
+            Err(missing("ask`, `topic`, `refused`, `transport`, `gap`, `note` or `end"))
         }
     }
 
@@ -303,6 +329,10 @@ impl Line {
                 }
                 raw.qos = it.qos;
                 raw.retain = it.retain;
+            }
+            Self::Bus { bus, .. } => {
+                raw.bus = Some(bus.name.clone());
+                raw.transport = Some(bus.transport);
             }
             Self::Gap { n, why, .. } => {
                 raw.gap = Some(*n);

@@ -39,8 +39,10 @@ pub enum TapeError {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A line names a bus the first line does not.
-    #[error("line {line}: bus `{bus}` is not among the `buses` of the first line")]
+    /// A line names a bus that no line before it does.
+    #[error(
+        "line {line}: bus `{bus}` is not among the `buses` of the first line, and no line before tells of it"
+    )]
     Bus {
         /// From 1.
         line: u64,
@@ -83,7 +85,12 @@ struct Said {
 pub struct Tape {
     from: Civil,
     to: Civil,
+    /// One that talks otherwise from some moment on is another from there, with a number after its name.
     buses: Vec<Bus>,
+    /// As the recording calls each.
+    called: Vec<String>,
+    /// Which one a name means, as far as the recording is read.
+    meant: HashMap<String, usize>,
     tracks: HashMap<Key, Track>,
     /// Per bus: what it said, where it speaks unasked.
     streams: Vec<Vec<Said>>,
@@ -108,9 +115,11 @@ impl Tape {
         let mut tape = Self {
             from: Civil(head.from),
             to: Civil(head.from),
-            streams: head.buses.iter().map(|_| Vec::new()).collect(),
-            ways: vec![Vec::new(); head.buses.len()],
-            buses: head.buses,
+            streams: Vec::new(),
+            ways: Vec::new(),
+            buses: Vec::new(),
+            called: Vec::new(),
+            meant: HashMap::new(),
             tracks: HashMap::new(),
             messages: Vec::new(),
             exchanges: 0,
@@ -118,6 +127,9 @@ impl Tape {
             gaps: 0,
             torn: false,
         };
+        for bus in head.buses {
+            tape.meet(bus);
+        }
         for (n, line) in reader.enumerate() {
             if n >= LINES_MAX {
                 return Err(TapeError::Long);
@@ -143,7 +155,7 @@ impl Tape {
     fn add(&mut self, line: u64, it: Line) -> Result<(), TapeError> {
         self.to = self.to.max(it.at());
         let position = |bus: String| {
-            let found = self.buses.iter().position(|known| known.name == bus);
+            let found = self.meant.get(&bus).copied();
             found.ok_or(TapeError::Bus { line, bus })
         };
         match it {
@@ -177,10 +189,28 @@ impl Tape {
                 self.ways[bus].push((refusal.at, false));
             }
             Line::Published(message) => self.messages.push(message),
+            Line::Bus { bus, .. } => self.meet(bus),
             Line::Gap { n, .. } => self.gaps += n,
             Line::Note { .. } | Line::End { .. } => {}
         }
         Ok(())
+    }
+
+    /// From here on this bus is meant by its name.
+    fn meet(&mut self, bus: Bus) {
+        let mut known = self.buses.iter().zip(&self.called);
+        let known = known.position(|(it, called)| *called == bus.name && it.transport == bus.transport);
+        let place = known.unwrap_or_else(|| {
+            let free = |name: &String| self.buses.iter().all(|it| it.name != *name);
+            let numbered = (2..).map(|n: u64| format!("{}-{n}", bus.name));
+            let name = std::iter::once(bus.name.clone()).chain(numbered).find(free).unwrap_or_default();
+            self.buses.push(Bus { name, transport: bus.transport });
+            self.called.push(bus.name.clone());
+            self.streams.push(Vec::new());
+            self.ways.push(Vec::new());
+            self.buses.len() - 1
+        });
+        self.meant.insert(bus.name, place);
     }
 
     /// Takes in what an indicator said. It goes on after the moment of its line.

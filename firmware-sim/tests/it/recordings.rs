@@ -214,6 +214,35 @@ const STREAM: [&str; 4] = [
     r#"{"t":4000,"end":true}"#,
 ];
 
+/// A reload of the gateway added one bus and let the other talk otherwise.
+#[test]
+fn a_bus_that_comes_later_is_known_from_its_line_on() {
+    let lines = [
+        r#"{"t":2000,"bus":"uv","ask":"01 04 0000 0001 31ca","got":[[5,"01 04 02 0131 7974"]]}"#,
+        r#"{"t":3000,"bus":"air","transport":"tcp"}"#,
+        r#"{"t":3000,"bus":"air","ask":"0007 0000 0006 01 04 0000 0001","got":[[500,"0007 0000 0005 01 04 02 0131"]]}"#,
+        r#"{"t":4000,"bus":"uv","transport":"tcp"}"#,
+        r#"{"t":4000,"bus":"uv","ask":"0007 0000 0006 01 04 0000 0001","got":[[500,"0007 0000 0005 01 04 02 0132"]]}"#,
+        r#"{"t":5000,"bus":"uv","transport":"rtu-over-tcp"}"#,
+        r#"{"t":5000,"bus":"uv","ask":"01 04 0000 0001 31ca","got":[]}"#,
+    ];
+    let tape = tape(&lines);
+    let buses: Vec<_> = tape.buses().iter().map(|bus| (bus.name.as_str(), bus.transport)).collect();
+    let (tcp, rtu) = (Transport::Tcp, Transport::RtuOverTcp);
+    assert_eq!(buses, [("steam", tcp), ("uv", rtu), ("air", tcp), ("uv-2", tcp)]);
+    assert_eq!((tape.exchanges(), tape.unanswerable()), (4, 0));
+    let player = Player::new(tape, Options::default());
+    let ask = |bus, id, at| player.answer(bus, &request(id, 1, "04 00 00 00 01"), Civil(at)).len();
+    assert_eq!(
+        [ask(2, Some(1), 3000), ask(3, Some(1), 4000), ask(1, None, 2500), ask(1, None, 5000)],
+        [1, 1, 1, 0]
+    );
+    for line in lines {
+        assert_eq!(Line::parse(&Line::parse(line).unwrap().text()), Line::parse(line));
+    }
+    assert!(Line::parse(r#"{"t":1,"bus":"a","transport":"rtu"}"#).unwrap_err().contains("none of tcp"));
+}
+
 fn scale() -> Tape {
     let head = r#"{"recording":3,"from":1000,"buses":[{"name":"scale","transport":"weighing-over-tcp"}]}"#;
     Tape::read(Reader::new(Cursor::new(format!("{head}\n{}\n", STREAM.join("\n")))).unwrap()).unwrap()

@@ -8,6 +8,7 @@
 //! Leaves out: weighing indicators (they speak unasked, and what counts is when they are still), connections that were
 //! refused, and whatever the recording says for people. What is left out is counted.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -54,6 +55,7 @@ struct Bus {
 enum Line {
     Exchange(Exchange),
     Message(Message),
+    Bus(Met),
     Other(Other),
 }
 
@@ -70,6 +72,18 @@ struct Exchange {
     _closed: IgnoredAny,
     #[serde(default, rename = "cut")]
     _cut: IgnoredAny,
+    /// How its bus talked then; `None` = the recording does not say.
+    #[serde(skip)]
+    framing: Option<Framing>,
+}
+
+/// A bus that came later, or talks otherwise from here on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Met {
+    t: i64,
+    bus: String,
+    transport: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -188,14 +202,17 @@ pub fn feed(
     let mut fed = Fed::default();
     let mut waiting = Waiting::default();
     let mut last = head.from;
+    let mut talked: HashMap<String, Framing> =
+        head.buses.iter().map(|bus| (bus.name.clone(), framing(&bus.transport))).collect();
     let mut take = |line: Line, core: &mut Core, fed: &mut Fed| -> anyhow::Result<()> {
         let t = line.at();
         let at = engine(t);
         let events = match line {
-            Line::Exchange(exchange) => answered(&exchange, &head, site, at)?,
+            Line::Exchange(exchange) => answered(&exchange, site, at)?,
             Line::Message(message) => {
                 translator.events(&message.topic, &message.bytes()?, message.retain, at)
             }
+            Line::Bus(_) => return Ok(()),
             Line::Other(other) => {
                 fed.lost += other.gap.unwrap_or(0);
                 return Ok(());
@@ -215,14 +232,20 @@ pub fn feed(
     for line in lines(path)?.skip(1) {
         let (number, text) = line?;
         read(text.len());
-        let line: Line =
+        let mut line: Line =
             serde_json::from_str(&text).with_context(|| {
                 format!(
-                    "line {number} of the recording is no exchange, message, refused connection, gap, note or end, or has a field \
+                    "line {number} of the recording is no exchange, message, bus, refused connection, gap, note or end, or has a field \
                      that none of them has (docs/recording-format.md)"
                 )
             })?;
         last = last.max(line.at());
+        // As the lines stand, not by their moments: what is written after it is of a bus that talks so.
+        if let Line::Bus(met) = &line {
+            talked.insert(met.bus.clone(), framing(&met.transport));
+        } else if let Line::Exchange(exchange) = &mut line {
+            exchange.framing = talked.get(&exchange.bus).copied();
+        }
         for ready in waiting.push(line) {
             take(ready, core, &mut fed)?;
         }
@@ -260,6 +283,7 @@ impl Line {
         match self {
             Self::Exchange(Exchange { t, .. })
             | Self::Message(Message { t, .. })
+            | Self::Bus(Met { t, .. })
             | Self::Other(Other { t, .. }) => *t,
         }
     }
@@ -275,16 +299,22 @@ impl Message {
     }
 }
 
+/// How frames lie in what a recording calls so.
+fn framing(transport: &str) -> Framing {
+    if transport == "tcp" { Framing::Tcp } else { Framing::Rtu }
+}
+
 /// What an exchange says of the points of a site.
-fn answered(exchange: &Exchange, head: &Head, site: &Site, at: EngineTime) -> anyhow::Result<Vec<Event>> {
+fn answered(exchange: &Exchange, site: &Site, at: EngineTime) -> anyhow::Result<Vec<Event>> {
     let Some(slot) = site.buses.iter().position(|bus| bus.name == exchange.bus) else {
         return Ok(Vec::new());
     };
-    let recorded = head.buses.iter().find(|bus| bus.name == exchange.bus).map(|bus| bus.transport.as_str());
-    let framing = match (recorded, site.buses[slot].transport) {
-        (Some("tcp"), _) | (None, Transport::Tcp) => Framing::Tcp,
-        _ => Framing::Rtu,
-    };
+    let framing = exchange.framing.unwrap_or(match site.buses[slot].transport {
+        Transport::Tcp => Framing::Tcp,
+        Transport::RtuOverTcp | Transport::Rtu | Transport::WeighingOverTcp | Transport::Weighing => {
+            Framing::Rtu
+        }
+    });
     let Some(question) = question(framing, &unhex(&exchange.ask)?) else { return Ok(Vec::new()) };
     let mut got = Vec::new();
     for (_, piece) in &exchange.got {
@@ -380,4 +410,104 @@ fn said(framing: Framing, question: Question, mut got: &[u8]) -> Result<Vec<u16>
 
 fn unhex(digits: &str) -> anyhow::Result<Vec<u8>> {
     gateway_wire::unhex_any(&digits.replace(' ', "")).context("not pairs of hex digits")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gateway_journal::Limits;
+    use gateway_model::{Epoch, Quality, Raw};
+    use serde_json::json;
+
+    use super::*;
+    use crate::bus::frame::crc;
+    use crate::clock::Wall;
+    use crate::recorder::Snapshot;
+    use crate::recorder::core::Settings;
+    use crate::recorder::start::{Heritage, Setup, start};
+    use crate::state::DataDir;
+
+    const FROM: i64 = 1_794_960_000_000;
+
+    fn hotel() -> Site {
+        crate::config::load_str("hotel.toml", include_str!("../../../deploy/example/hotel.toml")).unwrap()
+    }
+
+    /// The first read of the bus `modules`, answered with this in each register.
+    fn exchange(site: &Site, t: i64, tcp: bool, word: u16) -> serde_json::Value {
+        let slot = site.buses.iter().position(|bus| bus.name == "modules").unwrap();
+        let block = site.blocks.iter().find(|block| block.bus == slot).unwrap();
+        let framed = |body: &[u8]| {
+            let bytes = if tcp {
+                [&[0, 1, 0, 0, 0, u8::try_from(body.len()).unwrap()], body].concat()
+            } else {
+                [body, &crc(body).to_le_bytes()].concat()
+            };
+            gateway_wire::hex(&bytes)
+        };
+        let head = [block.unit.0, block.function.code()];
+        let ask = [&head[..], &block.first.to_be_bytes(), &block.count.to_be_bytes()].concat();
+        let words = word.to_be_bytes().repeat(usize::from(block.count));
+        let answer = [&head[..], &[u8::try_from(words.len()).unwrap()], &words].concat();
+        json!({ "t": t, "bus": "modules", "ask": framed(&ask), "got": [[0, framed(&answer)]] })
+    }
+
+    /// What a recorder makes of these lines.
+    fn fed(site: &Site, lines: &[serde_json::Value]) -> (Snapshot, Fed) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("day.jsonl");
+        let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        std::fs::write(&path, text.join("\n") + "\n").unwrap();
+        let data = DataDir::open(&dir.path().join("data")).unwrap();
+        let (civil, metrics) = (Civil::default(), Metrics::default());
+        let (urgent, _told) = tokio::sync::mpsc::channel(1);
+        let setup = Setup {
+            journal: data.journal(),
+            limits: Limits::default(),
+            key: data.key().unwrap(),
+            plan: Arc::clone(&site.plan),
+            epoch_floor: Epoch(0),
+            heritage: Heritage::default(),
+            from: Some(CivilTime(FROM)),
+            checkpoint: data.position("checkpoint"),
+            settings: Settings {
+                seal_every_ms: 300_000,
+                wall: Wall::demo_from(CivilTime(FROM), 0.0),
+                civil: civil.clone(),
+                metrics: metrics.clone(),
+                urgent,
+            },
+        };
+        let (mut core, _) = start(setup).unwrap();
+        let fed = feed(&mut core, site, &path, &civil, &metrics, |_| {}).unwrap();
+        (core.snapshot(), fed)
+    }
+
+    /// When the first chamber was last kept, and as what.
+    fn chamber(snapshot: &Snapshot) -> (i64, Quality<Raw>) {
+        let place =
+            snapshot.plan.points.iter().position(|point| point.id == "cabinet-1/temperature").unwrap();
+        let (at, quality) = snapshot.points[place].unwrap();
+        (at.0, quality)
+    }
+
+    #[test]
+    fn a_bus_that_comes_later_is_read_as_its_line_says() {
+        let site = hotel();
+        let head = json!({ "recording": 3, "from": FROM, "buses": [] });
+        let turned = json!({ "t": FROM + 20_000, "bus": "modules", "transport": "rtu-over-tcp" });
+        let lines = [
+            head,
+            json!({ "t": FROM, "bus": "modules", "transport": "tcp" }),
+            exchange(&site, FROM + 1_000, true, 300),
+            turned,
+            exchange(&site, FROM + 20_000, false, 310),
+        ];
+        let (snapshot, found) = fed(&site, &lines);
+        assert_eq!(found, Fed { used: 2, unasked: 0, lost: 0 });
+        assert_eq!(chamber(&snapshot).1, Quality::Good(Raw::Int(310)));
+        let (snapshot, _) = fed(&site, &lines[..3]);
+        assert_eq!(chamber(&snapshot).1, Quality::Good(Raw::Int(300)));
+    }
 }

@@ -7,13 +7,14 @@
 //! Leaves out: what readings were made of it (that is in the journal). Payloads stand in it whole: who records, records
 //! everything, and handles the file so.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,23 @@ struct Inner {
     lines: mpsc::Sender<String>,
     lost: AtomicU64,
     wall: Wall,
+    /// By name, as far as the file says them.
+    buses: Mutex<HashMap<String, Known>>,
+}
+
+/// What the file says of a bus.
+#[derive(Debug, Default)]
+struct Known {
+    transport: &'static str,
+    /// Connections so far.
+    connections: u64,
+}
+
+/// A bus, as its lines are written.
+#[derive(Debug)]
+struct Place {
+    name: String,
+    transport: &'static str,
 }
 
 /// Who writes them, on a thread of its own.
@@ -73,15 +91,8 @@ pub fn begin(
         )
     })?;
     let file = File::options().write(true).create_new(true).open(path).with_context(attempt)?;
-    let bus = |bus: &BusPlan| {
-        let transport = match bus.transport {
-            Transport::Tcp => "tcp",
-            // On a serial line the bytes are the same.
-            Transport::RtuOverTcp | Transport::Rtu => "rtu-over-tcp",
-            Transport::WeighingOverTcp | Transport::Weighing => "weighing-over-tcp",
-        };
-        json!({ "name": bus.name, "transport": transport })
-    };
+    let bus = |bus: &BusPlan| json!({ "name": bus.name, "transport": transport(bus) });
+    let known = |bus: &BusPlan| (bus.name.clone(), Known { transport: transport(bus), connections: 0 });
     let head = json!({
         "recording": 3,
         "from": from.0,
@@ -91,8 +102,19 @@ pub fn begin(
     let (sender, lines) = mpsc::channel(LINES_MAX);
     let mut writer = Writer { lines, out: BufWriter::new(file), room: bytes_max.saturating_sub(TAIL) };
     writer.line(&head.to_string()).with_context(attempt)?;
-    let inner = Inner { lines: sender, lost: AtomicU64::new(0), wall: wall.clone() };
+    let buses = Mutex::new(buses.iter().map(known).collect());
+    let inner = Inner { lines: sender, lost: AtomicU64::new(0), wall: wall.clone(), buses };
     Ok((Recording(Arc::new(inner)), writer))
+}
+
+/// How a recording calls it.
+fn transport(bus: &BusPlan) -> &'static str {
+    match bus.transport {
+        Transport::Tcp => "tcp",
+        // On a serial line the bytes are the same.
+        Transport::RtuOverTcp | Transport::Rtu => "rtu-over-tcp",
+        Transport::WeighingOverTcp | Transport::Weighing => "weighing-over-tcp",
+    }
 }
 
 /// The recording of a process: begun once, it outlives the lives of a gateway that leaves its epoch.
@@ -166,14 +188,10 @@ fn stamp(line: &str) -> Option<i64> {
 }
 
 impl Recording {
-    /// Connections of a bus pass through here.
-    pub fn dial(&self, bus: &str, inner: Arc<dyn Dial>) -> Arc<dyn Dial> {
-        Arc::new(Tapped {
-            recording: self.clone(),
-            bus: bus.to_owned(),
-            inner,
-            connections: AtomicU64::new(0),
-        })
+    /// Connections of a bus pass through here. One that the first line does not name has a line of its own before its others.
+    pub fn dial(&self, bus: &BusPlan, inner: Arc<dyn Dial>) -> Arc<dyn Dial> {
+        let place = Arc::new(Place { name: bus.name.clone(), transport: transport(bus) });
+        Arc::new(Tapped { recording: self.clone(), place, inner })
     }
 
     /// A message came.
@@ -194,6 +212,28 @@ impl Recording {
     /// A line of now.
     fn push(&self, members: &str) {
         self.push_at(self.now(), members);
+    }
+
+    /// A line of a bus. What the file says of the bus is never missing before it: rather, the line is.
+    fn push_of(&self, place: &Place, t: i64, members: &str) {
+        let name = serde_json::Value::from(place.name.as_str());
+        if self.known(&place.name, |known| known.transport) != place.transport {
+            let met = format!("{{\"t\":{t},\"bus\":{name},\"transport\":\"{}\"}}", place.transport);
+            match self.0.lines.try_send(met) {
+                Ok(()) => self.known(&place.name, |known| known.transport = place.transport),
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.0.lost.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
+        self.push_at(t, &format!("\"bus\":{name},{members}"));
+    }
+
+    fn known<T>(&self, bus: &str, look: impl FnOnce(&mut Known) -> T) -> T {
+        let mut buses = self.0.buses.lock().unwrap_or_else(PoisonError::into_inner);
+        look(buses.entry(bus.to_owned()).or_default())
     }
 
     fn push_at(&self, t: i64, members: &str) {
@@ -217,25 +257,25 @@ impl Recording {
 /// A way to get connections that are listened to.
 struct Tapped {
     recording: Recording,
-    bus: String,
+    place: Arc<Place>,
     inner: Arc<dyn Dial>,
-    connections: AtomicU64,
 }
 
 impl Dial for Tapped {
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let bus = serde_json::Value::from(self.bus.as_str());
+            let (recording, place) = (self.recording.clone(), Arc::clone(&self.place));
             match self.inner.dial(address).await {
                 Ok(stream) => {
-                    let conn = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-                    let place = format!("\"bus\":{bus},\"conn\":{conn}");
-                    let recording = self.recording.clone();
-                    Ok(Box::new(Tap { stream, recording, place, exchange: None, written: false }) as _)
+                    let conn = recording.known(&place.name, |known| {
+                        known.connections += 1;
+                        known.connections
+                    });
+                    Ok(Box::new(Tap { stream, recording, place, conn, exchange: None, written: false }) as _)
                 }
                 Err(error) => {
                     let why = serde_json::Value::from(error.to_string());
-                    self.recording.push(&format!("\"bus\":{bus},\"refused\":{why}"));
+                    recording.push_of(&place, recording.now(), &format!("\"refused\":{why}"));
                     Err(error)
                 }
             }
@@ -248,8 +288,9 @@ impl Dial for Tapped {
 struct Tap {
     stream: Box<dyn Stream>,
     recording: Recording,
-    /// Bus and connection, as every line of it says them.
-    place: String,
+    place: Arc<Place>,
+    /// Number of the connection.
+    conn: u64,
     exchange: Option<Exchange>,
     /// What went by so far is written, but for the end of the connection.
     written: bool,
@@ -329,12 +370,12 @@ impl Tap {
         });
         let cut = if exchange.cut { ",\"cut\":true" } else { "" };
         let members = format!(
-            "{},\"ask\":\"{}\",\"got\":[{}]{closed}{cut}",
-            self.place,
+            "\"conn\":{},\"ask\":\"{}\",\"got\":[{}]{closed}{cut}",
+            self.conn,
             hex(&exchange.ask),
             exchange.got
         );
-        self.recording.push_at(exchange.t, &members);
+        self.recording.push_of(&self.place, exchange.t, &members);
     }
 }
 
@@ -422,7 +463,7 @@ mod tests {
         let (recording, writer) = begin(&path, &[bus()], &Wall::system(), bytes_max).unwrap();
         assert!(begin(&path, &[], &Wall::system(), 1).is_err(), "a recording is never written over");
         let (ours, mut device) = tokio::io::duplex(64);
-        let dial = recording.dial("modules", Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let dial = recording.dial(&bus(), Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
         let mut stream = dial.dial("").await.unwrap();
         for n in 0..2_u8 {
             let ask = [0, n, 0, 0, 0, 6, 1, 4, 0, 0, 0, 1];
@@ -481,9 +522,9 @@ mod tests {
         let wall = Wall::demo_from(gateway_model::CivilTime(1_800_000_000_000), 1.0);
         let scale = BusPlan { transport: Transport::Weighing, ..bus() };
         let path = dir.path().join("day.jsonl");
-        let (recording, mut writer) = begin(&path, &[scale], &wall, 1 << 20).unwrap();
+        let (recording, mut writer) = begin(&path, std::slice::from_ref(&scale), &wall, 1 << 20).unwrap();
         let (ours, mut device) = tokio::io::duplex(64);
-        let dial = recording.dial("modules", Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let dial = recording.dial(&scale, Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
         let mut stream = dial.dial("").await.unwrap();
         let mut lines = Vec::new();
         for n in 0..25_u8 {
@@ -526,7 +567,7 @@ mod tests {
         let wall = Wall::demo_from(gateway_model::CivilTime(1_800_000_000_000), 1.0);
         let (recording, mut writer) = begin(&dir.path().join("day.jsonl"), &[bus()], &wall, 1 << 20).unwrap();
         let (ours, mut device) = tokio::io::duplex(1_024);
-        let dial = recording.dial("modules", Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let dial = recording.dial(&bus(), Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
         let mut stream = dial.dial("").await.unwrap();
         for _ in 0..20 {
             device.write_all(&[b'='; 1_024]).await.unwrap();
@@ -536,6 +577,41 @@ mod tests {
         let lines: Vec<String> = std::iter::from_fn(|| writer.lines.try_recv().ok()).collect();
         assert_eq!(lines.len(), 5);
         assert!(lines.iter().all(|line| line.len() < 9_000 && !line.contains("cut")), "{lines:?}");
+    }
+
+    /// A reload adds one bus and lets another talk otherwise; a second life begins at the same time.
+    #[tokio::test]
+    async fn a_bus_that_comes_later_is_told_before_its_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("day.jsonl");
+        let (recording, writer) = begin(&path, &[bus()], &Wall::system(), 1 << 20).unwrap();
+        let named = |name: &str, transport| BusPlan { name: name.to_owned(), transport, ..bus() };
+        let turned = BusPlan { transport: Transport::Rtu, ..bus() };
+        for plan in [&bus(), &named("uv", Transport::RtuOverTcp), &named("uv", Transport::Rtu), &turned] {
+            let (ours, mut device) = tokio::io::duplex(64);
+            let dial = recording.dial(plan, Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+            let mut stream = dial.dial("").await.unwrap();
+            stream.write_all(&[1, 4, 0, 0, 0, 1, 0x31, 0xca]).await.unwrap();
+            device.read_exact(&mut [0; 8]).await.unwrap();
+        }
+        drop(recording);
+        tokio::task::spawn_blocking(|| writer.run()).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let told = lines.map(|line| (line["bus"].clone(), line["transport"].clone(), line["conn"].clone()));
+        let name = bus().name;
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                (json!(name), json!(null), json!(1)),
+                (json!("uv"), json!("rtu-over-tcp"), json!(null)),
+                (json!("uv"), json!(null), json!(1)),
+                (json!("uv"), json!(null), json!(2)),
+                (json!(name), json!("rtu-over-tcp"), json!(null)),
+                (json!(name), json!(null), json!(2)),
+                (json!(null), json!(null), json!(null)),
+            ]
+        );
     }
 
     #[tokio::test]

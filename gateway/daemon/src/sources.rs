@@ -199,7 +199,7 @@ impl Sources {
         let name = site.buses[slot].name.clone();
         let mut bus = Bus::of(site, slot, clock.wall().speed(), metrics.clone(), Some(data));
         if let Some(tape) = tape {
-            bus = bus.dialing_through(|dial| tape.dial(&name, dial));
+            bus = bus.dialing_through(|dial| tape.dial(&site.buses[slot], dial));
         }
         let (replans, changed) = mpsc::channel(1);
         let task = task(parts);

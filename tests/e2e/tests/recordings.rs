@@ -62,7 +62,7 @@ async fn a_recorded_indicator_is_heard_again() {
     let (recording, writer) = begin(&path, &buses, &wall, 1 << 20).unwrap();
     let writer = std::thread::spawn(|| writer.run());
     let (near, mut device) = tokio::io::duplex(64);
-    let dial = recording.dial("scale", Arc::new(Held(Mutex::new(Some(near)))));
+    let dial = recording.dial(&buses[0], Arc::new(Held(Mutex::new(Some(near)))));
     let mut line = dial.dial("").await.unwrap();
     let sending = tokio::spawn(async move {
         for n in 0..90_u8 {

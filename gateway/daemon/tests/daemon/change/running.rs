@@ -40,13 +40,17 @@ impl House {
     }
 
     pub(super) async fn start_at(dir: TempDir, wall: Wall) -> Self {
+        Self::start_recording(dir, wall, None).await
+    }
+
+    async fn start_recording(dir: TempDir, wall: Wall, record: Option<(PathBuf, u64)>) -> Self {
         let data = dir.path().join("data");
         let site = begin(&origin(&dir), &data).unwrap();
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
         let origin = Some(origin(&dir));
-        let options = Options { site, data, wall, history: None, record: None, origin, lines: None };
+        let options = Options { site, data, wall, history: None, record, origin, lines: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
             if let Some(up_in) = up_in.take() {
                 up_in.send(up.clone()).unwrap();
@@ -319,6 +323,30 @@ async fn a_new_bus_that_cannot_be_opened_is_taken_back_and_one_that_answers_stay
         steps(&dir),
         [ConfigStep::Applied, ConfigStep::RolledBack, ConfigStep::Applied, ConfigStep::Confirmed]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_tells_of_a_bus_that_a_reload_adds() {
+    let ((_one, first), (_two, second)) = two().await;
+    let (first, second) = (first.to_string(), second.to_string());
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &rooms(&[("one", &first)], &[("room-a", "one", 1)]), PACK);
+    let wall = Wall::demo_from(CivilTime(1_795_305_600_000), 60.0);
+    let file = dir.path().join("day.jsonl");
+    let house = House::start_recording(dir, wall, Some((file.clone(), 1 << 20))).await;
+    house.good("room-a/temperature", 20.1).await;
+    let lines = [("one", first.as_str()), ("two", second.as_str())];
+    write(house.dir.path(), &rooms(&lines, &[("room-a", "one", 1), ("room-b", "two", 2)]), PACK);
+    house.reload(false).await.unwrap();
+    house.good("room-b/temperature", 20.2).await;
+    let _dir = house.stop().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut of_two = text.lines().filter(|line| line.contains("\"bus\":\"two\""));
+    assert!(
+        of_two.next().is_some_and(|line| line.ends_with("\"bus\":\"two\",\"transport\":\"tcp\"}")),
+        "{text}"
+    );
+    assert!(of_two.next().is_some_and(|line| line.contains("\"ask\":\"")), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
