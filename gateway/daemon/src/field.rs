@@ -8,7 +8,7 @@
 //! Leaves out: weighing indicators (they speak unasked, and what counts is when they are still), connections that were
 //! refused, and whatever the recording says for people. What is left out is counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -30,7 +30,8 @@ use crate::recorder::{Answers, Civil, Event};
 
 /// A line of a recording, at most.
 const LINE_MAX: usize = 1 << 20;
-/// Lines that may stand out of order: an exchange is written when it is over, at the latest a minute after it began.
+/// Lines that may stand out of order: an exchange is written when it is over, or behind lines that are a minute younger. What
+/// stands further behind is counted as missing: what came after it has been judged.
 const LATE_MS: i64 = 120_000;
 
 /// The first line.
@@ -124,7 +125,7 @@ pub struct Fed {
     pub used: u64,
     /// Exchanges and messages that this site file asks nothing of.
     pub unasked: u64,
-    /// What the recording itself could not keep up with.
+    /// What the recording itself could not keep up with, or tells too late.
     pub lost: u64,
 }
 
@@ -246,6 +247,10 @@ pub fn feed(
         } else if let Line::Exchange(exchange) = &mut line {
             exchange.framing = talked.get(&exchange.bus).copied();
         }
+        if waiting.is_past(&line) {
+            fed.lost += 1;
+            continue;
+        }
         for ready in waiting.push(line) {
             take(ready, core, &mut fed)?;
         }
@@ -260,17 +265,27 @@ pub fn feed(
 /// Puts lines into the order of their moments.
 #[derive(Default)]
 struct Waiting {
-    lines: std::collections::BTreeMap<(i64, u64), Line>,
+    lines: BTreeMap<(i64, u64), Line>,
     count: u64,
+    /// Everything before this moment was given out.
+    past: i64,
 }
 
 impl Waiting {
     fn push(&mut self, line: Line) -> Vec<Line> {
         self.count += 1;
-        let newest = line.at();
+        self.past = self.past.max(line.at().saturating_sub(LATE_MS));
         self.lines.insert((line.at(), self.count), line);
-        let later = self.lines.split_off(&(newest.saturating_sub(LATE_MS), 0));
+        let later = self.lines.split_off(&(self.past, 0));
         std::mem::replace(&mut self.lines, later).into_values().collect()
+    }
+
+    /// Does what was given out lie behind it? That matters for what is fed only.
+    fn is_past(&self, line: &Line) -> bool {
+        match line {
+            Line::Exchange(_) | Line::Message(_) => line.at() < self.past,
+            Line::Bus(_) | Line::Other(_) => false,
+        }
     }
 
     fn rest(self) -> impl Iterator<Item = Line> {
@@ -417,7 +432,7 @@ mod tests {
     use std::sync::Arc;
 
     use gateway_journal::Limits;
-    use gateway_model::{Epoch, Quality, Raw};
+    use gateway_model::{Epoch, Quality, Raw, UncertainCause};
     use serde_json::json;
 
     use super::*;
@@ -509,5 +524,26 @@ mod tests {
         assert_eq!(chamber(&snapshot).1, Quality::Good(Raw::Int(310)));
         let (snapshot, _) = fed(&site, &lines[..3]);
         assert_eq!(chamber(&snapshot).1, Quality::Good(Raw::Int(300)));
+    }
+
+    #[test]
+    fn what_stands_too_far_behind_is_missing_and_never_the_newest() {
+        let site = hotel();
+        let head =
+            json!({ "recording": 3, "from": FROM, "buses": [{ "name": "modules", "transport": "tcp" }] });
+        let note = |t: i64| json!({ "t": t, "note": "for people" });
+        let lines = [
+            head,
+            note(FROM + 60_000),
+            exchange(&site, FROM + 1_000, true, 300),
+            exchange(&site, FROM + 600_000, true, 310),
+            note(FROM + 1_200_000),
+            // Not until now was it over, for whoever wrote this.
+            exchange(&site, FROM + 2_000, true, 320),
+        ];
+        let (snapshot, found) = fed(&site, &lines);
+        let stale = Quality::Uncertain(Raw::Int(310), UncertainCause::Stale);
+        assert_eq!(chamber(&snapshot), (FROM + 600_000, stale));
+        assert_eq!(found, Fed { used: 2, unasked: 0, lost: 1 });
     }
 }

@@ -13,8 +13,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,11 @@ const EXCHANGE_MAX: usize = 64 * 1024;
 const STREAM_MAX: usize = 4 * 1024;
 /// … and about so long, ms of civil time. A kill loses no more.
 const STREAM_MS: i64 = 1_000;
+/// An exchange waits so long for the next request, ms of civil time, where anything else is written meanwhile: readers put
+/// lines into order that are not further apart.
+const OPEN_MS: i64 = 60_000;
+/// How often what waits is looked at, ms of civil time.
+const LOOK_MS: i64 = 1_000;
 /// Room for the last lines, so that a full file ends in order.
 const TAIL: u64 = 1_024;
 
@@ -52,6 +57,10 @@ struct Inner {
     wall: Wall,
     /// By name, as far as the file says them.
     buses: Mutex<HashMap<String, Known>>,
+    /// Of each connection there is.
+    logs: Mutex<Vec<Weak<Mutex<Log>>>>,
+    /// When they were last looked at, civil ms.
+    looked_at: AtomicI64,
 }
 
 /// What the file says of a bus.
@@ -103,7 +112,14 @@ pub fn begin(
     let mut writer = Writer { lines, out: BufWriter::new(file), room: bytes_max.saturating_sub(TAIL) };
     writer.line(&head.to_string()).with_context(attempt)?;
     let buses = Mutex::new(buses.iter().map(known).collect());
-    let inner = Inner { lines: sender, lost: AtomicU64::new(0), wall: wall.clone(), buses };
+    let inner = Inner {
+        lines: sender,
+        lost: AtomicU64::new(0),
+        wall: wall.clone(),
+        buses,
+        logs: Mutex::default(),
+        looked_at: AtomicI64::new(from.0),
+    };
     Ok((Recording(Arc::new(inner)), writer))
 }
 
@@ -202,16 +218,46 @@ impl Recording {
         };
         let quoted = |text: &str| serde_json::Value::from(text);
         let retain = if retain { ",\"retain\":true" } else { "" };
-        self.push(&format!("\"topic\":{},\"{key}\":{},\"qos\":1{retain}", quoted(topic), quoted(&text)));
+        let members = format!("\"topic\":{},\"{key}\":{},\"qos\":1{retain}", quoted(topic), quoted(&text));
+        self.settle_due();
+        self.push_at(self.now(), &members);
     }
 
     fn now(&self) -> i64 {
         self.0.wall.civil().map_or(0, |now| now.0)
     }
 
-    /// A line of now.
-    fn push(&self, members: &str) {
-        self.push_at(self.now(), members);
+    /// For what goes by on another connection.
+    fn log(&self, place: Arc<Place>) -> Arc<Mutex<Log>> {
+        let conn = self.known(&place.name, |known| {
+            known.connections += 1;
+            known.connections
+        });
+        let log = Log { recording: self.clone(), place, conn, exchange: None, written: false };
+        let log = Arc::new(Mutex::new(log));
+        let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.retain(|log| log.strong_count() > 0);
+        logs.push(Arc::downgrade(&log));
+        log
+    }
+
+    /// Writes what has waited for long, before whatever is written next.
+    fn settle_due(&self) {
+        let now = self.now();
+        if now.abs_diff(self.0.looked_at.load(Ordering::Relaxed)) < LOOK_MS.unsigned_abs() {
+            return;
+        }
+        self.0.looked_at.store(now, Ordering::Relaxed);
+        let logs: Vec<_> = {
+            let logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
+            logs.iter().filter_map(Weak::upgrade).collect()
+        };
+        for log in logs {
+            // One that is held is being written to: it is looked at again.
+            if let Ok(mut log) = log.try_lock() {
+                log.settle_due();
+            }
+        }
     }
 
     /// A line of a bus. What the file says of the bus is never missing before it: rather, the line is.
@@ -267,13 +313,11 @@ impl Dial for Tapped {
             let (recording, place) = (self.recording.clone(), Arc::clone(&self.place));
             match self.inner.dial(address).await {
                 Ok(stream) => {
-                    let conn = recording.known(&place.name, |known| {
-                        known.connections += 1;
-                        known.connections
-                    });
-                    Ok(Box::new(Tap { stream, recording, place, conn, exchange: None, written: false }) as _)
+                    let log = recording.log(place);
+                    Ok(Box::new(Tap { stream, recording, log }) as _)
                 }
                 Err(error) => {
+                    recording.settle_due();
                     let why = serde_json::Value::from(error.to_string());
                     recording.push_of(&place, recording.now(), &format!("\"refused\":{why}"));
                     Err(error)
@@ -287,6 +331,13 @@ impl Dial for Tapped {
 #[derive(Debug)]
 struct Tap {
     stream: Box<dyn Stream>,
+    recording: Recording,
+    log: Arc<Mutex<Log>>,
+}
+
+/// What went by on it and is not written yet.
+#[derive(Debug)]
+struct Log {
     recording: Recording,
     place: Arc<Place>,
     /// Number of the connection.
@@ -312,13 +363,14 @@ impl Exchange {
         Self { t, since: clock::instant(), ask: ask.to_vec(), got: String::new(), bytes: 0, cut: false }
     }
 
-    /// Was it begun by no request, so that none ends it, and goes on for long enough at `t`?
+    /// Has it waited for long enough at `t`? What was begun by no request is ended by none.
     fn is_due(&self, t: i64) -> bool {
-        self.ask.is_empty() && (t - self.t >= STREAM_MS || self.bytes >= STREAM_MAX)
+        let open_ms = if self.ask.is_empty() { STREAM_MS } else { OPEN_MS };
+        t - self.t >= open_ms || (self.ask.is_empty() && self.bytes >= STREAM_MAX)
     }
 }
 
-impl Tap {
+impl Log {
     fn asked(&mut self, bytes: &[u8]) {
         let t = self.recording.now();
         match &mut self.exchange {
@@ -352,7 +404,7 @@ impl Tap {
         let _piece = write!(exchange.got, "{separator}[{after},\"{}\"]", hex(bytes));
     }
 
-    /// Writes what has no end of its own.
+    /// Writes what has waited for long enough.
     fn settle_due(&mut self) {
         if self.exchange.as_ref().is_some_and(|exchange| exchange.is_due(self.recording.now())) {
             self.settle(None);
@@ -384,9 +436,15 @@ fn whole(ask: &[u8]) -> bool {
     ask.len() >= 12 || (ask.len() == 8 && ask[2..6] != [0, 0, 0, 6])
 }
 
+impl Tap {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Tap {
     fn drop(&mut self) {
-        self.settle(Some("client"));
+        self.log().settle(Some("client"));
     }
 }
 
@@ -396,14 +454,14 @@ impl AsyncRead for Tap {
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
         if polled.is_pending() {
-            this.settle_due();
+            this.log().settle_due();
         }
         if let Poll::Ready(read) = &polled {
             let bytes = buf.filled()[before..].to_vec();
             if read.is_err() || (bytes.is_empty() && buf.remaining() > 0) {
-                this.settle(Some("device"));
+                this.log().settle(Some("device"));
             } else if !bytes.is_empty() {
-                this.got(&bytes);
+                this.log().got(&bytes);
             }
         }
         polled
@@ -415,7 +473,8 @@ impl AsyncWrite for Tap {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
-            this.asked(&bytes[..*written]);
+            this.recording.settle_due();
+            this.log().asked(&bytes[..*written]);
         }
         polled
     }
@@ -612,6 +671,40 @@ mod tests {
                 (json!(null), json!(null), json!(null)),
             ]
         );
+    }
+
+    /// A device is asked every ten minutes, and messages come between.
+    #[tokio::test(start_paused = true)]
+    async fn no_line_stands_far_behind_a_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let wall = Wall::demo_from(gateway_model::CivilTime(1_800_000_000_000), 1.0);
+        let (recording, mut writer) = begin(&dir.path().join("day.jsonl"), &[bus()], &wall, 1 << 20).unwrap();
+        let (ours, mut device) = tokio::io::duplex(64);
+        let dial = recording.dial(&bus(), Arc::new(Held(std::sync::Mutex::new(Some(ours)))));
+        let mut stream = dial.dial("").await.unwrap();
+        for n in 0..2_u8 {
+            stream.write_all(&[0, n, 0, 0, 0, 6, 1, 4, 0, 0, 0, 1]).await.unwrap();
+            device.read_exact(&mut [0; 12]).await.unwrap();
+            device.write_all(&[0, n, 0, 0]).await.unwrap();
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            for _ in 0..40 {
+                tokio::time::advance(Duration::from_secs(15)).await;
+                recording.message("ward/bag", b"1", false);
+            }
+        }
+        drop(stream);
+        let lines: Vec<serde_json::Value> = std::iter::from_fn(|| writer.lines.try_recv().ok())
+            .map(|line| serde_json::from_str(&line).unwrap())
+            .collect();
+        let asked = lines.iter().filter(|line| line["ask"].as_str().is_some_and(|ask| !ask.is_empty()));
+        assert_eq!(asked.count(), 2, "each once");
+        let mut newest = 0;
+        for line in &lines {
+            let t = line["t"].as_i64().unwrap();
+            assert!(newest - t <= 60_000, "{} s late: {line}", (newest - t) / 1_000);
+            newest = newest.max(t);
+        }
+        assert_eq!(lines.last().unwrap()["closed"], json!([0, "client"]), "{lines:?}");
     }
 
     #[tokio::test]
