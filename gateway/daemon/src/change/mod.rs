@@ -56,13 +56,14 @@ impl Origin {
         Self { path, overrides, found: Arc::default() }
     }
 
-    /// What [`begin`] found, the first time; what is there now afterwards.
-    fn found(&self) -> Found {
+    /// What [`begin`] found, and true, the first time; what is there now afterwards.
+    fn found(&self) -> (Found, bool) {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
-        found.unwrap_or_else(|| {
-            let (local, read) = config::gather(&self.path);
-            (local, read.is_ok())
-        })
+        if let Some(found) = found {
+            return (found, true);
+        }
+        let (local, read) = config::gather(&self.path);
+        ((local, read.is_ok()), false)
     }
 }
 
@@ -203,7 +204,7 @@ impl Changer {
     fn began(&mut self) {
         let Some(origin) = &self.origin else { return };
         let state = self.store.state();
-        let (local, good) = origin.found();
+        let ((local, good), first) = origin.found();
         let chosen = state.choose(local.as_ref().map(Configuration::id), good);
         let settled = state.settled();
         let noted = match (chosen, &local) {
@@ -212,7 +213,14 @@ impl Changer {
                 tracing::warn!(why, "the gateway runs by the configuration that was confirmed last");
                 let said = format!("the configuration that was confirmed last is in force: {why}");
                 self.shown.send_replace(Shown { step: Some("kept"), said });
-                Ok(State { local: local.as_ref().map(Configuration::id).or(settled.local), ..settled })
+                // One with problems is a newer word all the same, for when it has none.
+                let local = local.as_ref().map(Configuration::id).filter(|_| good);
+                Ok(State { local: local.or(settled.local), ..settled })
+            }
+            // Another life of the process: an edit since is nothing that anybody asked for.
+            (store::Choice::SiteFile, _) if !first && settled.confirmed.is_some() => {
+                self.id = settled.confirmed;
+                Ok(settled)
             }
             (store::Choice::SiteFile, Some(local)) => self.store.keep(local).map(|id| {
                 self.id = Some(id);
@@ -589,10 +597,51 @@ mod tests {
             asked = rooms.next_event() => assert!(matches!(asked, Some(Event::Reconfigure(_)))),
         }
         drop(changer);
-        let next = begin(&origin(), &data).unwrap();
+        let this = origin();
+        let next = begin(&this, &data).unwrap();
         assert_eq!(next.name.en, "New", "nobody has seen it being ill");
-        let changer = Changer::new(Some(origin()), &data, next, talk(), false);
+        let changer = Changer::new(Some(this), &data, next, talk(), false);
         assert_eq!(*changer.shown().borrow(), Shown::default(), "nothing is said of another one");
         assert_eq!(changer.store.state().confirmed, Some(id));
+    }
+
+    /// A new key signs: everything begins again, under the configuration that was in force.
+    #[tokio::test]
+    async fn another_life_of_the_process_does_not_take_an_edit_for_confirmed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, data) = (dir.path().join("site.toml"), dir.path().join("data"));
+        let origin = || Origin::new(path.clone(), Arc::new(|_| Ok(())));
+        write(&path, "Old");
+        let (doors, _rooms) = doors(Civil::default());
+        let talk = || (doors.clone(), Clock::start(Wall::system(), EngineTime(0)));
+        let this = origin();
+        let old = begin(&this, &data).unwrap();
+        let changer = Changer::new(Some(this.clone()), &data, old, talk(), false);
+        let id = changer.id;
+        assert!(id.is_some());
+        write(&path, "New");
+        let next = Changer::new(Some(this), &data, changer.site.clone(), talk(), false);
+        assert_eq!((next.id, next.store.state().confirmed), (id, id), "nobody asked for the other one");
+        assert_eq!(begin(&origin(), &data).unwrap().name.en, "New", "a start does");
+    }
+
+    /// It is without problems once what it names is there, or by another release.
+    #[tokio::test]
+    async fn a_site_file_that_had_problems_counts_when_it_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, data) = (dir.path().join("site.toml"), dir.path().join("data"));
+        let origin = || Origin::new(path.clone(), Arc::new(|_| Ok(())));
+        write(&path, "Old");
+        let (doors, _rooms) = doors(Civil::default());
+        let talk = || (doors.clone(), Clock::start(Wall::system(), EngineTime(0)));
+        let old = begin(&origin(), &data).unwrap();
+        let changer = Changer::new(Some(origin()), &data, old.clone(), talk(), false);
+        write(&path, "New");
+        let bad = origin();
+        let local = config::gather(&path).0.unwrap();
+        *bad.found.lock().unwrap() = Some((Some(local), false));
+        let changer = Changer::new(Some(bad), &data, changer.site.clone(), talk(), false);
+        assert_eq!(changer.shown().borrow().step, Some("kept"));
+        assert_eq!(begin(&origin(), &data).unwrap().name.en, "New", "it is a person's newer word");
     }
 }

@@ -45,11 +45,12 @@ impl House {
 
     async fn start_recording(dir: TempDir, wall: Wall, record: Option<(PathBuf, u64)>) -> Self {
         let data = dir.path().join("data");
-        let site = begin(&origin(&dir), &data).unwrap();
+        let origin = origin(&dir);
+        let site = begin(&origin, &data).unwrap();
         let stop = CancellationToken::new();
         let (up_in, up) = oneshot::channel();
         let mut up_in = Some(up_in);
-        let origin = Some(origin(&dir));
+        let origin = Some(origin);
         let options = Options { site, data, wall, history: None, record, origin, lines: None };
         let ended = tokio::spawn(run(options, stop.clone(), move |up| {
             if let Some(up_in) = up_in.take() {
